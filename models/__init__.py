@@ -1,0 +1,1 @@
+"""What a face is and how it is regressed: morphable model, rendering, synthesis, networks."""

@@ -1,0 +1,1 @@
+"""The morphable face: names, model, geometry, camera, crop, perspective fit, bundle."""

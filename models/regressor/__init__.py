@@ -1,0 +1,1 @@
+"""The light network that regresses the face parameters, and its training."""

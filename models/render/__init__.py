@@ -1,0 +1,1 @@
+"""Rasteriser and shading on the CPU."""

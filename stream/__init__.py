@@ -1,0 +1,1 @@
+"""What happens to a frame: sources, detector, regression, tracks, smoothing, sinks."""

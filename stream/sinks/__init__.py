@@ -1,0 +1,1 @@
+"""What receives the observations: files, overlay, sockets."""

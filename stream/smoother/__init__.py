@@ -1,0 +1,1 @@
+"""Kalman filters for pose, identity, expression."""

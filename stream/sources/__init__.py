@@ -1,0 +1,1 @@
+"""Readers of video: files, images, cameras, network streams."""

@@ -1,0 +1,1 @@
+"""What a person runs: the mien command and the offline jobs."""
