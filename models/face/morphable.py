@@ -34,7 +34,7 @@ class FaceModel:
     expression_basis: Float32[np.ndarray, "E N 3"]
     blendshape_basis: Float32[np.ndarray, "B N 3"]
     triangles: Int32[np.ndarray, "M 3"]
-    landmark_vertices: Int32[np.ndarray, "L"]
+    landmark_vertices: Int32[np.ndarray, " L"]
     uv: Float32[np.ndarray, "N 2"]
 
     def __post_init__(self) -> None:
@@ -84,9 +84,9 @@ class FaceModel:
 
     def decode(
         self,
-        shape: Float32[np.ndarray, "S"],
-        expression: Float32[np.ndarray, "E"] | None = None,
-        blendshapes: Float32[np.ndarray, "B"] | None = None,
+        shape: Float32[np.ndarray, " S"],
+        expression: Float32[np.ndarray, " E"] | None = None,
+        blendshapes: Float32[np.ndarray, " B"] | None = None,
     ) -> Float32[np.ndarray, "N 3"]:
         """Vertices in the head frame, mm, of a shape with an expression, or with blendshapes."""
         vertices = self.mean + np.tensordot(shape, self.shape_basis, axes=1)
@@ -96,7 +96,7 @@ class FaceModel:
             vertices = vertices + np.tensordot(blendshapes, self.blendshape_basis, axes=1)
         return vertices
 
-    def subset(self, vertices: Int32[np.ndarray, "K"]) -> LinearPoints:
+    def subset(self, vertices: Int32[np.ndarray, " K"]) -> LinearPoints:
         """The same linear model, for chosen vertices only."""
         return LinearPoints(
             mean=np.ascontiguousarray(self.mean[vertices]),
@@ -121,9 +121,9 @@ class LinearPoints:
 
     def decode(
         self,
-        shape: Float32[np.ndarray, "S"],
-        expression: Float32[np.ndarray, "E"] | None = None,
-        blendshapes: Float32[np.ndarray, "B"] | None = None,
+        shape: Float32[np.ndarray, " S"],
+        expression: Float32[np.ndarray, " E"] | None = None,
+        blendshapes: Float32[np.ndarray, " B"] | None = None,
     ) -> Float32[np.ndarray, "K 3"]:
         """Points in the head frame, mm."""
         flat = self.mean.reshape(-1) + shape @ self.shape_basis.reshape(len(shape), -1)

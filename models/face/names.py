@@ -92,7 +92,7 @@ LANDMARK_MIRROR: Final[tuple[int, ...]] = (
     *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),
     *(64, 63, 62, 61, 60, 67, 66, 65),
 )
-"""``landmarks[LANDMARK_MIRROR]`` relabels the points of a picture that was flipped left to right."""
+"""``landmarks[LANDMARK_MIRROR]`` relabels the points of a mirrored picture."""
 
 
 def _mirrored(name: str) -> str:
@@ -107,4 +107,4 @@ BLENDSHAPE_MIRROR: Final[tuple[int, ...]] = tuple(
     BLENDSHAPE_INDEX[{"jawLeft": "jawRight", "jawRight": "jawLeft"}.get(name, _mirrored(name))]
     for name in BLENDSHAPE_NAMES
 )
-"""``values[BLENDSHAPE_MIRROR]`` are the blendshapes of a face that was flipped left to right."""
+"""``values[BLENDSHAPE_MIRROR]`` are the blendshapes of a mirrored face."""
