@@ -4,7 +4,7 @@
 
     MienError
     ├── InputError          (ValueError)  an argument, file or array is not what is accepted
-    │   ├── BundleError                   a model bundle is damaged, incomplete or of another version
+    │   ├── BundleError                   a model bundle is damaged or incomplete
     │   └── LabelError                    an evaluation set cannot be read
     ├── SourceError         (OSError)     a source cannot be opened or read
     │   └── TruncatedError                a source broke off; what came before is good
