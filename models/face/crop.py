@@ -1,0 +1,139 @@
+"""The square piece of a picture that the regressor sees.
+
+Pixel ``u`` of a crop of ``size`` pixels lies at image ``x = cx + (u - (size - 1) / 2) side / size``
+(for the regressor's 120: ``cx + (u - 59.5) side / 120``); pixel centres are at integers in both.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from ..errors import InputError
+
+CROP_SIZE = 120
+"""Side of the regressor's input, px."""
+CROP_SCALE = 1.414
+"""Side of the crop over the longer side of the tight box of the 68 landmarks."""
+# A detector's box against the landmarks' box: forehead included, so its centre lies higher.
+BOX_CROP_SCALE = 1.2
+BOX_CENTRE_DOWN = 0.08
+
+
+@dataclass(frozen=True)
+class Crop:
+    """An upright square of the image.
+
+    Attributes:
+        cx: centre, image px.
+        cy: centre, image px.
+        side: image px.
+
+    Raises:
+        InputError: a value is not finite or the side is not positive.
+    """
+
+    cx: float
+    cy: float
+    side: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.cx) and math.isfinite(self.cy) and math.isfinite(self.side)):
+            raise InputError(f"crop: {self} is not finite")
+        if self.side <= 0.0:
+            raise InputError(f"crop: side must be positive, got {self.side}")
+
+    def to_image(
+        self, points_crop_px: Float[np.ndarray, "*B 2"], size: int = CROP_SIZE
+    ) -> Float[np.ndarray, "*B 2"]:
+        """Image pixels of crop pixels."""
+        centre = np.array([self.cx, self.cy])
+        return centre + (points_crop_px - (size - 1) / 2.0) * (self.side / size)
+
+    def from_image(
+        self, points_px: Float[np.ndarray, "*B 2"], size: int = CROP_SIZE
+    ) -> Float[np.ndarray, "*B 2"]:
+        """Crop pixels of image pixels."""
+        centre = np.array([self.cx, self.cy])
+        return (points_px - centre) * (size / self.side) + (size - 1) / 2.0
+
+
+def tight_box(points_px: Float[np.ndarray, "N 2"]) -> tuple[float, float, float, float]:
+    """The box (x, y, w, h) that just holds the points, px."""
+    low, high = points_px.min(axis=0), points_px.max(axis=0)
+    return float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])
+
+
+def crop_from_landmarks(landmarks_px: Float[np.ndarray, "N 2"]) -> Crop:
+    """The nominal crop of a face: centred on the landmarks' tight box, 1.414 x its longer side.
+
+    Raises:
+        InputError: the landmarks are not finite, or all in one place.
+    """
+    x, y, w, h = tight_box(landmarks_px)
+    return Crop(x + w / 2.0, y + h / 2.0, CROP_SCALE * max(w, h))
+
+
+def crop_from_box(box_xywh_px: Float[np.ndarray, " K"]) -> Crop:
+    """The crop that a detector's face box (x, y, w, h, and what follows is ignored) proposes.
+
+    Raises:
+        InputError: the box is not finite, or empty.
+    """
+    x, y, w, h = (float(v) for v in box_xywh_px[:4])
+    return Crop(x + w / 2.0, y + h / 2.0 + BOX_CENTRE_DOWN * h, BOX_CROP_SCALE * max(w, h))
+
+
+def extract(
+    image_bgr: UInt8[np.ndarray, "H W 3"], crop: Crop, size: int = CROP_SIZE
+) -> UInt8[np.ndarray, "size size 3"]:
+    """Cut a crop out of a picture, bilinear, zero outside of the frame.
+
+    A face much larger than the crop is first averaged over whole blocks of pixels, so that no
+    detail is aliased.
+    """
+    scale = crop.side / size
+    left = crop.cx - scale * (size - 1) / 2.0
+    top = crop.cy - scale * (size - 1) / 2.0
+    block = math.floor(scale)
+    if block >= 2:
+        shrunk = _shrink(image_bgr, crop, block)
+        if shrunk is None:
+            return np.zeros((size, size, 3), np.uint8)
+        image_bgr, x0, y0 = shrunk
+        left, top, scale = (left - x0) / block, (top - y0) / block, scale / block
+    return cv2.warpAffine(
+        image_bgr,
+        np.array([[scale, 0.0, left], [0.0, scale, top]]),
+        (size, size),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(0.0, 0.0, 0.0),
+    ).astype(np.uint8, copy=False)
+
+
+def _shrink(
+    image_bgr: UInt8[np.ndarray, "H W 3"], crop: Crop, block: int
+) -> tuple[UInt8[np.ndarray, "h w 3"], float, float] | None:
+    """The part under the crop averaged over blocks, and where its pixel (0, 0) lies, image px.
+
+    None where the crop lies outside of the frame.
+    """
+    height, width = image_bgr.shape[:2]
+    half = crop.side / 2.0 + 2.0 * block
+    x0, x1 = max(0, math.floor(crop.cx - half)), min(width, math.ceil(crop.cx + half))
+    y0, y1 = max(0, math.floor(crop.cy - half)), min(height, math.ceil(crop.cy + half))
+    if x1 <= x0 or y1 <= y0:
+        return None
+    part = image_bgr[y0:y1, x0:x1]
+    pad_x, pad_y = -(x1 - x0) % block, -(y1 - y0) % block
+    if pad_x or pad_y:
+        part = cv2.copyMakeBorder(part, 0, pad_y, 0, pad_x, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+    new_size = (part.shape[1] // block, part.shape[0] // block)
+    shrunk = cv2.resize(part, new_size, interpolation=cv2.INTER_AREA)
+    offset = (block - 1) / 2.0
+    return shrunk.astype(np.uint8, copy=False), x0 + offset, y0 + offset
