@@ -36,7 +36,9 @@ def _meta(description: str, unit: str = "", dtype: str = "float32") -> Meta:
     return Meta(description=description, extra={"unit": unit, "dtype": dtype})
 
 
-class FaceObservation(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class FaceObservation(  # noqa: PLW1641 - arrays inside: equal by value, not hashable
+    msgspec.Struct, frozen=True, kw_only=True, eq=False
+):
     """One face in one frame. Scalars are Python numbers, lists are (n,) float32 arrays.
 
     Building one costs about 2 microseconds: arrays are kept, not copied, and must not be written
