@@ -32,13 +32,11 @@ def astronaut(eval_dir: Path) -> np.ndarray:
     return np.asarray(image, dtype=np.uint8)
 
 
-def write_video(
-    path: Path, frames: list[np.ndarray], rate: int = 25, codec: str = "libx264"
-) -> Path:
+def write_video(path: Path, frames: list[np.ndarray], rate: int = 25) -> Path:
     """Encode BGR frames (H, W, 3) of one even size to a video file at a constant rate."""
     height, width = frames[0].shape[:2]
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=rate)
+        stream = container.add_stream("libx264", rate=rate)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for image in frames:
             for packet in stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")):
