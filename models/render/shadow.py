@@ -1,0 +1,155 @@
+"""Shadow maps: the scene's nearest depth, seen along a light's rays."""
+
+from __future__ import annotations
+
+from typing import Any, no_type_check
+
+import numpy as np
+from jaxtyping import Float32
+from numba import njit
+
+from .mesh import Mesh
+from .raster import NOTHING, RELAXED, SUBPIXELS, Array, edges
+from .texture import sample
+
+SOLID = 0.5
+"""Blended surfaces cast a shadow where their opacity reaches this."""
+
+
+def light_frame(
+    meshes: list[Mesh], towards: Float32[np.ndarray, "3"], size: int
+) -> tuple[Float32[np.ndarray, "13"], tuple[float, float]]:
+    """An orthographic view along a light that just holds the meshes.
+
+    Returns:
+        three rows of an affine map (12 numbers) from camera-frame mm to the map's column and row
+        and to nearness (mm towards the light), then the map's mean texel size in mm; and the texel
+        size along columns and rows.
+    """
+    across = np.cross(towards, [0.0, 1.0, 0.0] if abs(towards[1]) < 0.9 else [1.0, 0.0, 0.0])
+    across /= np.linalg.norm(across)
+    axes = np.stack([across, np.cross(towards, across), towards]).astype(np.float32)
+    low, high = np.full(3, np.inf), np.full(3, -np.inf)
+    for mesh in meshes:
+        seen = mesh.vertices @ axes.T
+        low, high = np.minimum(low, seen.min(axis=0)), np.maximum(high, seen.max(axis=0))
+    texel = np.maximum(high - low, 1e-3)[:2] / (size - 5)
+    frame = np.zeros((3, 4))
+    frame[:2, :3] = axes[:2] / texel[:, None]
+    frame[:2, 3] = 2.0 - low[:2] / texel
+    frame[2, :3] = axes[2]
+    packed = np.append(frame.reshape(-1), texel.mean()).astype(np.float32)
+    return packed, (float(texel[0]), float(texel[1]))
+
+
+def draw_shadow_map(
+    meshes: list[Mesh], frame: Float32[np.ndarray, "13"], size: int
+) -> Float32[np.ndarray, "S S"]:
+    """Nearness to the light of the first surface along each ray; far below zero where none."""
+    depth = np.full((size, size), NOTHING, np.float32)
+    for mesh in meshes:
+        fixed = np.empty((len(mesh.vertices), 2), np.int32)
+        nearness = np.empty(len(mesh.vertices), np.float32)
+        _see_from_light(mesh.vertices, frame, fixed, nearness)
+        _draw_nearness(fixed, nearness, mesh, depth)
+    return depth
+
+
+@njit(cache=True, nogil=True, fastmath=RELAXED)
+@no_type_check
+def _see_from_light(vertices: Array, frame: Array, fixed: Array, nearness: Array) -> None:
+    for i in range(len(vertices)):
+        x, y, z = vertices[i, 0], vertices[i, 1], vertices[i, 2]
+        u = frame[0] * x + frame[1] * y + frame[2] * z + frame[3]
+        v = frame[4] * x + frame[5] * y + frame[6] * z + frame[7]
+        if abs(u) < 1e5 and abs(v) < 1e5:
+            fixed[i, 0] = np.int32(u * SUBPIXELS)
+            fixed[i, 1] = np.int32(v * SUBPIXELS)
+            nearness[i] = frame[8] * x + frame[9] * y + frame[10] * z
+        else:
+            nearness[i] = NOTHING
+
+
+@njit(cache=True, nogil=True, fastmath=RELAXED)
+@no_type_check
+def _draw_nearness(fixed: Array, nearness: Array, mesh: Any, depth: Array) -> None:
+    size = len(depth)
+    blended = len(mesh.alpha) > 0 or not mesh.opaque
+    for t in range(len(mesh.triangles)):
+        corners = mesh.triangles[t]
+        q0, q1, q2 = nearness[corners[0]], nearness[corners[1]], nearness[corners[2]]
+        if min(q0, q1, q2) <= NOTHING:
+            continue
+        box, start, steps, _, area = edges(fixed, corners, size, size, False)
+        if box[0] > box[1]:
+            continue
+        scale = 1.0 / np.float64(area)
+        e0, e1, e2 = start
+        for y in range(box[2], box[3] + 1):
+            w0, w1, w2 = e0, e1, e2
+            for x in range(box[0], box[1] + 1):
+                if (w0 | w1 | w2) >= 0:
+                    b0, b1 = np.float32(w0 * scale), np.float32(w1 * scale)
+                    b2 = np.float32(w2 * scale)
+                    q = b0 * q0 + b1 * q1 + b2 * q2
+                    if q > depth[y, x] and (not blended or opacity(mesh, t, b0, b1) >= SOLID):
+                        depth[y, x] = q
+                w0 += steps[0]
+                w1 += steps[1]
+                w2 += steps[2]
+            e0 += steps[3]
+            e1 += steps[4]
+            e2 += steps[5]
+
+
+@njit(cache=True, nogil=True, fastmath=RELAXED)
+@no_type_check
+def opacity(mesh: Any, t: int, b0: float, b1: float) -> float:
+    """Alpha of a mesh at a point of a triangle."""
+    b2 = np.float32(1.0) - b0 - b1
+    alpha = np.float32(1.0)
+    if len(mesh.alpha) > 0:
+        corners = mesh.triangles[t]
+        alpha = (
+            b0 * mesh.alpha[corners[0]] + b1 * mesh.alpha[corners[1]] + b2 * mesh.alpha[corners[2]]
+        )
+    if len(mesh.texels) > 0 and alpha > 0:
+        u = b0 * mesh.uv[t, 0, 0] + b1 * mesh.uv[t, 1, 0] + b2 * mesh.uv[t, 2, 0]
+        v = b0 * mesh.uv[t, 0, 1] + b1 * mesh.uv[t, 1, 1] + b2 * mesh.uv[t, 2, 1]
+        alpha *= sample(mesh.texels, mesh.levels, u, v, mesh.level[t])[3]
+    return alpha
+
+
+@njit(cache=True, nogil=True, fastmath=RELAXED)
+@no_type_check
+def light_arriving(
+    depth: Array, frame: Array, x: float, y: float, z: float, bias: float, spread: float
+) -> float:
+    """Share of a lamp's light that reaches a point: 3 x 3 comparisons, each bilinear.
+
+    ``bias`` is in mm, ``spread`` the distance of the comparisons in texels. Outside the map all
+    light arrives.
+    """
+    u = frame[0] * x + frame[1] * y + frame[2] * z + frame[3]
+    v = frame[4] * x + frame[5] * y + frame[6] * z + frame[7]
+    q = frame[8] * x + frame[9] * y + frame[10] * z + bias
+    last = np.float32(len(depth) - 2)
+    lit = np.float32(0.0)
+    for i in range(-1, 2):
+        for j in range(-1, 2):
+            s, t = u + np.float32(j) * spread, v + np.float32(i) * spread
+            if s < 0 or t < 0 or s >= last or t >= last:
+                lit += np.float32(1.0)
+                continue
+            column, row = np.int32(s), np.int32(t)
+            fs, ft = s - np.float32(column), t - np.float32(row)
+            one = np.float32(1.0)
+            if q >= depth[row, column]:
+                lit += (one - fs) * (one - ft)
+            if q >= depth[row, column + 1]:
+                lit += fs * (one - ft)
+            if q >= depth[row + 1, column]:
+                lit += (one - fs) * ft
+            if q >= depth[row + 1, column + 1]:
+                lit += fs * ft
+    return lit * np.float32(1.0 / 9.0)
