@@ -1,0 +1,129 @@
+"""Compiled inner loop of the perspective fit; imported where it is first needed (numba is slow)."""
+
+from __future__ import annotations
+
+from typing import no_type_check
+
+import numpy as np
+from jaxtyping import Float64
+from numba import njit
+
+NEAREST_MM = 20.0  # nothing nearer to the camera is believed: keeps a wild start from dividing by 0
+TOLERANCE = 1e-7  # rad, and relative: far below any measurement
+MOST_ITERATIONS = 50  # 4 to 8 are usual
+
+
+@njit(cache=True)
+@no_type_check
+def cross(a: Float64[np.ndarray, 3], b: Float64[np.ndarray, 3]) -> Float64[np.ndarray, 3]:
+    """The vector product."""
+    return np.array(
+        [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
+    )
+
+
+@njit(cache=True)
+@no_type_check
+def turn_to_ray(x: float, y: float) -> Float64[np.ndarray, "3 3"]:
+    """The shortest rotation that turns the z axis into the direction (x, y, 1)."""
+    length = np.sqrt(x * x + y * y + 1.0)
+    a, b, c = x / length, y / length, 1.0 / length
+    k = 1.0 / (1.0 + c)
+    return np.array(
+        [[1.0 - a * a * k, -a * b * k, a], [-a * b * k, 1.0 - b * b * k, b], [-a, -b, c]]
+    )
+
+
+@njit(cache=True)
+@no_type_check
+def project_moments(
+    R: Float64[np.ndarray, "3 3"],
+    centre: Float64[np.ndarray, 3],
+    points: Float64[np.ndarray, "N 3"],
+    intrinsics: Float64[np.ndarray, 4],
+) -> tuple[Float64[np.ndarray, "2 3"], float, float]:
+    """Moments ``sum x X^T`` (px mm) of the true projections, and their mean pixel."""
+    fx, fy, cx, cy = intrinsics
+    sum_u, sum_v = 0.0, 0.0
+    moment = np.zeros((2, 3))
+    for i in range(points.shape[0]):
+        x, y, z = centre
+        for a in range(3):
+            x += R[0, a] * points[i, a]
+            y += R[1, a] * points[i, a]
+            z += R[2, a] * points[i, a]
+        z = max(z, NEAREST_MM)
+        u, v = fx * x / z + cx, fy * y / z + cy
+        sum_u += u
+        sum_v += v
+        for a in range(3):
+            moment[0, a] += u * points[i, a]
+            moment[1, a] += v * points[i, a]
+    return moment, sum_u / points.shape[0], sum_v / points.shape[0]
+
+
+@njit(cache=True)
+@no_type_check
+def nearest_rotation(
+    affine: Float64[np.ndarray, "2 3"],
+) -> tuple[Float64[np.ndarray, "3 3"], float]:
+    """Polar factor of a 2x3 matrix in closed form, completed to a rotation, and its scale."""
+    m00 = affine[0] @ affine[0]
+    m01 = affine[0] @ affine[1]
+    m11 = affine[1] @ affine[1]
+    root = np.sqrt(max(m00 * m11 - m01 * m01, 1e-30))
+    twice_scale = np.sqrt(m00 + m11 + 2.0 * root)
+    R = np.empty((3, 3))
+    R[0] = ((m11 + root) * affine[0] - m01 * affine[1]) / (root * twice_scale)
+    R[1] = ((m00 + root) * affine[1] - m01 * affine[0]) / (root * twice_scale)
+    R[2] = cross(R[0], R[1])
+    return R, 0.5 * twice_scale
+
+
+@njit(cache=True)
+@no_type_check
+def invert_orthography(
+    target_R: Float64[np.ndarray, "3 3"],
+    target_scale_u_v: Float64[np.ndarray, 3],
+    points: Float64[np.ndarray, "N 3"],
+    intrinsics: Float64[np.ndarray, 4],
+) -> tuple[Float64[np.ndarray, "3 3"], Float64[np.ndarray, 3], int]:
+    """The pose whose projection of ``points`` has the target as nearest scaled orthography.
+
+    The orthography seen from a pose is very nearly ``B R`` with a rotation B that hangs on the
+    line of sight alone, so R is corrected to ``B^-1 target``, the depth by the ratio of scales and
+    the centre by its distance in pixels, until nothing moves. It starts from the target turned by
+    the ray through the mean point.
+
+    Args:
+        target_R: rotation of the orthography.
+        target_scale_u_v: its scale, image px per mm, and where it puts the mean point, image px.
+        points: centred on their mean, mm.
+        intrinsics: fx, fy, cx, cy, px.
+
+    Returns:
+        Rotation, position of the mean point in the camera frame (mm), iterations used.
+    """
+    fx, fy, cx, cy = intrinsics
+    scale, u, v = target_scale_u_v
+    x, y = (u - cx) / fx, (v - cy) / fy
+    inverse = np.linalg.inv(points.T @ points)
+    centre = np.array([x, y, 1.0]) * (np.sqrt(fx * fy) / scale)
+    R = turn_to_ray(x, y) @ target_R
+    for iteration in range(MOST_ITERATIONS):
+        moment, mean_u, mean_v = project_moments(R, centre, points, intrinsics)
+        seen_R, seen_scale = nearest_rotation(moment @ inverse)
+        new_R = R @ (seen_R.T @ target_R)
+        # Products of nearly orthonormal matrices drift.
+        new_R[0] /= np.sqrt(new_R[0] @ new_R[0])
+        new_R[1] -= (new_R[1] @ new_R[0]) * new_R[0]
+        new_R[1] /= np.sqrt(new_R[1] @ new_R[1])
+        new_R[2] = cross(new_R[0], new_R[1])
+        depth = max(centre[2] * seen_scale / scale, NEAREST_MM)
+        du, dv = (u - mean_u) / fx, (v - mean_v) / fy
+        moved = max(np.abs(new_R - R).max(), abs(depth / centre[2] - 1.0), abs(du), abs(dv))
+        R = new_R
+        centre = np.array([centre[0] / centre[2] + du, centre[1] / centre[2] + dv, 1.0]) * depth
+        if moved < TOLERANCE:
+            return R, centre, iteration + 1
+    return R, centre, MOST_ITERATIONS
