@@ -1,5 +1,7 @@
 """Surfaces that can be seen through: every layer of a pixel is kept, sorted and blended."""
 
+# ruff: noqa: PLR0917 - compiled loops take their arrays one by one.
+
 from __future__ import annotations
 
 from typing import Any, NamedTuple, no_type_check
@@ -9,7 +11,6 @@ from numba import njit
 
 from .mesh import Mesh
 from .raster import NOTHING, RELAXED, Array, edges
-from .shade import shade_point
 from .shadow import opacity
 
 FAINTEST = 1.0 / 255.0
@@ -25,7 +26,6 @@ class Fragments(NamedTuple):
 
     head: Array
     following: Array
-    name: Array
     triangle: Array
     pixel: Array
     nearness: Array
@@ -35,16 +35,15 @@ class Fragments(NamedTuple):
     reach: Array
 
 
-def collect(meshes: list[Mesh], names: list[int], seen: Array) -> tuple[Fragments, int]:
+def collect(meshes: list[Mesh], seen: Array) -> tuple[Fragments, list[int]]:
     """Find all fragments in front of the opaque scene.
 
     Args:
         meshes: blended surfaces.
-        names: the number of each.
         seen: (H, W) nearness of the opaque scene.
 
     Returns:
-        the fragments and their count.
+        the fragments, and where those of each surface begin and the last ends.
     """
     height, width = seen.shape
     capacity = 4 * height * width
@@ -52,7 +51,6 @@ def collect(meshes: list[Mesh], names: list[int], seen: Array) -> tuple[Fragment
         fragments = Fragments(
             head=np.full((height, width), -1, np.int32),
             following=np.empty(capacity, np.int32),
-            name=np.empty(capacity, np.int32),
             triangle=np.empty(capacity, np.int32),
             pixel=np.empty(capacity, np.int32),
             nearness=np.empty(capacity, np.float32),
@@ -62,17 +60,17 @@ def collect(meshes: list[Mesh], names: list[int], seen: Array) -> tuple[Fragment
             reach=np.empty(capacity, np.float32),
         )
         limit = seen.copy()
-        count = 0
-        for mesh, name in zip(meshes, names, strict=True):
-            count = _collect(mesh, name, limit, fragments, count)
-        if count <= capacity:
-            return fragments, count
-        capacity = count
+        bounds = [0]
+        for mesh in meshes:
+            bounds.append(_collect(mesh, limit, fragments, bounds[-1]))
+        if bounds[-1] <= capacity:
+            return fragments, bounds
+        capacity = bounds[-1]
 
 
 @njit(cache=True, nogil=True, fastmath=RELAXED)
 @no_type_check
-def _collect(mesh: Any, name: int, limit: Array, fragments: Any, count: int) -> int:
+def _collect(mesh: Any, limit: Array, fragments: Any, count: int) -> int:
     height, width = limit.shape
     for t in range(len(mesh.triangles)):
         corners = mesh.triangles[t]
@@ -96,7 +94,7 @@ def _collect(mesh: Any, name: int, limit: Array, fragments: Any, count: int) -> 
                     if q > limit[y, x]:
                         over = np.float32(1.0) / q
                         count = _keep(
-                            mesh, name, t, y, x, q, p0 * over, p1 * over, limit, fragments, count
+                            mesh, t, y, x, q, p0 * over, p1 * over, limit, fragments, count
                         )
                 w0 += steps[0]
                 w1 += steps[1]
@@ -111,7 +109,6 @@ def _collect(mesh: Any, name: int, limit: Array, fragments: Any, count: int) -> 
 @no_type_check
 def _keep(
     mesh: Any,
-    name: int,
     t: int,
     y: int,
     x: int,
@@ -129,8 +126,7 @@ def _keep(
     if alpha >= OPAQUE:
         alpha = np.float32(1.0)
         limit[y, x] = q
-    if count < len(fragments.name):
-        fragments.name[count] = name
+    if count < len(fragments.triangle):
         fragments.triangle[count] = t
         fragments.pixel[count] = y * limit.shape[1] + x
         fragments.nearness[count] = q
@@ -146,67 +142,35 @@ def _keep(
 
 @njit(cache=True, nogil=True, fastmath=RELAXED)
 @no_type_check
-def weigh(fragments: Any, image: Array, veil: Array) -> None:
+def weigh(fragments: Any, left: Array) -> None:
     """Sort each pixel's layers from the front and find how much of each is seen.
 
-    Darkens ``image`` (H, W, 3) by what covers it and writes that share to ``veil`` (H, W).
+    Writes to ``left`` (H, W) the share that the opaque scene or the background keeps.
     """
     order = np.empty(LAYERS, np.int32)
-    height, width = fragments.head.shape
+    head, following, nearness = fragments.head, fragments.following, fragments.nearness
+    weight, reach, opaqueness = fragments.weight, fragments.reach, fragments.alpha
+    height, width = left.shape
     for y in range(height):
         for x in range(width):
-            layer = fragments.head[y, x]
+            layer = head[y, x]
             n = 0
             while layer >= 0:
-                q = fragments.nearness[layer]
                 place = n
-                while place > 0 and fragments.nearness[order[place - 1]] < q:
+                while place > 0 and nearness[order[place - 1]] < nearness[layer]:
                     if place < LAYERS:
                         order[place] = order[place - 1]
                     place -= 1
                 if place < LAYERS:
                     order[place] = layer
                     n = min(n + 1, LAYERS)
-                layer = fragments.following[layer]
-            left = np.float32(1.0)
+                layer = following[layer]
+            share = np.float32(1.0)
             for i in range(n):
-                alpha = fragments.alpha[order[i]]
-                fragments.weight[order[i]] = left * alpha
-                fragments.reach[order[i]] = left
-                left *= np.float32(1.0) - alpha
-                if left < 0.02:
+                weight[order[i]] = share * opaqueness[order[i]]
+                reach[order[i]] = share
+                share *= np.float32(1.0) - opaqueness[order[i]]
+                if share < 0.02:
+                    share = np.float32(0.0)
                     break
-            if n > 0:
-                veil[y, x] = np.float32(1.0) - left
-                for c in range(3):
-                    image[y, x, c] *= left
-
-
-@njit(cache=True, nogil=True, fastmath=RELAXED)
-@no_type_check
-def add_fragments(
-    mesh: Any, name: int, lighting: Any, camera: Array, fragments: Any, count: int, image: Array
-) -> None:
-    """Add the light of one surface's visible fragments to ``image``."""
-    width = image.shape[1]
-    for i in range(count):
-        if fragments.name[i] != name or fragments.reach[i] <= 0:
-            continue
-        y, x = fragments.pixel[i] // width, fragments.pixel[i] % width
-        z = np.float32(1.0) / fragments.nearness[i]
-        px = (np.float32(x) - camera[2]) / camera[0] * z
-        py = (np.float32(y) - camera[3]) / camera[1] * z
-        light, shine = shade_point(
-            mesh,
-            lighting,
-            fragments.triangle[i],
-            fragments.corner[i, 0],
-            fragments.corner[i, 1],
-            px,
-            py,
-            z,
-        )
-        weight = fragments.weight[i]
-        gloss = fragments.reach[i] if mesh.clear_coat else weight
-        for c in range(3):
-            image[y, x, c] += weight * light[c] + gloss * shine[c]
+            left[y, x] = share

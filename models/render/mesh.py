@@ -37,7 +37,7 @@ class Mesh(NamedTuple):
     clear_coat: bool
 
 
-def pack(surface: Surface, camera: Float32[np.ndarray, "4"]) -> Mesh:
+def pack(surface: Surface, camera: Float32[np.ndarray, " 4"]) -> Mesh:
     """Project a surface and lay out its attributes; ``camera`` holds fx, fy, cx, cy."""
     n = len(surface.vertices)
     vertices = np.ascontiguousarray(surface.vertices)
@@ -77,8 +77,8 @@ def pack(surface: Surface, camera: Float32[np.ndarray, "4"]) -> Mesh:
 
 
 def _or_empty(
-    values: Float32[np.ndarray, "..."] | None, shape: tuple[int, ...]
-) -> Float32[np.ndarray, "..."]:
+    values: Float32[np.ndarray, " ..."] | None, shape: tuple[int, ...]
+) -> Float32[np.ndarray, " ..."]:
     return np.empty(shape, np.float32) if values is None else np.ascontiguousarray(values)
 
 

@@ -9,10 +9,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from .fragments import add_fragments, collect, weigh
+from .fragments import collect, weigh
 from .mesh import Mesh, pack
 from .raster import NOTHING, draw
-from .shade import LAMP_FIELDS, Lighting, shade_opaque
+from .shade import LAMP_FIELDS, Hits, Lighting, shade
 from .shadow import draw_shadow_map, light_frame
 from .surface import Lights, Surface
 
@@ -78,24 +78,45 @@ def render(
     label = np.full((height, width), -1, np.int32)
     triangle = np.empty((height, width), np.int32)
     corner = np.empty((height, width, 2), np.float32)
-    image = np.zeros((height, width, 3), np.float32) if background is None else background.copy()
     solid = [i for i, surface in enumerate(surfaces) if not surface.blended]
     for i in solid:
         mesh, cull = meshes[i], not surfaces[i].two_sided
         draw(mesh.fixed, mesh.nearness, mesh.triangles, cull, i, seen, label, triangle, corner)
-    lighting = _light(surfaces, meshes, lights)
-    for i in solid:
-        shade_opaque(meshes[i], i, lighting, lens, seen, label, triangle, corner, image)
-    veil = np.zeros((height, width), np.float32)
     blended = [i for i, surface in enumerate(surfaces) if surface.blended]
+    left = np.ones((height, width), np.float32)
+    fragments, bounds = None, [0]
     if blended:
-        fragments, count = collect([meshes[i] for i in blended], blended, seen)
-        weigh(fragments, image, veil)
-        for i in blended:
-            add_fragments(meshes[i], i, lighting, lens, fragments, count, image)
+        fragments, bounds = collect([meshes[i] for i in blended], seen)
+        weigh(fragments, left)
+    image = np.zeros((height, width, 3), np.float32)
+    if background is not None:
+        np.multiply(background, np.where(label < 0, left, 0.0)[..., None], out=image)
+    lighting = _light(surfaces, meshes, lights)
+    flat = Hits(
+        triangle.reshape(-1),
+        corner.reshape(-1, 2),
+        seen.reshape(-1),
+        left.reshape(-1),
+        left.reshape(-1),
+    )
+    for i in solid:
+        pixels = np.flatnonzero((label == i) & (left > 0))
+        shade(meshes[i], lighting, lens, pixels, pixels, flat, image)
+    if fragments is not None:
+        hits = Hits(
+            fragments.triangle,
+            fragments.corner,
+            fragments.nearness,
+            fragments.weight,
+            fragments.reach,
+        )
+        for n, i in enumerate(blended):
+            where = bounds[n] + np.flatnonzero(fragments.reach[bounds[n] : bounds[n + 1]] > 0)
+            pixels = fragments.pixel[where].astype(np.int64)
+            shade(meshes[i], lighting, lens, pixels, where, hits, image)
     depth = np.full((height, width), np.inf, np.float32)
     np.divide(1.0, seen, out=depth, where=label >= 0)
-    return Picture(image, label, depth, veil)
+    return Picture(image, label, depth, 1 - left)
 
 
 def _light(surfaces: Sequence[Surface], meshes: list[Mesh], lights: Lights) -> Lighting:
@@ -107,7 +128,7 @@ def _light(surfaces: Sequence[Surface], meshes: list[Mesh], lights: Lights) -> L
     ]
     lamps = np.zeros((len(lights.lamps), LAMP_FIELDS), np.float32)
     maps: list[Float32[np.ndarray, "S S"]] = []
-    frames: list[Float32[np.ndarray, "13"]] = []
+    frames: list[Float32[np.ndarray, " 13"]] = []
     for row, lamp in zip(lamps, lights.lamps, strict=True):
         towards = (lamp.direction / np.linalg.norm(lamp.direction)).astype(np.float32)
         row[:3], row[3:6], row[7] = towards, lamp.colour, -1

@@ -1,4 +1,6 @@
-"""Light at a point: ambient polynomials, lamps with shadows, skin-like softness, highlights."""
+"""Light at points of surfaces: ambient polynomials, lamps with shadows, soft skin, highlights."""
+
+# ruff: noqa: PLR0917 - compiled loops take their arrays one by one.
 
 from __future__ import annotations
 
@@ -11,12 +13,19 @@ from .raster import RELAXED, Array
 from .shadow import light_arriving
 from .texture import sample
 
-LAMP_FIELDS = 12
+LAMP_FIELDS = 9
 """Direction or place (3), colour (3), squared distance at which it holds or 0 for a light far
-away, shadow map or -1, spread of its comparisons in texels; the rest is unused."""
+away, number of the shadow map or -1, spread of its comparisons in texels."""
+
+POINT_FIELDS = 15
+"""Place (3), normal (3), direction to the camera (3), albedo (3), occlusion, specular,
+roughness."""
 
 WRAP = (0.35, 0.12, 0.06)
 """How far light wraps around the terminator in red, green and blue at subsurface 1."""
+
+BLEED = (0.5, 0.15, 0.1)
+"""How much half-shadows brighten in red, green and blue at subsurface 1."""
 
 
 class Lighting(NamedTuple):
@@ -29,254 +38,239 @@ class Lighting(NamedTuple):
     bias: float
 
 
+class Hits(NamedTuple):
+    """Points of surfaces behind pixels: what a picture or a list of fragments holds, flat."""
+
+    triangle: Array
+    corner: Array
+    nearness: Array
+    weight: Array
+    reach: Array
+
+
 @njit(cache=True, nogil=True, fastmath=RELAXED)
 @no_type_check
-def shade_opaque(
+def shade(
+    mesh: Any, lighting: Any, lens: Array, pixels: Array, where: Array, hits: Any, image: Array
+) -> None:
+    """Add a surface's light to ``image`` (H, W, 3).
+
+    ``where`` are the hits to shade and ``pixels`` the flat index of their pixels; the scattered
+    light is weighed with ``hits.weight``, the mirrored light too or, of a clear coat, with
+    ``hits.reach``.
+    """
+    points = np.empty((len(where), POINT_FIELDS), np.float32)
+    scattered = np.empty((len(where), 3), np.float32)
+    mirrored = np.empty((len(where), 3), np.float32)
+    width = image.shape[1]
+    _place(mesh, lens, width, pixels, where, hits.triangle, hits.corner, hits.nearness, points)
+    _paint(mesh, where, hits.triangle, hits.corner, points)
+    soft = np.float32(mesh.subsurface)
+    _light_ambient(lighting.ambient, soft, points, scattered, mirrored)
+    for lamp in range(len(lighting.lamps)):
+        _light_lamp(
+            lighting.lamps,
+            lamp,
+            lighting.shadow_maps,
+            lighting.shadow_frames,
+            np.float32(lighting.bias),
+            soft,
+            points,
+            scattered,
+            mirrored,
+        )
+    weight, reach = hits.weight, hits.reach
+    for i in range(len(where)):
+        y, x = pixels[i] // width, pixels[i] % width
+        share = weight[where[i]]
+        gloss = reach[where[i]] if mesh.clear_coat else share
+        for c in range(3):
+            image[y, x, c] += share * scattered[i, c] * points[i, 9 + c] + gloss * mirrored[i, c]
+
+
+@njit(cache=True, nogil=True, fastmath=RELAXED)
+@no_type_check
+def _place(
     mesh: Any,
-    name: int,
-    lighting: Any,
-    camera: Array,
-    nearness: Array,
-    label: Array,
+    lens: Array,
+    width: int,
+    pixels: Array,
+    where: Array,
     triangle: Array,
     corner: Array,
-    image: Array,
+    nearness: Array,
+    points: Array,
 ) -> None:
-    """Colour the pixels of ``image`` (H, W, 3) whose ``label`` is ``name``."""
-    height, width = label.shape
-    for y in range(height):
-        for x in range(width):
-            if label[y, x] != name:
-                continue
-            t = triangle[y, x]
-            b0, b1 = corner[y, x, 0], corner[y, x, 1]
-            z = np.float32(1.0) / nearness[y, x]
-            px = (np.float32(x) - camera[2]) / camera[0] * z
-            py = (np.float32(y) - camera[3]) / camera[1] * z
-            light, shine = shade_point(mesh, lighting, t, b0, b1, px, py, z)
-            for c in range(3):
-                image[y, x, c] = light[c] + shine[c]
-
-
-@njit(cache=True, nogil=True, fastmath=RELAXED)
-@no_type_check
-def shade_point(
-    mesh: Any, lighting: Any, t: int, b0: float, b1: float, px: float, py: float, pz: float
-) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Light sent to the camera from a point of a triangle: scattered, and mirrored."""
+    """Place, normal and direction to the camera of each hit."""
+    triangles, normals, two_sided = mesh.triangles, mesh.normals, mesh.two_sided
     one = np.float32(1.0)
-    b2 = one - b0 - b1
-    i, j, k = mesh.triangles[t, 0], mesh.triangles[t, 1], mesh.triangles[t, 2]
-    reach = one / np.sqrt(px * px + py * py + pz * pz)
-    view = (-px * reach, -py * reach, -pz * reach)
-    normal = _normal(mesh, i, j, k, b0, b1, view)
-    occlusion = one
-    if len(mesh.occlusion) > 0:
-        occlusion = b0 * mesh.occlusion[i] + b1 * mesh.occlusion[j] + b2 * mesh.occlusion[k]
-    specular, roughness = mesh.gloss[0, 0], mesh.gloss[0, 1]
-    if len(mesh.gloss) > 1:
-        specular = b0 * mesh.gloss[i, 0] + b1 * mesh.gloss[j, 0] + b2 * mesh.gloss[k, 0]
-        roughness = b0 * mesh.gloss[i, 1] + b1 * mesh.gloss[j, 1] + b2 * mesh.gloss[k, 1]
-    soft = np.float32(mesh.subsurface)
-    red, green, blue = _ambient(lighting.ambient, normal)
-    bleeding = soft * occlusion * (one - occlusion)
-    red *= occlusion + np.float32(0.5) * bleeding
-    green *= occlusion + np.float32(0.15) * bleeding
-    blue *= occlusion + np.float32(0.1) * bleeding
-    shine = _mirrored_surroundings(lighting.ambient, normal, view, specular, roughness)
-    fade = occlusion * occlusion
-    mr, mg, mb = shine[0] * fade, shine[1] * fade, shine[2] * fade
-    for lamp in range(len(lighting.lamps)):
-        scattered, mirrored = _lamp(
-            lighting, lamp, (px, py, pz), normal, view, soft, specular, roughness
-        )
-        colour = lighting.lamps[lamp]
-        red += colour[3] * scattered[0]
-        green += colour[4] * scattered[1]
-        blue += colour[5] * scattered[2]
-        mr += colour[3] * mirrored
-        mg += colour[4] * mirrored
-        mb += colour[5] * mirrored
-    albedo = _albedo(mesh, t, i, j, k, b0, b1)
-    return (red * albedo[0], green * albedo[1], blue * albedo[2]), (mr, mg, mb)
+    for i in range(len(where)):
+        hit = where[i]
+        t, b0, b1 = triangle[hit], corner[hit, 0], corner[hit, 1]
+        b2 = one - b0 - b1
+        rx = (np.float32(pixels[i] % width) - lens[2]) / lens[0]
+        ry = (np.float32(pixels[i] // width) - lens[3]) / lens[1]
+        z = one / nearness[hit]
+        points[i, 0], points[i, 1], points[i, 2] = rx * z, ry * z, z
+        over = -one / np.sqrt(rx * rx + ry * ry + one)
+        vx, vy, vz = rx * over, ry * over, over
+        points[i, 6], points[i, 7], points[i, 8] = vx, vy, vz
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        nx = b0 * normals[a, 0] + b1 * normals[b, 0] + b2 * normals[c, 0]
+        ny = b0 * normals[a, 1] + b1 * normals[b, 1] + b2 * normals[c, 1]
+        nz = b0 * normals[a, 2] + b1 * normals[b, 2] + b2 * normals[c, 2]
+        length = np.sqrt(nx * nx + ny * ny + nz * nz)
+        if length < 1e-6:
+            nx, ny, nz, length = vx, vy, vz, one
+        over = one / length
+        if two_sided and nx * vx + ny * vy + nz * vz < 0:
+            over = -over
+        points[i, 3], points[i, 4], points[i, 5] = nx * over, ny * over, nz * over
 
 
 @njit(cache=True, nogil=True, fastmath=RELAXED)
 @no_type_check
-def _normal(
-    mesh: Any, i: int, j: int, k: int, b0: float, b1: float, view: tuple[float, float, float]
-) -> tuple[float, float, float]:
-    b2 = np.float32(1.0) - b0 - b1
-    n = mesh.normals
-    x = b0 * n[i, 0] + b1 * n[j, 0] + b2 * n[k, 0]
-    y = b0 * n[i, 1] + b1 * n[j, 1] + b2 * n[k, 1]
-    z = b0 * n[i, 2] + b1 * n[j, 2] + b2 * n[k, 2]
-    length = np.sqrt(x * x + y * y + z * z)
-    if length < 1e-6:
-        return view
-    over = np.float32(1.0) / length
-    if mesh.two_sided and x * view[0] + y * view[1] + z * view[2] < 0:
-        over = -over
-    return x * over, y * over, z * over
-
-
-@njit(cache=True, nogil=True, fastmath=RELAXED)
-@no_type_check
-def _albedo(
-    mesh: Any, t: int, i: int, j: int, k: int, b0: float, b1: float
-) -> tuple[float, float, float]:
+def _paint(mesh: Any, where: Array, triangle: Array, corner: Array, points: Array) -> None:
+    """Albedo, occlusion, specular reflectance and roughness of each hit."""
+    triangles, colour, occlusion, gloss = mesh.triangles, mesh.colour, mesh.occlusion, mesh.gloss
+    uv, texels, levels, level = mesh.uv, mesh.texels, mesh.levels, mesh.level
     one = np.float32(1.0)
-    b2 = one - b0 - b1
-    red, green, blue = one, one, one
-    if len(mesh.colour) > 0:
-        c = mesh.colour
-        red = b0 * c[i, 0] + b1 * c[j, 0] + b2 * c[k, 0]
-        green = b0 * c[i, 1] + b1 * c[j, 1] + b2 * c[k, 1]
-        blue = b0 * c[i, 2] + b1 * c[j, 2] + b2 * c[k, 2]
-    if len(mesh.texels) > 0:
-        u = b0 * mesh.uv[t, 0, 0] + b1 * mesh.uv[t, 1, 0] + b2 * mesh.uv[t, 2, 0]
-        v = b0 * mesh.uv[t, 0, 1] + b1 * mesh.uv[t, 1, 1] + b2 * mesh.uv[t, 2, 1]
-        r, g, b, a = sample(mesh.texels, mesh.levels, u, v, mesh.level[t])
-        over = one / max(a, np.float32(1e-4))
-        red *= r * over
-        green *= g * over
-        blue *= b * over
-    return red, green, blue
+    for i in range(len(where)):
+        hit = where[i]
+        t, b0, b1 = triangle[hit], corner[hit, 0], corner[hit, 1]
+        b2 = one - b0 - b1
+        j, k, m = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        for c in range(3):
+            points[i, 9 + c] = one
+            if len(colour) > 0:
+                points[i, 9 + c] = b0 * colour[j, c] + b1 * colour[k, c] + b2 * colour[m, c]
+        if len(texels) > 0:
+            u = b0 * uv[t, 0, 0] + b1 * uv[t, 1, 0] + b2 * uv[t, 2, 0]
+            v = b0 * uv[t, 0, 1] + b1 * uv[t, 1, 1] + b2 * uv[t, 2, 1]
+            red, green, blue, alpha = sample(texels, levels, u, v, level[t])
+            over = one / max(alpha, np.float32(1e-4))
+            points[i, 9] *= red * over
+            points[i, 10] *= green * over
+            points[i, 11] *= blue * over
+        points[i, 12] = one
+        if len(occlusion) > 0:
+            points[i, 12] = b0 * occlusion[j] + b1 * occlusion[k] + b2 * occlusion[m]
+        points[i, 13], points[i, 14] = gloss[0, 0], gloss[0, 1]
+        if len(gloss) > 1:
+            points[i, 13] = b0 * gloss[j, 0] + b1 * gloss[k, 0] + b2 * gloss[m, 0]
+            points[i, 14] = b0 * gloss[j, 1] + b1 * gloss[k, 1] + b2 * gloss[m, 1]
 
 
 @njit(cache=True, nogil=True, fastmath=RELAXED)
 @no_type_check
-def _ambient(ambient: Array, normal: tuple[float, float, float]) -> tuple[float, float, float]:
-    x, y, z = normal
-    basis = (
-        np.float32(1.0),
-        y,
-        z,
-        x,
-        x * y,
-        y * z,
-        np.float32(3.0) * z * z - np.float32(1.0),
-        x * z,
-        x * x - y * y,
-    )
-    red, green, blue = np.float32(0.0), np.float32(0.0), np.float32(0.0)
-    for i in range(9):
-        red += basis[i] * ambient[i, 0]
-        green += basis[i] * ambient[i, 1]
-        blue += basis[i] * ambient[i, 2]
-    zero = np.float32(0.0)
-    return max(red, zero), max(green, zero), max(blue, zero)
+def _light_ambient(
+    ambient: Array, soft: float, points: Array, scattered: Array, mirrored: Array
+) -> None:
+    """Light from all sides: scattered, and mirrored (more at grazing angles when smooth)."""
+    zero, one, two = np.float32(0.0), np.float32(1.0), np.float32(2.0)
+    for i in range(len(points)):
+        nx, ny, nz = points[i, 3], points[i, 4], points[i, 5]
+        vx, vy, vz = points[i, 6], points[i, 7], points[i, 8]
+        arriving, specular, roughness = points[i, 12], points[i, 13], points[i, 14]
+        facing = nx * vx + ny * vy + nz * vz
+        mx, my, mz = two * facing * nx - vx, two * facing * ny - vy, two * facing * nz - vz
+        grazing = one - min(max(facing, zero), one)
+        square = grazing * grazing
+        smooth = (one - roughness) * (one - roughness) if specular > 0 else zero
+        mirror = specular + smooth * (one - specular) * square * square * grazing
+        mirror *= arriving * arriving
+        bleeding = soft * arriving * (one - arriving)
+        for c in range(3):
+            light = max(_polynomial(ambient, c, nx, ny, nz), zero)
+            scattered[i, c] = light * (arriving + np.float32(BLEED[c]) * bleeding)
+            mirrored[i, c] = mirror * max(_polynomial(ambient, c, mx, my, mz), zero)
 
 
 @njit(cache=True, nogil=True, fastmath=RELAXED)
 @no_type_check
-def _mirrored_surroundings(
-    ambient: Array,
-    normal: tuple[float, float, float],
-    view: tuple[float, float, float],
-    specular: float,
-    roughness: float,
-) -> tuple[float, float, float]:
-    """Ambient light mirrored; stronger at grazing angles on smooth surfaces."""
-    zero, one = np.float32(0.0), np.float32(1.0)
-    facing = normal[0] * view[0] + normal[1] * view[1] + normal[2] * view[2]
-    x = np.float32(2.0) * facing * normal[0] - view[0]
-    y = np.float32(2.0) * facing * normal[1] - view[1]
-    z = np.float32(2.0) * facing * normal[2] - view[2]
-    grazing = one - min(max(facing, zero), one)
-    square = grazing * grazing
-    smooth = (one - roughness) * (one - roughness) if specular > 0 else zero
-    mirror = specular + smooth * (one - specular) * square * square * grazing
-    red, green, blue = _ambient(ambient, (x, y, z))
-    return red * mirror, green * mirror, blue * mirror
+def _polynomial(ambient: Array, c: int, x: float, y: float, z: float) -> float:
+    """Ambient light of one channel for a normal; see ``Lights.ambient``."""
+    first = ambient[0, c] + ambient[1, c] * y + ambient[2, c] * z + ambient[3, c] * x
+    mixed = ambient[4, c] * x * y + ambient[5, c] * y * z + ambient[7, c] * x * z
+    square = ambient[6, c] * (np.float32(3.0) * z * z - np.float32(1.0))
+    return first + mixed + square + ambient[8, c] * (x * x - y * y)
 
 
 @njit(cache=True, nogil=True, fastmath=RELAXED)
 @no_type_check
-def _lamp(
-    lighting: Any,
+def _light_lamp(
+    lamps: Array,
     lamp: int,
-    place: tuple[float, float, float],
-    normal: tuple[float, float, float],
-    view: tuple[float, float, float],
+    maps: Array,
+    frames: Array,
+    bias: float,
     soft: float,
-    specular: float,
-    roughness: float,
-) -> tuple[tuple[float, float, float], float]:
-    """Share of a lamp's light scattered (red, green, blue) and mirrored towards the camera."""
+    points: Array,
+    scattered: Array,
+    mirrored: Array,
+) -> None:
+    """Add one lamp's light, scattered and mirrored."""
     zero, one = np.float32(0.0), np.float32(1.0)
-    values = lighting.lamps[lamp]
-    lx, ly, lz = values[0], values[1], values[2]
-    strength = one
-    if values[6] > 0:
-        lx, ly, lz = lx - place[0], ly - place[1], lz - place[2]
-        squared = lx * lx + ly * ly + lz * lz
-        over = one / np.sqrt(max(squared, np.float32(1e-6)))
-        lx, ly, lz = lx * over, ly * over, lz * over
-        strength = values[6] / max(squared, np.float32(0.01) * values[6])
-    facing = normal[0] * lx + normal[1] * ly + normal[2] * lz
-    if facing <= -np.float32(WRAP[0]) * soft:
-        return (zero, zero, zero), zero
-    shadow = np.int32(values[7])
-    if shadow >= 0:
-        slope = one - max(facing, zero)
-        frame = lighting.shadow_frames[shadow]
-        aside = frame[12] * (np.float32(0.5) + np.float32(1.5) * slope)
-        strength *= light_arriving(
-            lighting.shadow_maps[shadow],
-            frame,
-            place[0] + aside * normal[0],
-            place[1] + aside * normal[1],
-            place[2] + aside * normal[2],
-            np.float32(lighting.bias) * (one + slope),
-            values[8],
-        )
-        if strength <= 0:
-            return (zero, zero, zero), zero
-    scattered = (
-        _wrapped(facing, np.float32(WRAP[0]) * soft) * strength,
-        _wrapped(facing, np.float32(WRAP[1]) * soft) * strength,
-        _wrapped(facing, np.float32(WRAP[2]) * soft) * strength,
-    )
-    if facing <= 0 or specular <= 0:
-        return scattered, zero
-    return scattered, strength * facing * _highlight(
-        (lx, ly, lz), normal, view, specular, roughness
-    )
+    reach, shadow, spread = lamps[lamp, 6], np.int32(lamps[lamp, 7]), lamps[lamp, 8]
+    lx, ly, lz = lamps[lamp, 0], lamps[lamp, 1], lamps[lamp, 2]
+    for i in range(len(points)):
+        x, y, z = points[i, 0], points[i, 1], points[i, 2]
+        nx, ny, nz = points[i, 3], points[i, 4], points[i, 5]
+        strength = one
+        if reach > 0:
+            lx, ly, lz = lamps[lamp, 0] - x, lamps[lamp, 1] - y, lamps[lamp, 2] - z
+            squared = lx * lx + ly * ly + lz * lz
+            over = one / np.sqrt(max(squared, np.float32(1e-6)))
+            lx, ly, lz = lx * over, ly * over, lz * over
+            strength = reach / max(squared, np.float32(0.01) * reach)
+        facing = nx * lx + ny * ly + nz * lz
+        if facing <= -np.float32(WRAP[0]) * soft:
+            continue
+        arriving = one
+        if shadow >= 0:
+            slope = one - max(facing, zero)
+            aside = frames[shadow, 12] * (np.float32(0.5) + np.float32(1.5) * slope)
+            px, py, pz = x + aside * nx, y + aside * ny, z + aside * nz
+            behind = bias * (one + slope)
+            arriving = light_arriving(maps, frames, shadow, px, py, pz, behind, spread)
+            if arriving <= 0:
+                continue
+        bleeding = soft * arriving * (one - arriving)
+        for c in range(3):
+            light = _wrapped(facing, np.float32(WRAP[c]) * soft) * strength
+            light *= arriving + np.float32(BLEED[c]) * bleeding
+            scattered[i, c] += lamps[lamp, 3 + c] * light
+        if facing > 0 and points[i, 13] > 0:
+            shine = _highlight(points, i, lx, ly, lz) * facing * strength * arriving
+            for c in range(3):
+                mirrored[i, c] += lamps[lamp, 3 + c] * shine
 
 
 @njit(cache=True, nogil=True, fastmath=RELAXED)
 @no_type_check
 def _wrapped(facing: float, wrap: float) -> float:
-    """Lambert's cosine, let around the terminator by ``wrap``, with the same total light."""
+    """Lambert's cosine, let around the terminator by ``wrap`` and eased out there."""
     one = np.float32(1.0)
     value = max((facing + wrap) / (one + wrap), np.float32(0.0))
-    # The factor between the cosine and its square eases the end of the light.
-    return value / (one + wrap) if wrap <= 0 else value * (one - wrap + wrap * value) / (one + wrap)
+    return value * (one - wrap + wrap * value)
 
 
 @njit(cache=True, nogil=True, fastmath=RELAXED)
 @no_type_check
-def _highlight(
-    light: tuple[float, float, float],
-    normal: tuple[float, float, float],
-    view: tuple[float, float, float],
-    specular: float,
-    roughness: float,
-) -> float:
+def _highlight(points: Array, i: int, lx: float, ly: float, lz: float) -> float:
     """GGX highlight with Karis' fit of the visibility and Fresnel terms."""
     zero, one = np.float32(0.0), np.float32(1.0)
-    hx, hy, hz = light[0] + view[0], light[1] + view[1], light[2] + view[2]
+    nx, ny, nz = points[i, 3], points[i, 4], points[i, 5]
+    hx, hy, hz = lx + points[i, 6], ly + points[i, 7], lz + points[i, 8]
+    specular, roughness = points[i, 13], points[i, 14]
     over = one / np.sqrt(max(hx * hx + hy * hy + hz * hz, np.float32(1e-8)))
-    across = max((normal[0] * hx + normal[1] * hy + normal[2] * hz) * over, zero)
-    bent = max((light[0] * hx + light[1] * hy + light[2] * hz) * over, zero)
+    across = max((nx * hx + ny * hy + nz * hz) * over, zero)
+    bent = min(max((lx * hx + ly * hy + lz * hz) * over, zero), one)
     alpha = roughness * roughness
     squared = max(alpha * alpha, np.float32(1e-5))
     lobe = across * across * (squared - one) + one
     grazing = one - bent
-    fresnel = specular + (one - specular) * grazing * grazing * grazing * grazing * grazing
-    return (
-        fresnel
-        * squared
-        / (max(bent * bent, np.float32(0.1)) * (roughness + np.float32(0.5)) * 4 * lobe * lobe)
-    )
+    fourth = grazing * grazing * grazing * grazing
+    fresnel = specular + (one - specular) * fourth * grazing
+    visible = max(bent * bent, np.float32(0.1)) * (roughness + np.float32(0.5))
+    return fresnel * squared / (np.float32(4.0) * visible * max(lobe * lobe, np.float32(1e-10)))

@@ -1,5 +1,7 @@
 """Shadow maps: the scene's nearest depth, seen along a light's rays."""
 
+# ruff: noqa: PLR0917 - compiled loops take their arrays one by one.
+
 from __future__ import annotations
 
 from typing import Any, no_type_check
@@ -17,8 +19,8 @@ SOLID = 0.5
 
 
 def light_frame(
-    meshes: list[Mesh], towards: Float32[np.ndarray, "3"], size: int
-) -> tuple[Float32[np.ndarray, "13"], tuple[float, float]]:
+    meshes: list[Mesh], towards: Float32[np.ndarray, " 3"], size: int
+) -> tuple[Float32[np.ndarray, " 13"], tuple[float, float]]:
     """An orthographic view along a light that just holds the meshes.
 
     Returns:
@@ -43,7 +45,7 @@ def light_frame(
 
 
 def draw_shadow_map(
-    meshes: list[Mesh], frame: Float32[np.ndarray, "13"], size: int
+    meshes: list[Mesh], frame: Float32[np.ndarray, " 13"], size: int
 ) -> Float32[np.ndarray, "S S"]:
     """Nearness to the light of the first surface along each ray; far below zero where none."""
     depth = np.full((size, size), NOTHING, np.float32)
@@ -123,33 +125,51 @@ def opacity(mesh: Any, t: int, b0: float, b1: float) -> float:
 @njit(cache=True, nogil=True, fastmath=RELAXED)
 @no_type_check
 def light_arriving(
-    depth: Array, frame: Array, x: float, y: float, z: float, bias: float, spread: float
+    maps: Array,
+    frames: Array,
+    k: int,
+    x: float,
+    y: float,
+    z: float,
+    bias: float,
+    spread: float,
 ) -> float:
-    """Share of a lamp's light that reaches a point: 3 x 3 comparisons, each bilinear.
+    """Share of lamp ``k``'s light that reaches a point: 3 x 3 comparisons, each bilinear.
 
-    ``bias`` is in mm, ``spread`` the distance of the comparisons in texels. Outside the map all
-    light arrives.
+    ``bias`` is in mm, ``spread`` the distance of the comparisons in texels. Near the map's border
+    and outside all light arrives.
     """
-    u = frame[0] * x + frame[1] * y + frame[2] * z + frame[3]
-    v = frame[4] * x + frame[5] * y + frame[6] * z + frame[7]
-    q = frame[8] * x + frame[9] * y + frame[10] * z + bias
-    last = np.float32(len(depth) - 2)
-    lit = np.float32(0.0)
+    u = frames[k, 0] * x + frames[k, 1] * y + frames[k, 2] * z + frames[k, 3]
+    v = frames[k, 4] * x + frames[k, 5] * y + frames[k, 6] * z + frames[k, 7]
+    q = frames[k, 8] * x + frames[k, 9] * y + frames[k, 10] * z + bias
+    one = np.float32(1.0)
+    last = np.float32(maps.shape[1] - 2) - spread
+    if u < spread or v < spread or u >= last or v >= last:
+        return one
+    lit = np.int32(0)
+    for i in range(-1, 2, 2):
+        for j in range(-1, 2, 2):
+            column = np.int32(u + np.float32(j) * spread + np.float32(0.5))
+            row = np.int32(v + np.float32(i) * spread + np.float32(0.5))
+            lit += np.int32(q >= maps[k, row, column])
+    lit += np.int32(q >= maps[k, np.int32(v + np.float32(0.5)), np.int32(u + np.float32(0.5))])
+    # Most points are far from any edge of a shadow.
+    if lit == 5:
+        return one
+    if lit == 0:
+        return np.float32(0.0)
+    total = np.float32(0.0)
     for i in range(-1, 2):
+        t = v + np.float32(i) * spread
+        row = np.int32(t)
+        ft = t - np.float32(row)
         for j in range(-1, 2):
-            s, t = u + np.float32(j) * spread, v + np.float32(i) * spread
-            if s < 0 or t < 0 or s >= last or t >= last:
-                lit += np.float32(1.0)
-                continue
-            column, row = np.int32(s), np.int32(t)
-            fs, ft = s - np.float32(column), t - np.float32(row)
-            one = np.float32(1.0)
-            if q >= depth[row, column]:
-                lit += (one - fs) * (one - ft)
-            if q >= depth[row, column + 1]:
-                lit += fs * (one - ft)
-            if q >= depth[row + 1, column]:
-                lit += (one - fs) * ft
-            if q >= depth[row + 1, column + 1]:
-                lit += fs * ft
-    return lit * np.float32(1.0 / 9.0)
+            s = u + np.float32(j) * spread
+            column = np.int32(s)
+            fs = s - np.float32(column)
+            above = (one - fs) * np.float32(q >= maps[k, row, column])
+            above += fs * np.float32(q >= maps[k, row, column + 1])
+            below = (one - fs) * np.float32(q >= maps[k, row + 1, column])
+            below += fs * np.float32(q >= maps[k, row + 1, column + 1])
+            total += (one - ft) * above + ft * below
+    return total * np.float32(1.0 / 9.0)

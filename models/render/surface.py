@@ -1,4 +1,4 @@
-"""What a scene is made of: surfaces and lights, in the camera frame (x right, y down, z forward)."""
+"""What a scene is made of: surfaces and lights, in the camera frame (x right, y down, z in)."""
 
 from __future__ import annotations
 
@@ -90,11 +90,11 @@ class Lamp:
         softness_mm: half width of the shadow's edge.
     """
 
-    direction: Float[np.ndarray, "3"]
-    colour: Float[np.ndarray, "3"]
+    direction: Float[np.ndarray, " 3"]
+    colour: Float[np.ndarray, " 3"]
     casts_shadow: bool = False
     distance_mm: float | None = None
-    origin: Float[np.ndarray, "3"] | None = None
+    origin: Float[np.ndarray, " 3"] | None = None
     softness_mm: float = 2.0
 
     def __post_init__(self) -> None:

@@ -1,5 +1,7 @@
 """Textures with a mip pyramid, in linear light."""
 
+# ruff: noqa: PLR0917 - compiled loops take their arrays one by one.
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -84,7 +86,7 @@ def _halve(level: Float32[np.ndarray, "H W 4"]) -> Float32[np.ndarray, "h w 4"]:
     return (rows[:, 0:width:2] + rows[:, 1:width:2]) * np.float32(0.25)
 
 
-def _srgb_curves() -> tuple[Float32[np.ndarray, "256"], UInt8[np.ndarray, "4096"]]:
+def _srgb_curves() -> tuple[Float32[np.ndarray, " 256"], UInt8[np.ndarray, " 4096"]]:
     """Byte to linear light, and the square root of linear light (in 4095ths) to byte."""
     code = np.arange(256) / 255.0
     linear = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
@@ -137,9 +139,10 @@ def sample(
     """Trilinear sample: red, green, blue, times alpha, and alpha."""
     low = min(np.int32(level), np.int32(len(levels) - 1))
     part = level - np.float32(low)
-    r, g, b, a = _bilinear(texels, levels[low], u, v)
+    r, g, b, a = _bilinear(texels, levels[low, 0], levels[low, 1], levels[low, 2], u, v)
     if part > 0.02 and low + 1 < len(levels):
-        r2, g2, b2, a2 = _bilinear(texels, levels[low + 1], u, v)
+        low += 1
+        r2, g2, b2, a2 = _bilinear(texels, levels[low, 0], levels[low, 1], levels[low, 2], u, v)
         r += part * (r2 - r)
         g += part * (g2 - g)
         b += part * (b2 - b)
@@ -149,8 +152,9 @@ def sample(
 
 @njit(cache=True, nogil=True, fastmath=RELAXED)
 @no_type_check
-def _bilinear(texels: Array, level: Array, u: float, v: float) -> tuple[float, float, float, float]:
-    offset, height, width = level[0], level[1], level[2]
+def _bilinear(
+    texels: Array, offset: int, height: int, width: int, u: float, v: float
+) -> tuple[float, float, float, float]:
     x = (u - np.floor(u)) * np.float32(width) - np.float32(0.5)
     y = (np.float32(1.0) - (v - np.floor(v))) * np.float32(height) - np.float32(0.5)
     x0, y0 = np.int32(np.floor(x)), np.int32(np.floor(y))
@@ -162,11 +166,11 @@ def _bilinear(texels: Array, level: Array, u: float, v: float) -> tuple[float, f
     one = np.float32(1.0)
     w00, w01 = (one - fx) * (one - fy), fx * (one - fy)
     w10, w11 = (one - fx) * fy, fx * fy
-    p, q = texels[offset + y0 * width + x0], texels[offset + y0 * width + x1]
-    r, s = texels[offset + y1 * width + x0], texels[offset + y1 * width + x1]
+    p, q = offset + y0 * width + x0, offset + y0 * width + x1
+    r, s = offset + y1 * width + x0, offset + y1 * width + x1
     return (
-        w00 * p[0] + w01 * q[0] + w10 * r[0] + w11 * s[0],
-        w00 * p[1] + w01 * q[1] + w10 * r[1] + w11 * s[1],
-        w00 * p[2] + w01 * q[2] + w10 * r[2] + w11 * s[2],
-        w00 * p[3] + w01 * q[3] + w10 * r[3] + w11 * s[3],
+        w00 * texels[p, 0] + w01 * texels[q, 0] + w10 * texels[r, 0] + w11 * texels[s, 0],
+        w00 * texels[p, 1] + w01 * texels[q, 1] + w10 * texels[r, 1] + w11 * texels[s, 1],
+        w00 * texels[p, 2] + w01 * texels[q, 2] + w10 * texels[r, 2] + w11 * texels[s, 2],
+        w00 * texels[p, 3] + w01 * texels[q, 3] + w10 * texels[r, 3] + w11 * texels[s, 3],
     )
