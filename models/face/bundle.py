@@ -1,0 +1,264 @@
+"""The model bundle: one folder with everything that turns a crop into a face, and its hashes.
+
+``bundle.toml`` names every file with its SHA-256; loading checks all of them, so that a bundle's
+:attr:`Bundle.hash` stands for its whole content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from ..errors import BundleError, OutputError
+from ..weights import default as default_weights
+from .morphable import FaceModel
+from .names import N_BLENDSHAPES, N_EXPRESSION, N_POSE, N_SHAPE
+
+BUNDLE_FORMAT: Final = 1
+"""Version of the layout of ``bundle.toml``."""
+
+MANIFEST: Final = "bundle.toml"
+FACE_MODEL: Final = "face_model.npz"
+REGRESSOR: Final = "regressor.onnx"
+DETECTOR: Final = "detector.onnx"
+SMOOTHER: Final = "smoother.toml"
+REQUIRED_FILES: Final = (FACE_MODEL, REGRESSOR)
+OPTIONAL_FILES: Final = (DETECTOR, SMOOTHER)
+
+Scalar = str | int | float | bool
+"""What a value of ``bundle.toml`` may be."""
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True)
+class BundleInfo:
+    """What is written about a bundle.
+
+    Attributes:
+        name: short name, such as ``mien-default``.
+        version: version of the weights, as ``major.minor.patch``.
+        licence: SPDX expression for everything in the folder, the weights too.
+        provenance: where the data and the weights come from, in a sentence or two.
+        trained_by: who trained it.
+        command: the command that trained it.
+        input_size: side of the square crop, px.
+        colour_order: of the crop: ``bgr``.
+        training: further facts (images seen, validation figures) as plain values.
+    """
+
+    name: str
+    version: str
+    licence: str
+    provenance: str
+    trained_by: str
+    command: str
+    input_size: int = 120
+    colour_order: str = "bgr"
+    training: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A checked bundle on disk; make one with :meth:`load` or :meth:`default`.
+
+    Attributes:
+        folder: where it lies.
+        info: what ``bundle.toml`` says about it.
+        hash: SHA-256 of ``bundle.toml``, hexadecimal; it covers every file through their hashes.
+        files: SHA-256 by file name.
+    """
+
+    folder: Path
+    info: BundleInfo
+    hash: str
+    files: Mapping[str, str]
+
+    @classmethod
+    def load(cls, folder: Path) -> Bundle:
+        """Read ``bundle.toml`` and check the hash of every file it names.
+
+        Raises:
+            BundleError: the folder, the manifest or a file is missing, damaged, outside the folder
+                or of another format version.
+        """
+        manifest = folder / MANIFEST
+        try:
+            content = manifest.read_bytes()
+        except OSError as error:
+            raise BundleError(f"{folder}: no bundle: {MANIFEST}: {error.strerror}") from error
+        try:
+            table = tomllib.loads(content.decode())
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise BundleError(f"{manifest}: not TOML: {error}") from error
+        info, files = _parse(table, manifest)
+        for name, expected in files.items():
+            _check_file(folder, name, expected)
+        return cls(folder, info, hashlib.sha256(content).hexdigest(), files)
+
+    @classmethod
+    def default(cls) -> Bundle:
+        """The bundle that ships inside the package.
+
+        Raises:
+            BundleError: the installation is damaged.
+        """
+        return cls.load(Path(str(resources.files(default_weights))))
+
+    @property
+    def name(self) -> str:
+        """Short name of the bundle."""
+        return self.info.name
+
+    @property
+    def version(self) -> str:
+        """Version of the weights."""
+        return self.info.version
+
+    @cached_property
+    def face_model(self) -> FaceModel:
+        """The morphable model, read on first use."""
+        return FaceModel.load(self.folder / FACE_MODEL)
+
+    @property
+    def regressor_path(self) -> Path:
+        """The network that turns crops into parameters."""
+        return self.folder / REGRESSOR
+
+    @property
+    def detector_path(self) -> Path | None:
+        """The bundle's own detector, where it has one."""
+        return self._optional(DETECTOR)
+
+    @property
+    def smoother_path(self) -> Path | None:
+        """Tuned smoother settings, where the bundle has them."""
+        return self._optional(SMOOTHER)
+
+    def _optional(self, name: str) -> Path | None:
+        return self.folder / name if name in self.files else None
+
+
+def write_bundle(folder: Path, info: BundleInfo) -> Bundle:
+    """Hash the model files that lie in ``folder`` and write its ``bundle.toml``, atomically.
+
+    Raises:
+        BundleError: ``face_model.npz`` or ``regressor.onnx`` is missing.
+        OutputError: the manifest cannot be written.
+    """
+    missing = [name for name in REQUIRED_FILES if not (folder / name).is_file()]
+    if missing:
+        raise BundleError(f"{folder}: cannot make a bundle without {', '.join(missing)}")
+    names = (*REQUIRED_FILES, *OPTIONAL_FILES)
+    files = {name: _sha256(folder / name) for name in names if (folder / name).is_file()}
+    header: dict[str, Scalar] = {"format": BUNDLE_FORMAT}
+    header |= {key: getattr(info, key) for key in _INFO_KEYS}
+    counts = {
+        "pose": N_POSE,
+        "shape": N_SHAPE,
+        "expression": N_EXPRESSION,
+        "blendshapes": N_BLENDSHAPES,
+    }
+    tables: dict[str, Mapping[str, Scalar]] = {
+        "": header,
+        "parameters": counts,
+        "training": info.training,
+        "files": files,
+    }
+    _replace(folder / MANIFEST, _to_toml(tables))
+    return Bundle.load(folder)
+
+
+_INFO_KEYS: Final[dict[str, type]] = {
+    "name": str,
+    "version": str,
+    "licence": str,
+    "provenance": str,
+    "trained_by": str,
+    "command": str,
+    "input_size": int,
+    "colour_order": str,
+}
+
+
+def _parse(table: Mapping[str, object], manifest: Path) -> tuple[BundleInfo, dict[str, str]]:
+    found = table.get("format")
+    if found != BUNDLE_FORMAT:
+        raise BundleError(f"{manifest}: format {found!r}, this version reads {BUNDLE_FORMAT}")
+    values = {}
+    for key, kind in _INFO_KEYS.items():
+        value = table.get(key)
+        if not isinstance(value, kind):
+            raise BundleError(f"{manifest}: {key} is {value!r}, expected a {kind.__name__}")
+        values[key] = value
+    training = table.get("training", {})
+    listed = table.get("files")
+    if not isinstance(listed, dict) or not isinstance(training, dict):
+        raise BundleError(f"{manifest}: the tables [files] and [training] are not as expected")
+    files: dict[str, str] = {}
+    for name, digest in listed.items():
+        if not _PLAIN_NAME.fullmatch(name) or not isinstance(digest, str):
+            raise BundleError(f"{manifest}: {name!r} is not the plain name of a file with its hash")
+        files[name] = digest
+    missing = [name for name in REQUIRED_FILES if name not in files]
+    if missing:
+        raise BundleError(f"{manifest}: [files] lacks {', '.join(missing)}")
+    return BundleInfo(training=training, **values), files
+
+
+def _check_file(folder: Path, name: str, expected: str) -> None:
+    path = folder / name
+    try:
+        actual = _sha256(path)
+    except OSError as error:
+        raise BundleError(f"{path}: named in {MANIFEST}, but {error.strerror}") from error
+    if actual != expected:
+        raise BundleError(f"{path}: SHA-256 is {actual[:12]}…, {MANIFEST} says {expected[:12]}…")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _to_toml(tables: Mapping[str, Mapping[str, Scalar]]) -> str:
+    """Flat tables of plain values; the table named "" comes first and has no header."""
+    lines: list[str] = []
+    for title, table in tables.items():
+        if title:
+            lines += ["", f"[{title}]"]
+        lines += [f"{_toml_key(key)} = {_toml_value(value)}" for key, value in table.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _toml_key(key: str) -> str:
+    return key if _BARE_KEY.fullmatch(key) else _toml_value(key)
+
+
+def _toml_value(value: Scalar) -> str:
+    if isinstance(value, str):
+        # JSON's escapes are TOML's; only DEL is let through by one and refused by the other.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value)
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
