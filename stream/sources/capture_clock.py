@@ -1,0 +1,47 @@
+"""Times of capture for live sources: the device's time stamps on the machine's clock."""
+
+from __future__ import annotations
+
+_SAME_CLOCK_NS = 1_000_000_000
+_DRIFT = 1e-4  # how fast two clocks may part, and be followed
+
+
+class CaptureClock:
+    """Maps a source's time stamps to the arrival clock, without the jitter of arrival.
+
+    A frame is never captured after it arrived, so the smallest difference of arrival and time stamp
+    seen so far is the offset between the clocks plus the least delay on the way. It may grow by 0.1
+    millisecond a second, to follow drift. Where the time stamps are already of the arrival clock
+    (video4linux stamps with the monotonic clock), they are taken as they are, delay included.
+    """
+
+    def __init__(self) -> None:
+        self._offset_ns: int | None = None
+        self._arrival_ns = 0
+        self._last_ns: int | None = None
+        self._same_clock = False
+
+    def stamp(self, t_source_ns: int | None, t_arrival_ns: int) -> int:
+        """The time of capture, ns on the arrival clock: strictly increasing, never in the future.
+
+        Args:
+            t_source_ns: the source's time stamp; None where it has none.
+            t_arrival_ns: when the frame came.
+        """
+        captured = t_arrival_ns
+        if t_source_ns is not None:
+            difference = t_arrival_ns - t_source_ns
+            if self._offset_ns is None:
+                self._same_clock = 0 <= difference < _SAME_CLOCK_NS
+                self._offset_ns = 0 if self._same_clock else difference
+            elif not self._same_clock:
+                drift = int(_DRIFT * max(0, t_arrival_ns - self._arrival_ns))
+                self._offset_ns = min(self._offset_ns + drift, difference)
+            if not 0 <= difference - self._offset_ns < _SAME_CLOCK_NS:  # the time stamps jumped
+                self._same_clock, self._offset_ns = False, difference
+            captured = t_source_ns + self._offset_ns
+        self._arrival_ns = t_arrival_ns
+        if self._last_ns is not None:
+            captured = max(captured, self._last_ns + 1)
+        self._last_ns = captured
+        return captured

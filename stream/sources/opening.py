@@ -1,0 +1,220 @@
+"""``open_source``: from what a user writes to frames."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import av
+import av.container
+import av.error
+
+from ...models.errors import InputError, SourceError, TruncatedError
+from .base import Clock, Source
+from .cameras import capture_format, describe, find_camera, is_camera_number, list_cameras
+from .container import ContainerSource, is_image_format, reason
+from .latest import LatestSource
+from .pacing import PacedSource
+from .truncation import missing_bytes
+
+_NETWORK = re.compile(r"(rtsps?|rtmps?|https?|udp|rtp|tcp|srt)://", re.IGNORECASE)
+_ENDLESS = re.compile(r"(rtsps?|rtmps?|udp|rtp|tcp|srt)://", re.IGNORECASE)
+_PASSWORD = re.compile(r"(?<=://)[^/@]*@")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """How a source is opened.
+
+    Attributes:
+        realtime: play a file at its own pace, as though it were a camera.
+        latest: read live sources in a thread and give only the newest frame.
+        decode_threads: threads of the decoder; 0 lets FFmpeg choose.
+        size: width and height to ask of a camera, px; None: its default.
+        rate: frames per second to ask of a camera; None: its default.
+        input_format: pixel format or codec to ask of a camera, such as ``mjpeg``.
+        open_timeout_s: how long a network source may take to open.
+        read_timeout_s: how long a live source may be silent.
+        max_age_s: a live frame that has waited for longer is not given out.
+    """
+
+    realtime: bool = False
+    latest: bool = True
+    decode_threads: int = 0
+    size: tuple[int, int] | None = None
+    rate: float | None = None
+    input_format: str | None = None
+    open_timeout_s: float = 10.0
+    read_timeout_s: float = 10.0
+    max_age_s: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.decode_threads < 0:
+            raise InputError(f"decode_threads is {self.decode_threads}, expected 0 or more")
+        if self.size is not None and min(self.size) <= 0:
+            raise InputError(f"size is {self.size}, expected two positive numbers of pixels")
+        if self.rate is not None and self.rate <= 0:
+            raise InputError(f"rate is {self.rate}, expected frames per second above 0")
+        if min(self.open_timeout_s, self.read_timeout_s, self.max_age_s) <= 0:
+            raise InputError("time limits must be above 0 seconds")
+
+
+def open_source(
+    spec: str | os.PathLike[str],
+    options: SourceOptions | None = None,
+    clock: Clock = time.perf_counter_ns,
+) -> Source:
+    """Open a file, an image, standard input, a camera, a network stream or a test pattern.
+
+    Args:
+        spec: a path; ``-`` for standard input; a camera as ``0``, ``/dev/video0`` or its name;
+            ``rtsp://``, ``http://`` and the like; or ``lavfi:`` and a filter graph, such as
+            ``lavfi:testsrc2=size=640x480:rate=30,realtime`` (live where it says ``realtime``).
+        options: None for the defaults.
+        clock: nanoseconds, monotonic; stamps live frames and paces files.
+
+    Returns:
+        A source, open and with its first picture decoded. Close it, or use it as a context manager.
+
+    Raises:
+        SourceError: it cannot be opened, or holds no picture that can be decoded.
+        TruncatedError: the file was cut off before the first picture.
+    """
+    chosen = options or SourceOptions()
+    source = _open(os.fspath(spec), chosen, clock)
+    if not source.info.live:
+        return PacedSource(source, clock) if chosen.realtime else source
+    if not chosen.latest:
+        return source
+    return LatestSource(
+        source,
+        max_age_ns=round(chosen.max_age_s * 1e9),
+        timeout_s=chosen.read_timeout_s,
+        clock=clock,
+    )
+
+
+def _open(spec: str, options: SourceOptions, clock: Clock) -> ContainerSource:
+    if spec == "-":
+        container = _open_container("pipe:0", "standard input", {}, options)
+        threads = options.decode_threads
+        return ContainerSource(container, "-", kind="video", live=False, decode_threads=threads)
+    if spec.startswith("lavfi:"):
+        graph = spec.removeprefix("lavfi:")
+        container = _open_container(graph, spec, {}, options, "lavfi")
+        live = re.search(r"\brealtime\b", graph) is not None
+        return ContainerSource(container, spec, kind="pattern", live=live, clock=clock)
+    if _NETWORK.match(spec):
+        return _open_network(spec, options, clock)
+    path = Path(spec)
+    if is_camera_number(spec) or not path.exists():
+        device = find_camera(spec)
+        if device is not None:
+            return _open_camera(spec, device, options, clock)
+        if is_camera_number(spec):
+            raise SourceError(f"camera {spec}: there is none; {describe(list_cameras())}")
+        raise SourceError(f"{spec}: no such file, and no camera of that name")
+    return _open_file(path, options)
+
+
+def _open_file(path: Path, options: SourceOptions) -> ContainerSource:
+    name = str(path)
+    if path.is_dir():
+        raise SourceError(f"{name}: is a folder; expected a video or an image")
+    regular = path.is_file()  # not a pipe, whose bytes can be read only once
+    try:
+        if regular and path.stat().st_size == 0:
+            raise SourceError(f"{name}: is empty")
+        # "file:" keeps FFmpeg from reading a colon in the name as a protocol.
+        container = _open_container(f"file:{path}", name, {"pattern_type": "none"}, options)
+        return ContainerSource(
+            container,
+            name,
+            kind="image" if is_image_format(container.format.name) else "video",
+            live=False,
+            path=path if regular else None,
+            decode_threads=options.decode_threads,
+        )
+    except SourceError as error:
+        lacking = missing_bytes(path) if regular and path.is_file() else 0
+        if lacking and not isinstance(error, TruncatedError):
+            raise TruncatedError(
+                f"{name}: broke off before its first picture: the file ends {lacking} bytes early"
+            ) from error
+        raise
+    except OSError as error:
+        raise SourceError(f"{name}: cannot be read: {reason(error)}") from error
+
+
+def _open_network(url: str, options: SourceOptions, clock: Clock) -> ContainerSource:
+    name = _PASSWORD.sub("", url)
+    endless = _ENDLESS.match(url) is not None
+    settings = {"fflags": "nobuffer", "flags": "low_delay"} if endless else {}
+    if url.lower().startswith("rtsp"):
+        settings["rtsp_transport"] = "tcp"
+    container = _open_container(url, name, settings, options)
+    live = endless or not container.duration
+    threads = options.decode_threads
+    return ContainerSource(
+        container, name, kind="stream", live=live, decode_threads=threads, clock=clock
+    )
+
+
+def _open_camera(spec: str, device: str, options: SourceOptions, clock: Clock) -> ContainerSource:
+    interface = capture_format()
+    settings: dict[str, str] = {}
+    if options.size is not None:
+        settings["video_size"] = f"{options.size[0]}x{options.size[1]}"
+    if options.rate is not None:
+        settings["framerate"] = f"{options.rate:g}"
+    elif interface == "avfoundation":  # its default of 29.97 fails on built-in cameras
+        settings["framerate"] = "30"
+    if options.input_format is not None:
+        settings["input_format" if interface == "v4l2" else "pixel_format"] = options.input_format
+    container = _open_container(device, f"camera {spec}", settings, options, interface)
+    threads = options.decode_threads
+    source = ContainerSource(
+        container, spec, kind="camera", live=True, decode_threads=threads, clock=clock
+    )
+    source.info = replace(source.info, notes=_differences(source, options))
+    return source
+
+
+def _differences(source: ContainerSource, options: SourceOptions) -> tuple[str, ...]:
+    """What a camera gives that was not asked for: FFmpeg accepts any option in silence."""
+    info, notes = source.info, []
+    if options.size is not None and options.size != (info.width, info.height):
+        wanted = "{}x{}".format(*options.size)
+        notes.append(f"asked for {wanted}, the camera gives {info.width}x{info.height}")
+    if options.rate is not None and info.rate is not None and abs(options.rate - info.rate) > 0.5:
+        notes.append(f"asked for {options.rate:g} frames a second, the camera says {info.rate:g}")
+    wanted_format = options.input_format
+    if wanted_format is not None and wanted_format not in (info.codec, source.pixel_format):
+        notes.append(
+            f"asked for {wanted_format}, the camera gives {info.codec} ({source.pixel_format})"
+        )
+    return tuple(notes)
+
+
+def _open_container(
+    target: str,
+    name: str,
+    settings: dict[str, str],
+    options: SourceOptions,
+    interface: str | None = None,
+) -> av.container.InputContainer:
+    limits = (options.open_timeout_s, options.read_timeout_s) if _NETWORK.match(target) else None
+    try:
+        return av.open(target, format=interface, options=settings, timeout=limits)
+    except av.error.InvalidDataError as error:
+        raise SourceError(f"{name}: not a video or an image that can be read") from error
+    except av.error.FileNotFoundError as error:
+        what = f"no such device; {describe(list_cameras())}" if interface else "no such file"
+        raise SourceError(f"{name}: {what}") from error
+    except av.error.ExitError as error:
+        raise SourceError(f"{name}: no answer within {options.open_timeout_s:g} s") from error
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise SourceError(f"{name}: cannot be opened: {reason(error)}") from error

@@ -1,0 +1,99 @@
+"""From a decoded picture to what the rest of mien sees: upright BGR, and integer nanoseconds."""
+
+from __future__ import annotations
+
+import struct
+from fractions import Fraction
+from functools import lru_cache
+from typing import Protocol
+
+import av
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+_QUARTER_TURNS = {
+    90: cv2.ROTATE_90_COUNTERCLOCKWISE,
+    180: cv2.ROTATE_180,
+    270: cv2.ROTATE_90_CLOCKWISE,
+}
+
+
+class _Rational(Protocol):
+    @property
+    def numerator(self) -> int: ...
+    @property
+    def denominator(self) -> int: ...
+
+
+def rational(value: _Rational | None) -> Fraction | None:
+    """A rate or time base of PyAV as a Fraction; None where it is unset.
+
+    An unset one is None in PyAV 18 and a rational zero in PyAV 19.
+    """
+    return Fraction(value.numerator, value.denominator) if value else None
+
+
+def nanoseconds(ticks: int, time_base: Fraction) -> int:
+    """``ticks`` x ``time_base``, rounded to the nearest nanosecond, in integers throughout."""
+    scaled = ticks * time_base.numerator * 1_000_000_000
+    return (2 * scaled + time_base.denominator) // (2 * time_base.denominator)
+
+
+def upright_bgr(picture: av.VideoFrame) -> UInt8[np.ndarray, "H W 3"]:
+    """The picture as contiguous BGR, as a player would show it.
+
+    Any pixel format is converted to 8 bits. What is transparent is blended over black. The display
+    matrix (rotation by quarter turns, mirroring) is applied; other angles are not.
+    """
+    if not _has_alpha(picture.format.name):
+        return _apply_orientation(picture, picture.to_ndarray(format="bgr24"))
+    bgra = picture.to_ndarray(format="bgra")
+    alpha = bgra[..., 3:]
+    image = np.ascontiguousarray(bgra[..., :3])
+    if alpha.min() < 255:
+        image = ((image.astype(np.uint16) * alpha + 127) // 255).astype(np.uint8)
+    return _apply_orientation(picture, image)
+
+
+@lru_cache(maxsize=64)
+def _has_alpha(pixel_format: str) -> bool:
+    layout = av.VideoFormat(pixel_format)
+    return layout.has_palette or any(component.is_alpha for component in layout.components)
+
+
+def _apply_orientation(
+    picture: av.VideoFrame, image: UInt8[np.ndarray, "H W 3"]
+) -> UInt8[np.ndarray, "H2 W2 3"]:
+    turn, mirrored = _orientation(picture)
+    if turn:
+        image = cv2.rotate(image, _QUARTER_TURNS[turn])
+    if mirrored:
+        image = cv2.flip(image, 1)
+    return np.ascontiguousarray(image, dtype=np.uint8)
+
+
+def _orientation(picture: av.VideoFrame) -> tuple[int, bool]:
+    """Counter-clockwise degrees (0, 90, 180, 270) to turn, and whether to mirror left-right then.
+
+    FFmpeg's matrix (a b u; c d v; x y w) sends a pixel (x, y) to (a x + c y, b x + d y).
+    """
+    try:
+        matrix = picture.side_data.get("DISPLAYMATRIX")
+    except ValueError:
+        # PyAV 18 knows no name for EXIF side data and refuses the whole list; what is left is the
+        # angle, which says nothing of mirroring.
+        return round(picture.rotation / 90) * 90 % 360, False
+    if matrix is None:
+        return 0, False
+    a, b, _, c, d = struct.unpack("<5i", bytes(matrix)[:20])
+    return _turn_of(a, b, c, d)
+
+
+def _turn_of(a: int, b: int, c: int, d: int) -> tuple[int, bool]:
+    mirrored = a * d - b * c < 0
+    if mirrored:  # M = F T with F the left-right mirror: T = F M
+        a, c = -a, -c
+    if abs(a) >= abs(b):
+        return (0 if a > 0 else 180), mirrored
+    return (270 if b > 0 else 90), mirrored
