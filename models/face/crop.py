@@ -20,8 +20,9 @@ CROP_SIZE = 120
 CROP_SCALE = 1.414
 """Side of the crop over the longer side of the tight box of the 68 landmarks."""
 # A detector's box against the landmarks' box: forehead included, so its centre lies higher.
-BOX_CROP_SCALE = 1.2
-BOX_CENTRE_DOWN = 0.08
+# Means over 107 real faces found by CenterFace (standard deviations 0.10 and 0.036).
+BOX_CROP_SCALE = 1.17
+BOX_CENTRE_DOWN = 0.107
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,6 @@
-"""Face detectors behind one protocol."""
+"""Face detectors behind one small protocol."""
+
+from .centerface import CenterFaceConfig, CenterFaceDetector
+from .protocol import Detections, Detector
+
+__all__ = ["CenterFaceConfig", "CenterFaceDetector", "Detections", "Detector"]
