@@ -167,7 +167,8 @@ def match(
             if t not in pairs and d not in pairs.values():
                 pairs[int(t)] = d
     area = np.maximum(detected_px[:, 2] * detected_px[:, 3], 1e-9)
-    on_ignored = (_intersections(detected_px, true_px[skip]) / area[:, None] > 0.5).any(axis=1)
+    inside = _intersections(detected_px, true_px[skip]) / area[:, None]
+    on_ignored = np.asarray(np.any(inside > 0.5, axis=1))
     taken = set(pairs.values())
     return Matching(
         pairs=dict(sorted(pairs.items())),

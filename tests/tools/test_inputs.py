@@ -1,0 +1,80 @@
+"""Which files a batch finds, and that no two of them share an output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mien.models.errors import InputError
+from mien.tools.inputs import collect_inputs
+from mien.tools.options import camera_for, choices
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def names_of(named: list[Path], out: Path) -> list[str]:
+    return [item.name for item in collect_inputs(named, out)[0]]
+
+
+def test_outputs_mirror_the_tree_in_order(tmp_path: Path) -> None:
+    touch(tmp_path / "in", "b/two.mp4", "a.jpg", "notes.txt", ".hidden.mp4", ".cache/x.mp4")
+    assert names_of([tmp_path / "in"], tmp_path / "out") == ["a", "b/two"]
+
+
+def test_of_two_inputs_with_one_stem_both_keep_their_extension(tmp_path: Path) -> None:
+    touch(tmp_path, "x.mp4", "x.mov", "y.mp4")
+    named = [tmp_path / "x.mp4", tmp_path / "x.mov", tmp_path / "y.mp4"]
+    assert names_of(named, tmp_path / "out") == ["x.mp4", "x.mov", "y"]
+
+
+def test_of_two_inputs_with_one_name_both_keep_their_folder(tmp_path: Path) -> None:
+    touch(tmp_path, "a/x.mp4", "b/x.mp4")
+    named = [tmp_path / "a/x.mp4", tmp_path / "b/x.mp4"]
+    assert names_of(named, tmp_path / "out") == ["a/x", "b/x"]
+
+
+def test_the_output_folder_is_no_input(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4", "out/a.overlay.mp4")
+    assert names_of([tmp_path], tmp_path / "out") == ["a"]
+
+
+def test_an_input_named_twice_is_done_once(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4")
+    assert names_of([tmp_path / "a.mp4", tmp_path, tmp_path / "a.mp4"], tmp_path / "o") == ["a"]
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    inputs, missing = collect_inputs([tmp_path / "no.mp4", tmp_path / "empty"], tmp_path / "out")
+    assert inputs == []
+    assert [line.split(": ")[1] for line in missing] == [
+        "no such file or folder",
+        "no video or picture in this folder",
+    ]
+
+
+def test_choices_keep_their_order_and_refuse_others() -> None:
+    assert choices("csv, parquet", ("parquet", "csv", "jsonl"), "--format") == ("parquet", "csv")
+    with pytest.raises(InputError, match="xml given, expected some of parquet, csv"):
+        choices("xml,csv", ("parquet", "csv"), "--format")
+    with pytest.raises(InputError, match="nothing given"):
+        choices(",", ("parquet", "csv"), "--format")
+
+
+def test_camera_is_a_field_of_view_or_a_file(tmp_path: Path) -> None:
+    from mien.models.face.camera import Camera
+
+    camera = camera_for("90", 640, 480)
+    assert camera.fx == pytest.approx(320.0)
+    Camera.from_fov(320, 240, 90.0).save(tmp_path / "camera.toml")
+    assert camera_for(str(tmp_path / "camera.toml"), 640, 480) == camera
+    with pytest.raises(InputError, match="not a camera file"):
+        camera_for(str(tmp_path / "none.toml"), 640, 480)
+    with pytest.raises(InputError, match="1 to 175"):
+        camera_for("nan", 640, 480)

@@ -1,0 +1,65 @@
+"""Options that several commands share, and how their text becomes values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+
+import tyro
+
+from ..models.errors import InputError
+
+if TYPE_CHECKING:
+    from ..models.face.bundle import Bundle
+    from ..models.face.camera import Camera
+
+BundleOption: TypeAlias = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
+SmoothingOption: TypeAlias = Annotated[str, tyro.conf.arg(metavar="raw|responsive|steady|FILE")]
+CameraOption: TypeAlias = Annotated[str, tyro.conf.arg(metavar="FILE|FOV")]
+Lines: TypeAlias = Literal["all", "even", "odd"]
+"""Lines of an evaluation set, counted from 0."""
+
+
+def load_bundle(folder: Path | None) -> Bundle:
+    """The bundle in a folder, or the one that mien ships.
+
+    Raises:
+        BundleError: it is damaged or incomplete.
+    """
+    from ..models.face.bundle import Bundle
+
+    return Bundle.default() if folder is None else Bundle.load(folder)
+
+
+def camera_for(text: str, width: int, height: int) -> Camera:
+    """The camera that ``--camera`` says, for pictures of this size in pixels.
+
+    A number is the field of view across the longer side in degrees; anything else names a file.
+
+    Raises:
+        InputError: neither, or an impossible camera.
+    """
+    from ..models.face.camera import Camera
+
+    try:
+        fov_deg = float(text)
+    except ValueError:
+        return Camera.load(Path(text)).resized(width, height)
+    return Camera.from_fov(width, height, fov_deg)
+
+
+def choices(text: str, allowed: Sequence[str], option: str) -> tuple[str, ...]:
+    """The words of a comma-separated option, in the order of ``allowed``.
+
+    Raises:
+        InputError: a word is not among those allowed, or there is none.
+    """
+    words = {word.strip() for word in text.split(",") if word.strip()}
+    unknown = sorted(words - set(allowed))
+    if unknown or not words:
+        raise InputError(
+            f"{option}: {', '.join(unknown) or 'nothing'} given, expected some of "
+            f"{', '.join(allowed)}, separated by commas"
+        )
+    return tuple(word for word in allowed if word in words)
