@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple, no_type_check
 
 import numpy as np
@@ -11,6 +13,7 @@ from numba import njit
 
 from .mesh import Mesh
 from .raster import NOTHING, RELAXED, Array, edges
+from .shade import Hits
 from .shadow import opacity
 
 FAINTEST = 1.0 / 255.0
@@ -21,56 +24,83 @@ LAYERS = 48
 """Layers kept in a pixel; what lies deeper is dropped."""
 
 
-class Fragments(NamedTuple):
+class Layers(NamedTuple):
     """Layers of all pixels: a linked list for each, starting at ``head``."""
 
     head: Array
     following: Array
-    triangle: Array
     pixel: Array
-    nearness: Array
-    corner: Array
     alpha: Array
+    triangle: Array
+    corner: Array
+    nearness: Array
     weight: Array
     reach: Array
 
 
-def collect(meshes: list[Mesh], seen: Array) -> tuple[Fragments, list[int]]:
-    """Find all fragments in front of the opaque scene.
+@dataclass(frozen=True)
+class Fragments:
+    """Points of blended surfaces in front of the opaque scene.
+
+    Attributes:
+        hits: where they lie, and how much of them is seen.
+        pixel: flat index of the pixel of each.
+        bounds: where the fragments of each surface begin, and the last ones end.
+    """
+
+    hits: Hits
+    pixel: Array
+    bounds: list[int]
+
+    def visible(self, meshes: list[Mesh]) -> Iterator[tuple[Mesh, Array, Array]]:
+        """For each surface, which of its fragments are seen, and their pixels."""
+        for mesh, first, last in zip(meshes, self.bounds[:-1], self.bounds[1:], strict=True):
+            where = first + np.flatnonzero(self.hits.reach[first:last] > 0)
+            yield mesh, where, self.pixel[where].astype(np.int64)
+
+
+def collect(meshes: list[Mesh], seen: Array, left: Array) -> Fragments:
+    """Find the fragments in front of the opaque scene, and how much of each is seen.
 
     Args:
         meshes: blended surfaces.
         seen: (H, W) nearness of the opaque scene.
-
-    Returns:
-        the fragments, and where those of each surface begin and the last ends.
+        left: (H, W), receives the share of each pixel that is left to what is behind.
     """
     height, width = seen.shape
     capacity = 4 * height * width
     while True:
-        fragments = Fragments(
-            head=np.full((height, width), -1, np.int32),
-            following=np.empty(capacity, np.int32),
-            triangle=np.empty(capacity, np.int32),
-            pixel=np.empty(capacity, np.int32),
-            nearness=np.empty(capacity, np.float32),
-            corner=np.empty((capacity, 2), np.float32),
-            alpha=np.empty(capacity, np.float32),
-            weight=np.empty(capacity, np.float32),
-            reach=np.empty(capacity, np.float32),
-        )
+        layers = _room(height, width, capacity)
         limit = seen.copy()
         bounds = [0]
         for mesh in meshes:
-            bounds.append(_collect(mesh, limit, fragments, bounds[-1]))
+            bounds.append(_collect(mesh, limit, layers, bounds[-1]))
         if bounds[-1] <= capacity:
-            return fragments, bounds
+            break
         capacity = bounds[-1]
+    _weigh(layers, left)
+    hits = Hits(layers.triangle, layers.corner, layers.nearness, layers.weight, layers.reach)
+    return Fragments(hits, layers.pixel, bounds)
+
+
+def _room(height: int, width: int, capacity: int) -> Layers:
+    """Empty lists for a picture, with room for so many fragments."""
+    return Layers(
+        head=np.full((height, width), -1, np.int32),
+        following=np.empty(capacity, np.int32),
+        pixel=np.empty(capacity, np.int32),
+        alpha=np.empty(capacity, np.float32),
+        triangle=np.empty(capacity, np.int32),
+        corner=np.empty((capacity, 2), np.float32),
+        nearness=np.empty(capacity, np.float32),
+        weight=np.empty(capacity, np.float32),
+        reach=np.empty(capacity, np.float32),
+    )
 
 
 @njit(cache=True, nogil=True, fastmath=RELAXED)
 @no_type_check
-def _collect(mesh: Any, limit: Array, fragments: Any, count: int) -> int:
+def _collect(mesh: Any, limit: Array, layers: Any, count: int) -> int:
     height, width = limit.shape
     for t in range(len(mesh.triangles)):
         corners = mesh.triangles[t]
@@ -93,9 +123,7 @@ def _collect(mesh: Any, limit: Array, fragments: Any, count: int) -> int:
                     q = p0 + p1 + np.float32(w2 * scale) * q2
                     if q > limit[y, x]:
                         over = np.float32(1.0) / q
-                        count = _keep(
-                            mesh, t, y, x, q, p0 * over, p1 * over, limit, fragments, count
-                        )
+                        count = _keep(mesh, t, y, x, q, p0 * over, p1 * over, limit, layers, count)
                 w0 += steps[0]
                 w1 += steps[1]
                 w2 += steps[2]
@@ -116,7 +144,7 @@ def _keep(
     b0: float,
     b1: float,
     limit: Array,
-    fragments: Any,
+    layers: Any,
     count: int,
 ) -> int:
     """Append a fragment unless it is too faint; returns the new count, even when out of room."""
@@ -126,30 +154,30 @@ def _keep(
     if alpha >= OPAQUE:
         alpha = np.float32(1.0)
         limit[y, x] = q
-    if count < len(fragments.triangle):
-        fragments.triangle[count] = t
-        fragments.pixel[count] = y * limit.shape[1] + x
-        fragments.nearness[count] = q
-        fragments.corner[count, 0] = b0
-        fragments.corner[count, 1] = b1
-        fragments.alpha[count] = alpha
-        fragments.weight[count] = 0.0
-        fragments.reach[count] = 0.0
-        fragments.following[count] = fragments.head[y, x]
-        fragments.head[y, x] = count
+    if count < len(layers.triangle):
+        layers.triangle[count] = t
+        layers.pixel[count] = y * limit.shape[1] + x
+        layers.nearness[count] = q
+        layers.corner[count, 0] = b0
+        layers.corner[count, 1] = b1
+        layers.alpha[count] = alpha
+        layers.weight[count] = 0.0
+        layers.reach[count] = 0.0
+        layers.following[count] = layers.head[y, x]
+        layers.head[y, x] = count
     return count + 1
 
 
 @njit(cache=True, nogil=True, fastmath=RELAXED)
 @no_type_check
-def weigh(fragments: Any, left: Array) -> None:
+def _weigh(layers: Any, left: Array) -> None:
     """Sort each pixel's layers from the front and find how much of each is seen.
 
     Writes to ``left`` (H, W) the share that the opaque scene or the background keeps.
     """
     order = np.empty(LAYERS, np.int32)
-    head, following, nearness = fragments.head, fragments.following, fragments.nearness
-    weight, reach, opaqueness = fragments.weight, fragments.reach, fragments.alpha
+    head, following, nearness = layers.head, layers.following, layers.nearness
+    weight, reach, opaqueness = layers.weight, layers.reach, layers.alpha
     height, width = left.shape
     for y in range(height):
         for x in range(width):

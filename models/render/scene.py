@@ -9,7 +9,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from .fragments import collect, weigh
+from ..errors import InputError
+from .fragments import collect
 from .mesh import Mesh, pack
 from .raster import NOTHING, draw
 from .shade import LAMP_FIELDS, Hits, Lighting, shade
@@ -70,51 +71,39 @@ def render(
         camera: intrinsics and picture size in px, pixel centres at integers.
         lights: ambient light and lamps.
         background: linear RGB; black when None.
+
+    Raises:
+        InputError: the background is not of the camera's size.
     """
-    height, width = camera.height, camera.width
+    size = (camera.height, camera.width)
+    if background is not None and background.shape != (*size, 3):
+        raise InputError(f"background has shape {background.shape}, expected {(*size, 3)}")
     lens = np.array([camera.fx, camera.fy, camera.cx, camera.cy], np.float32)
     meshes = [pack(surface, lens) for surface in surfaces]
-    seen = np.full((height, width), NOTHING, np.float32)
-    label = np.full((height, width), -1, np.int32)
-    triangle = np.empty((height, width), np.int32)
-    corner = np.empty((height, width, 2), np.float32)
     solid = [i for i, surface in enumerate(surfaces) if not surface.blended]
+    seen = np.full(size, NOTHING, np.float32)
+    label = np.full(size, -1, np.int32)
+    triangle = np.empty(size, np.int32)
+    corner = np.empty((*size, 2), np.float32)
     for i in solid:
         mesh, cull = meshes[i], not surfaces[i].two_sided
         draw(mesh.fixed, mesh.nearness, mesh.triangles, cull, i, seen, label, triangle, corner)
-    blended = [i for i, surface in enumerate(surfaces) if surface.blended]
-    left = np.ones((height, width), np.float32)
-    fragments, bounds = None, [0]
-    if blended:
-        fragments, bounds = collect([meshes[i] for i in blended], seen)
-        weigh(fragments, left)
-    image = np.zeros((height, width, 3), np.float32)
+    veils = [mesh for surface, mesh in zip(surfaces, meshes, strict=True) if surface.blended]
+    left = np.ones(size, np.float32)
+    fragments = collect(veils, seen, left) if veils else None
+    image = np.zeros((*size, 3), np.float32)
     if background is not None:
         np.multiply(background, np.where(label < 0, left, 0.0)[..., None], out=image)
     lighting = _light(surfaces, meshes, lights)
-    flat = Hits(
-        triangle.reshape(-1),
-        corner.reshape(-1, 2),
-        seen.reshape(-1),
-        left.reshape(-1),
-        left.reshape(-1),
-    )
+    kept = left.reshape(-1)
+    hits = Hits(triangle.reshape(-1), corner.reshape(-1, 2), seen.reshape(-1), kept, kept)
     for i in solid:
         pixels = np.flatnonzero((label == i) & (left > 0))
-        shade(meshes[i], lighting, lens, pixels, pixels, flat, image)
+        shade(meshes[i], lighting, lens, pixels, pixels, hits, image)
     if fragments is not None:
-        hits = Hits(
-            fragments.triangle,
-            fragments.corner,
-            fragments.nearness,
-            fragments.weight,
-            fragments.reach,
-        )
-        for n, i in enumerate(blended):
-            where = bounds[n] + np.flatnonzero(fragments.reach[bounds[n] : bounds[n + 1]] > 0)
-            pixels = fragments.pixel[where].astype(np.int64)
-            shade(meshes[i], lighting, lens, pixels, where, hits, image)
-    depth = np.full((height, width), np.inf, np.float32)
+        for mesh, where, pixels in fragments.visible(veils):
+            shade(mesh, lighting, lens, pixels, where, fragments.hits, image)
+    depth = np.full(size, np.inf, np.float32)
     np.divide(1.0, seen, out=depth, where=label >= 0)
     return Picture(image, label, depth, 1 - left)
 
@@ -137,7 +126,7 @@ def _light(surfaces: Sequence[Surface], meshes: list[Mesh], lights: Lights) -> L
             row[6] = lamp.distance_mm**2
         if lamp.casts_shadow and casters:
             frame, texel = light_frame(casters, towards, lights.shadow_size)
-            row[7], row[8] = len(maps), max(0.5, lamp.softness_mm / max(texel))
+            row[7], row[8] = len(maps), max(1.0, lamp.softness_mm / max(texel))
             maps.append(draw_shadow_map(casters, frame, lights.shadow_size))
             frames.append(frame)
     return Lighting(

@@ -176,7 +176,8 @@ def _light_ambient(
         mx, my, mz = two * facing * nx - vx, two * facing * ny - vy, two * facing * nz - vz
         grazing = one - min(max(facing, zero), one)
         square = grazing * grazing
-        smooth = (one - roughness) * (one - roughness) if specular > 0 else zero
+        smooth = (one - roughness) * (one - roughness) * (one - roughness)
+        smooth = smooth if specular > 0 else zero
         mirror = specular + smooth * (one - specular) * square * square * grazing
         mirror *= arriving * arriving
         bleeding = soft * arriving * (one - arriving)
@@ -210,7 +211,7 @@ def _light_lamp(
     mirrored: Array,
 ) -> None:
     """Add one lamp's light, scattered and mirrored."""
-    zero, one = np.float32(0.0), np.float32(1.0)
+    zero, one, four = np.float32(0.0), np.float32(1.0), np.float32(4.0)
     reach, shadow, spread = lamps[lamp, 6], np.int32(lamps[lamp, 7]), lamps[lamp, 8]
     lx, ly, lz = lamps[lamp, 0], lamps[lamp, 1], lamps[lamp, 2]
     for i in range(len(points)):
@@ -231,7 +232,11 @@ def _light_lamp(
             slope = one - max(facing, zero)
             aside = frames[shadow, 12] * (np.float32(0.5) + np.float32(1.5) * slope)
             px, py, pz = x + aside * nx, y + aside * ny, z + aside * nz
-            behind = bias * (one + slope)
+            # Neighbours compared on a tilted surface lie nearer to the light by spread x tilt.
+            tilt = min(
+                np.sqrt(max(one - facing * facing, zero)) / max(facing, np.float32(0.2)), four
+            )
+            behind = bias + tilt * spread * frames[shadow, 12]
             arriving = light_arriving(maps, frames, shadow, px, py, pz, behind, spread)
             if arriving <= 0:
                 continue

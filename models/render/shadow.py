@@ -146,12 +146,10 @@ def light_arriving(
     last = np.float32(maps.shape[1] - 2) - spread
     if u < spread or v < spread or u >= last or v >= last:
         return one
-    lit = np.int32(0)
-    for i in range(-1, 2, 2):
-        for j in range(-1, 2, 2):
-            column = np.int32(u + np.float32(j) * spread + np.float32(0.5))
-            row = np.int32(v + np.float32(i) * spread + np.float32(0.5))
-            lit += np.int32(q >= maps[k, row, column])
+    left, right = np.int32(u - spread), np.int32(u + spread) + 1
+    top, bottom = np.int32(v - spread), np.int32(v + spread) + 1
+    lit = np.int32(q >= maps[k, top, left]) + np.int32(q >= maps[k, top, right])
+    lit += np.int32(q >= maps[k, bottom, left]) + np.int32(q >= maps[k, bottom, right])
     lit += np.int32(q >= maps[k, np.int32(v + np.float32(0.5)), np.int32(u + np.float32(0.5))])
     # Most points are far from any edge of a shadow.
     if lit == 5:
