@@ -1,1 +1,5 @@
-"""What receives the observations: files, overlay, sockets."""
+"""Where observations go, one file a sink. pyarrow, zmq, av and cv2 come with their own sinks."""
+
+from .base import FileSink, PartialFile, Recording, Sink
+
+__all__ = ["FileSink", "PartialFile", "Recording", "Sink"]
