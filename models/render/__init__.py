@@ -1,5 +1,6 @@
 """A rasteriser for faces on one core: draws training pictures and meshes."""
 
+from .occlusion import ambient_occlusion
 from .raster import GBuffer, rasterise, vertex_normals
 from .scene import Picture, Pinhole, render
 from .surface import Lamp, Lights, Surface, ambient_basis, ambient_from_surroundings
@@ -15,6 +16,7 @@ __all__ = [
     "Texture",
     "ambient_basis",
     "ambient_from_surroundings",
+    "ambient_occlusion",
     "linear_from_srgb",
     "rasterise",
     "render",

@@ -17,6 +17,7 @@ from mien.models.render import (
     Texture,
     ambient_basis,
     ambient_from_surroundings,
+    ambient_occlusion,
     linear_from_srgb,
     rasterise,
     render,
@@ -50,7 +51,9 @@ def random_triangles(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     return points, np.arange(3 * count, dtype=np.int32).reshape(-1, 3)
 
 
-def slow_raster(points: np.ndarray, triangles: np.ndarray, height: int, width: int) -> tuple:
+def slow_raster(
+    points: np.ndarray, triangles: np.ndarray, height: int, width: int
+) -> tuple[np.ndarray, ...]:
     """All triangles at all pixels: depth, triangle, and the distance to the nearest edge in px."""
     y, x = np.mgrid[:height, :width].astype(np.float64)
     depth = np.full((height, width), np.inf)
@@ -327,6 +330,15 @@ def test_a_clear_coat_shines_though_it_is_clear() -> None:
     assert not plain.image.any()
     assert coated.image.max() > 0.5
     assert not coated.veil.any()
+
+
+def test_occlusion_is_one_in_the_open_and_small_in_a_gap() -> None:
+    ball = sphere(60, (0, 0, 0), 24)
+    assert ambient_occlusion([ball])[0].min() > 0.9
+    neighbour = sphere(60, (122, 0, 0), 24)
+    shade, _ = ambient_occlusion([ball, neighbour])
+    assert shade[ball.vertices[:, 0].argmax()] < 0.2
+    assert shade[ball.vertices[:, 0].argmin()] > 0.9
 
 
 def test_ambient_light_of_a_bright_sky() -> None:
