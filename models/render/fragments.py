@@ -101,16 +101,18 @@ def _room(height: int, width: int, capacity: int) -> Layers:
 @njit(cache=True, nogil=True, fastmath=RELAXED)
 @no_type_check
 def _collect(mesh: Any, limit: Array, layers: Any, count: int) -> int:
+    """Append the fragments of a surface; returns their new count, even when out of room."""
+    triangles, fixed, nearness = mesh.triangles, mesh.fixed, mesh.nearness
+    vertex_alpha, uv, level = mesh.alpha, mesh.uv, mesh.level
+    texels, levels = mesh.texels, mesh.levels
+    faintest = np.float32(-1.0 if mesh.clear_coat else FAINTEST)
     height, width = limit.shape
-    for t in range(len(mesh.triangles)):
-        corners = mesh.triangles[t]
-        q0, q1 = mesh.nearness[corners[0]], mesh.nearness[corners[1]]
-        q2 = mesh.nearness[corners[2]]
+    for t in range(len(triangles)):
+        corners = triangles[t]
+        q0, q1, q2 = nearness[corners[0]], nearness[corners[1]], nearness[corners[2]]
         if min(q0, q1, q2) <= NOTHING:
             continue
-        box, start, steps, rule, area = edges(
-            mesh.fixed, corners, width, height, not mesh.two_sided
-        )
+        box, start, steps, rule, area = edges(fixed, corners, width, height, not mesh.two_sided)
         if box[0] > box[1]:
             continue
         scale = 1.0 / np.float64(area)
@@ -122,8 +124,16 @@ def _collect(mesh: Any, limit: Array, layers: Any, count: int) -> int:
                     p0, p1 = np.float32(w0 * scale) * q0, np.float32(w1 * scale) * q1
                     q = p0 + p1 + np.float32(w2 * scale) * q2
                     if q > limit[y, x]:
-                        over = np.float32(1.0) / q
-                        count = _keep(mesh, t, y, x, q, p0 * over, p1 * over, limit, layers, count)
+                        b0, b1 = p0 / q, p1 / q
+                        alpha = opacity(
+                            triangles, vertex_alpha, uv, texels, levels, level, t, b0, b1
+                        )
+                        if alpha >= OPAQUE:
+                            alpha = np.float32(1.0)
+                            limit[y, x] = q
+                        if alpha >= faintest:
+                            _keep(layers, count, t, y, x, q, b0, b1, alpha)
+                            count += 1
                 w0 += steps[0]
                 w1 += steps[1]
                 w2 += steps[2]
@@ -136,36 +146,22 @@ def _collect(mesh: Any, limit: Array, layers: Any, count: int) -> int:
 @njit(cache=True, nogil=True, fastmath=RELAXED)
 @no_type_check
 def _keep(
-    mesh: Any,
-    t: int,
-    y: int,
-    x: int,
-    q: float,
-    b0: float,
-    b1: float,
-    limit: Array,
-    layers: Any,
-    count: int,
-) -> int:
-    """Append a fragment unless it is too faint; returns the new count, even when out of room."""
-    alpha = opacity(mesh, t, b0, b1)
-    if alpha < FAINTEST and not mesh.clear_coat:
-        return count
-    if alpha >= OPAQUE:
-        alpha = np.float32(1.0)
-        limit[y, x] = q
-    if count < len(layers.triangle):
-        layers.triangle[count] = t
-        layers.pixel[count] = y * limit.shape[1] + x
-        layers.nearness[count] = q
-        layers.corner[count, 0] = b0
-        layers.corner[count, 1] = b1
-        layers.alpha[count] = alpha
-        layers.weight[count] = 0.0
-        layers.reach[count] = 0.0
-        layers.following[count] = layers.head[y, x]
-        layers.head[y, x] = count
-    return count + 1
+    layers: Any, n: int, t: int, y: int, x: int, q: float, b0: float, b1: float, alpha: float
+) -> None:
+    """Write fragment ``n`` and put it first in its pixel's list, if there is room."""
+    head = layers.head
+    if n >= len(layers.triangle):
+        return
+    layers.triangle[n] = t
+    layers.pixel[n] = y * head.shape[1] + x
+    layers.nearness[n] = q
+    layers.corner[n, 0] = b0
+    layers.corner[n, 1] = b1
+    layers.alpha[n] = alpha
+    layers.weight[n] = 0.0
+    layers.reach[n] = 0.0
+    layers.following[n] = head[y, x]
+    head[y, x] = n
 
 
 @njit(cache=True, nogil=True, fastmath=RELAXED)

@@ -12,7 +12,7 @@ from numba import njit
 
 from .mesh import Mesh
 from .raster import NOTHING, RELAXED, SUBPIXELS, Array, edges
-from .texture import sample
+from .texture import sample_alpha
 
 SOLID = 0.5
 """Blended surfaces cast a shadow where their opacity reaches this."""
@@ -76,9 +76,11 @@ def _see_from_light(vertices: Array, frame: Array, fixed: Array, nearness: Array
 @no_type_check
 def _draw_nearness(fixed: Array, nearness: Array, mesh: Any, depth: Array) -> None:
     size = len(depth)
-    blended = len(mesh.alpha) > 0 or not mesh.opaque
-    for t in range(len(mesh.triangles)):
-        corners = mesh.triangles[t]
+    triangles, alpha, uv = mesh.triangles, mesh.alpha, mesh.uv
+    texels, levels, level = mesh.texels, mesh.levels, mesh.level
+    blended = len(alpha) > 0 or not mesh.opaque
+    for t in range(len(triangles)):
+        corners = triangles[t]
         q0, q1, q2 = nearness[corners[0]], nearness[corners[1]], nearness[corners[2]]
         if min(q0, q1, q2) <= NOTHING:
             continue
@@ -94,7 +96,10 @@ def _draw_nearness(fixed: Array, nearness: Array, mesh: Any, depth: Array) -> No
                     b0, b1 = np.float32(w0 * scale), np.float32(w1 * scale)
                     b2 = np.float32(w2 * scale)
                     q = b0 * q0 + b1 * q1 + b2 * q2
-                    if q > depth[y, x] and (not blended or opacity(mesh, t, b0, b1) >= SOLID):
+                    if q > depth[y, x] and (
+                        not blended
+                        or opacity(triangles, alpha, uv, texels, levels, level, t, b0, b1) >= SOLID
+                    ):
                         depth[y, x] = q
                 w0 += steps[0]
                 w1 += steps[1]
@@ -106,19 +111,27 @@ def _draw_nearness(fixed: Array, nearness: Array, mesh: Any, depth: Array) -> No
 
 @njit(cache=True, nogil=True, fastmath=RELAXED)
 @no_type_check
-def opacity(mesh: Any, t: int, b0: float, b1: float) -> float:
+def opacity(
+    triangles: Array,
+    vertex_alpha: Array,
+    uv: Array,
+    texels: Array,
+    levels: Array,
+    level: Array,
+    t: int,
+    b0: float,
+    b1: float,
+) -> float:
     """Alpha of a mesh at a point of a triangle."""
     b2 = np.float32(1.0) - b0 - b1
     alpha = np.float32(1.0)
-    if len(mesh.alpha) > 0:
-        corners = mesh.triangles[t]
-        alpha = (
-            b0 * mesh.alpha[corners[0]] + b1 * mesh.alpha[corners[1]] + b2 * mesh.alpha[corners[2]]
-        )
-    if len(mesh.texels) > 0 and alpha > 0:
-        u = b0 * mesh.uv[t, 0, 0] + b1 * mesh.uv[t, 1, 0] + b2 * mesh.uv[t, 2, 0]
-        v = b0 * mesh.uv[t, 0, 1] + b1 * mesh.uv[t, 1, 1] + b2 * mesh.uv[t, 2, 1]
-        alpha *= sample(mesh.texels, mesh.levels, u, v, mesh.level[t])[3]
+    if len(vertex_alpha) > 0:
+        alpha = b0 * vertex_alpha[triangles[t, 0]] + b1 * vertex_alpha[triangles[t, 1]]
+        alpha += b2 * vertex_alpha[triangles[t, 2]]
+    if len(texels) > 0 and alpha > 0:
+        u = b0 * uv[t, 0, 0] + b1 * uv[t, 1, 0] + b2 * uv[t, 2, 0]
+        v = b0 * uv[t, 0, 1] + b1 * uv[t, 1, 1] + b2 * uv[t, 2, 1]
+        alpha *= sample_alpha(texels, levels, u, v, level[t])
     return alpha
 
 

@@ -155,22 +155,46 @@ def sample(
 def _bilinear(
     texels: Array, offset: int, height: int, width: int, u: float, v: float
 ) -> tuple[float, float, float, float]:
-    x = (u - np.floor(u)) * np.float32(width) - np.float32(0.5)
-    y = (np.float32(1.0) - (v - np.floor(v))) * np.float32(height) - np.float32(0.5)
-    x0, y0 = np.int32(np.floor(x)), np.int32(np.floor(y))
-    fx, fy = x - np.float32(x0), y - np.float32(y0)
-    x1 = x0 + 1 if x0 + 1 < width else 0
-    y1 = y0 + 1 if y0 + 1 < height else 0
-    x0 = x0 if x0 >= 0 else width - 1
-    y0 = y0 if y0 >= 0 else height - 1
+    p, q, r, s, fx, fy = _taps(offset, height, width, u, v)
     one = np.float32(1.0)
     w00, w01 = (one - fx) * (one - fy), fx * (one - fy)
     w10, w11 = (one - fx) * fy, fx * fy
-    p, q = offset + y0 * width + x0, offset + y0 * width + x1
-    r, s = offset + y1 * width + x0, offset + y1 * width + x1
     return (
         w00 * texels[p, 0] + w01 * texels[q, 0] + w10 * texels[r, 0] + w11 * texels[s, 0],
         w00 * texels[p, 1] + w01 * texels[q, 1] + w10 * texels[r, 1] + w11 * texels[s, 1],
         w00 * texels[p, 2] + w01 * texels[q, 2] + w10 * texels[r, 2] + w11 * texels[s, 2],
         w00 * texels[p, 3] + w01 * texels[q, 3] + w10 * texels[r, 3] + w11 * texels[s, 3],
     )
+
+
+@njit(cache=True, nogil=True, fastmath=RELAXED)
+@no_type_check
+def sample_alpha(texels: Array, levels: Array, u: float, v: float, level: float) -> float:
+    """Bilinear sample of alpha alone, on the nearest level."""
+    n = min(np.int32(level + np.float32(0.5)), np.int32(len(levels) - 1))
+    p, q, r, s, fx, fy = _taps(levels[n, 0], levels[n, 1], levels[n, 2], u, v)
+    above = texels[p, 3] + fx * (texels[q, 3] - texels[p, 3])
+    below = texels[r, 3] + fx * (texels[s, 3] - texels[r, 3])
+    return above + fy * (below - above)
+
+
+@njit(cache=True, nogil=True, fastmath=RELAXED)
+@no_type_check
+def _taps(
+    offset: int, height: int, width: int, u: float, v: float
+) -> tuple[int, int, int, int, float, float]:
+    """Rows of the four texels around a place, and how far it is from the first towards the last.
+
+    Beyond [0, 1] the texture repeats; its own edges are not blended with one another.
+    """
+    one, half = np.float32(1.0), np.float32(0.5)
+    u = u if 0 <= u <= 1 else u - np.float32(np.floor(u))
+    v = v if 0 <= v <= 1 else v - np.float32(np.floor(v))
+    x = min(max(u * np.float32(width) - half, np.float32(0.0)), np.float32(width - 1))
+    y = min(max((one - v) * np.float32(height) - half, np.float32(0.0)), np.float32(height - 1))
+    x0, y0 = np.int32(x), np.int32(y)
+    first = offset + y0 * width + x0
+    right = np.int32(1) if x0 + 1 < width else np.int32(0)
+    down = width if y0 + 1 < height else np.int32(0)
+    fx, fy = x - np.float32(x0), y - np.float32(y0)
+    return first, first + right, first + down, first + down + right, fx, fy
