@@ -1,1 +1,15 @@
-"""Kalman filters for pose, identity, expression."""
+"""Kalman filters of one followed face: rigid pose, identity, expression."""
+
+from .config import PRESETS, SmoothingConfig, resolve_smoothing
+from .pose import PoseMeasurement
+from .smoother import FaceMeasurement, FaceSmoother, FaceState
+
+__all__ = [
+    "PRESETS",
+    "FaceMeasurement",
+    "FaceSmoother",
+    "FaceState",
+    "PoseMeasurement",
+    "SmoothingConfig",
+    "resolve_smoothing",
+]

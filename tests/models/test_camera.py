@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.models.errors import InputError
@@ -24,6 +24,7 @@ def test_the_field_of_view_spans_the_longer_side(width: int, height: int) -> Non
     np.testing.assert_allclose(camera.ray(np.array(middle)), [0.0, 0.0, 1.0])
 
 
+@settings(deadline=None)
 @given(st.floats(-500, 500), st.floats(-500, 500), st.floats(100, 5000))
 def test_a_point_lies_on_its_ray(x: float, y: float, z: float) -> None:
     camera = Camera(800.0, 780.0, 310.0, 250.0, 640, 480)

@@ -46,6 +46,7 @@ def test_the_mapping_of_the_design() -> None:
     )
 
 
+@settings(deadline=None)
 @given(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3), st.floats(1.0, 2e3), st.integers(0, 99))
 def test_mapping_round_trip(cx: float, cy: float, side: float, seed: int) -> None:
     crop = Crop(cx, cy, side)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.models.errors import InputError
@@ -64,6 +64,7 @@ def test_the_orthographic_rotation_itself_is_far_off_at_the_edge() -> None:
     assert float(rot.angle_between_deg(R, np.eye(3))) > 20.0
 
 
+@settings(deadline=None)
 @given(st.integers(0, 999), st.floats(0.1, 20.0), st.floats(-80, 80), st.floats(-180, 180))
 def test_an_orthographic_picture_is_its_own_nearest(
     seed: int, scale: float, yaw: float, roll: float

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -28,6 +28,7 @@ def vectors(draw: st.DrawFn, limit: float = 3.1) -> np.ndarray:
     return raw * limit / np.sqrt(3.0) * draw(st.sampled_from([1.0, 1e-3, 1e-8, 1e-12]))
 
 
+@settings(deadline=None)
 @given(quaternions())
 def test_matrix_of_quaternion_is_a_rotation_and_comes_back(quat: np.ndarray) -> None:
     R = rot.matrix_from_quaternion(quat)
@@ -40,12 +41,14 @@ def test_matrix_of_quaternion_is_a_rotation_and_comes_back(quat: np.ndarray) -> 
     np.testing.assert_allclose(np.abs(np.sum(back * quat, axis=-1)), 1.0, atol=1e-12)
 
 
+@settings(deadline=None)
 @given(quaternions())
 def test_inverse(quat: np.ndarray) -> None:
     identity = rot.quaternion_multiply(quat, rot.quaternion_conjugate(quat))
     np.testing.assert_allclose(identity[..., 0], 1.0, atol=1e-12)
 
 
+@settings(deadline=None)
 @given(quaternions(), st.integers(0, 2**32 - 1))
 def test_product_is_the_matrix_product(quat: np.ndarray, seed: int) -> None:
     other = rot.normalize_quaternion(np.random.default_rng(seed).normal(size=4))
@@ -54,6 +57,7 @@ def test_product_is_the_matrix_product(quat: np.ndarray, seed: int) -> None:
     np.testing.assert_allclose(product, expected, atol=1e-12)
 
 
+@settings(deadline=None)
 @given(vectors())
 def test_exponential_and_logarithm(vector: np.ndarray) -> None:
     back = rot.rotation_vector_from_quaternion(rot.quaternion_from_rotation_vector(vector))
@@ -68,6 +72,7 @@ def test_half_turns_have_a_logarithm() -> None:
         np.testing.assert_allclose(np.abs(vector), np.pi * axis, atol=1e-12)
 
 
+@settings(deadline=None)
 @given(st.floats(-179.0, 179.0), st.floats(-89.0, 89.0), st.floats(-179.0, 179.0))
 def test_angles_round_trip(yaw: float, pitch: float, roll: float) -> None:
     angles = np.array([yaw, pitch, roll])
@@ -79,6 +84,7 @@ def test_angles_round_trip(yaw: float, pitch: float, roll: float) -> None:
         np.testing.assert_allclose(back, angles, atol=1e-6)
 
 
+@settings(deadline=None)
 @given(quaternions())
 def test_any_rotation_survives_its_angles(quat: np.ndarray) -> None:
     R = rot.matrix_from_quaternion(quat)
@@ -104,6 +110,7 @@ def test_signs_of_the_angles() -> None:
     assert rolled[0] > 0.0, "roll > 0: the crown leans to the right, clockwise"
 
 
+@settings(deadline=None)
 @given(vectors(), vectors())
 def test_rotation_between_directions(a: np.ndarray, b: np.ndarray) -> None:
     start, end = a.reshape(-1, 3)[0], b.reshape(-1, 3)[0]
