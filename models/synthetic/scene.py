@@ -1,0 +1,351 @@
+"""One labelled picture of a synthetic face: person, expression, pose, camera, light, render."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float32, Float64, UInt8
+
+from ..face.camera import Camera
+from ..face.names import BLENDSHAPE_INDEX
+from ..face.perspective import apparent_rotation, nearest_scaled_orthography
+from ..face.rotation import (
+    matrix_from_rotation_vector,
+    matrix_from_yaw_pitch_roll,
+    rotation_between,
+    rotation_vector_from_matrix,
+    yaw_pitch_roll_from_matrix,
+)
+from ..makehuman.build import HeadModel
+from ..makehuman.expression import sample_expression
+from ..makehuman.head import cylinder_uv, triangulate
+from ..noise.photo import develop
+from ..render.raster import vertex_normals
+from ..render.scene import render
+from ..render.surface import Surface
+from ..render.texture import Texture
+from .eyes import EyePainter, srgb
+from .glasses import make_glasses
+from .hair import HairMaker
+from .person import People, Person
+from .skin import SkinPainter
+from .surroundings import sample_background, sample_lights
+
+SIZE = 144
+"""Side of a training picture; the nominal 120-pixel crop is its middle."""
+_CROP = 120
+_OVERSAMPLING = 1.6
+_NECK_PIVOT = np.array([0.0, 135.0, 95.0])
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where a head is: ``x -> rotation x + translation`` from head frame to camera frame, mm."""
+
+    rotation: Float64[np.ndarray, "3 3"]
+    translation: Float64[np.ndarray, " 3"]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Truth of one picture; see :mod:`mien.models.synthetic.shards` for units."""
+
+    pose: Float32[np.ndarray, "3 4"]
+    shape: Float32[np.ndarray, " 40"]
+    expression: Float32[np.ndarray, " 10"]
+    blendshapes: Float32[np.ndarray, " 52"]
+    points: Float32[np.ndarray, "K 2"]
+    angles: Float32[np.ndarray, " 3"]
+    presence: float
+
+
+@dataclass(frozen=True)
+class Look:
+    """A person with painted skin, reused for a few pictures because painting is slow."""
+
+    person: Person
+    texture: Texture
+
+
+def sample_pose(rng: np.random.Generator) -> Pose:
+    """Half of the yaws normal, half uniform to profile; 35 cm to 3 m; anywhere in a wide view."""
+    yaw = rng.normal(0, 28) if rng.random() < 0.5 else rng.uniform(-95, 95)
+    pitch = rng.normal(0, 15) if rng.random() < 0.8 else rng.uniform(-45, 45)
+    roll = rng.normal(0, 11) if rng.random() < 0.9 else rng.uniform(-60, 60)
+    off_axis = np.clip(rng.normal(0, 10, 2), -28, 28)
+    ray = np.array([*np.tan(np.radians(off_axis)), 1.0])
+    ray /= np.linalg.norm(ray)
+    distance = float(np.exp(rng.uniform(np.log(350), np.log(3000))))
+    turned = rotation_between(np.array([0.0, 0.0, 1.0]), ray)
+    rotation = turned @ matrix_from_yaw_pitch_roll(np.array([yaw, pitch, roll]))
+    return Pose(rotation, ray * distance)
+
+
+def crop_camera(landmarks_camera: Float64[np.ndarray, "68 3"], size: int) -> Camera:
+    """The camera at the origin whose picture is the nominal crop of these landmarks, with margin."""
+    flat = landmarks_camera[:, :2] / landmarks_camera[:, 2:]
+    low, high = flat.min(0), flat.max(0)
+    focal = size * _CROP / SIZE / (1.414 * float((high - low).max()))
+    centre = (size - 1) / 2 - focal * (low + high) / 2
+    return Camera(focal, focal, float(centre[0]), float(centre[1]), size, size)
+
+
+class Studio:
+    """Renders labelled pictures; everything slow is prepared once."""
+
+    def __init__(self, head: HeadModel, assets: Path | None = None, n_points: int = 220) -> None:
+        """Prepare.
+
+        Args:
+            head: the head model.
+            assets: folder with CC0 hair meshes (MakeHuman assets), or None: procedural hair.
+            n_points: vertices whose projections are labels: the 68 landmarks, then spread ones.
+        """
+        self.head = head
+        self.people = People(head)
+        topology = head.topology
+        rng = np.random.default_rng(0)
+        heads = [self.people.sampler.vertices(self.people.sampler.sample(rng)) for _ in range(100)]
+        self.reference, _ = self.people.place(np.mean(heads, 0).astype(np.float32))
+        self._skin = triangulate(topology.parts["skin"])
+        self._painter = SkinPainter(head, self.reference)
+        self._eyes = EyePainter(topology)
+        self._hair = HairMaker(topology, self.reference, assets)
+        self._uv = self._skin_uv()
+        self._tint, self._occlusion = self._insides()
+        self._follow = self._neck_weights()
+        self.points = self._choose_points(n_points)
+        basis = head.model.expression_basis.reshape(len(head.model.expression_basis), -1)
+        whiten = basis.astype(np.float64) / (basis.astype(np.float64) ** 2).sum(1, keepdims=True)
+        blend = head.model.blendshape_basis.reshape(len(head.model.blendshape_basis), -1)
+        self._expression_from_blendshapes = whiten @ blend.T.astype(np.float64)
+
+    def _skin_uv(self) -> Float32[np.ndarray, "M 3 2"]:
+        uv = cylinder_uv(self.head.topology)[self._skin].copy()
+        wrap = np.ptp(uv[..., 0], axis=1) > 0.5
+        uv[wrap, :, 0] += uv[wrap, :, 0] < 0.5
+        return np.ascontiguousarray(uv)
+
+    def _insides(self) -> tuple[Float32[np.ndarray, "V 3"], Float32[np.ndarray, " V"]]:
+        """Colour factor and occlusion of skin vertices: mouth, sockets and nostrils are dark."""
+        marks = self.reference[self.head.topology.landmarks]
+        p = self.reference
+        shown = np.zeros(len(p), bool)
+        shown[self.head.face_vertices] = True
+        near = (p[:, 2] < 75) & (np.abs(p[:, 0]) < 60) & (p[:, 1] < marks[8, 1] - 8) & ~shown
+        mouth = near & (p[:, 1] > marks[33, 1] + 4) & (np.abs(p[:, 0]) < 36)
+        mouth &= p[:, 1] < marks[57, 1] + 12
+        nose = near & ~mouth & (np.abs(p[:, 0]) < 16) & (p[:, 1] > marks[29, 1])
+        socket = near & (p[:, 1] < marks[30, 1]) & (p[:, 1] > -20) & (np.abs(p[:, 0]) > 10)
+        tint = np.ones((len(p), 3), np.float32)
+        tint[mouth] = (0.45, 0.16, 0.15)
+        tint[nose] = (0.5, 0.3, 0.28)
+        tint[socket] = (0.9, 0.55, 0.5)
+        occlusion = np.ones(len(p), np.float32)
+        occlusion[mouth], occlusion[nose], occlusion[socket] = 0.12, 0.25, 0.5
+        under = np.clip((p[:, 1] - marks[8, 1]) / 25, 0, 1) * (p[:, 1] < 200)
+        occlusion *= 1 - 0.45 * under.astype(np.float32)
+        return tint, occlusion
+
+    def _neck_weights(self) -> Float32[np.ndarray, " V"]:
+        """1 where a vertex turns with the head, 0 at the shoulders."""
+        p = self.reference
+        t = np.clip((p[:, 1] + 0.25 * p[:, 2] - 128) / 75, 0, 1)
+        return (1 - t * t * (3 - 2 * t)).astype(np.float32)
+
+    def _choose_points(self, count: int) -> np.ndarray:
+        """The landmarks' model vertices, then the farthest from all before, again and again."""
+        mean, chosen = self.head.model.mean, list(self.head.model.landmark_vertices)
+        distance = np.min([np.linalg.norm(mean - mean[i], axis=1) for i in chosen], 0)
+        while len(chosen) < count:
+            chosen.append(np.int32(distance.argmax()))
+            distance = np.minimum(distance, np.linalg.norm(mean - mean[chosen[-1]], axis=1))
+        return np.asarray(chosen, np.int32)
+
+    def sample_look(self, rng: np.random.Generator) -> Look:
+        """Draw a person and paint their skin."""
+        person = self.people.sample(rng)
+        return Look(person, self._painter.paint(person, rng))
+
+    def shoot(
+        self, look: Look, rng: np.random.Generator
+    ) -> tuple[UInt8[np.ndarray, "S S 3"], Labels]:
+        """Render one picture (BGR) of a person with a new expression, pose, hair, light."""
+        person = look.person
+        values = sample_expression(rng)
+        moved = person.neutral + np.tensordot(values, self.head.units, 1).astype(np.float32)
+        pose = sample_pose(rng)
+        face = moved[self.head.face_vertices].astype(np.float64)
+        face_camera = face @ pose.rotation.T + pose.translation
+        marks_camera = face_camera[self.head.model.landmark_vertices]
+        camera = crop_camera(marks_camera, round(SIZE * _OVERSAMPLING))
+        surfaces = self._surfaces(look, moved, values, pose, rng)
+        background = sample_background(rng, camera.width)
+        picture = render(surfaces, camera, sample_lights(rng), background)
+        image = develop(picture.image, SIZE, rng)
+        return image, self._labels(person, values, face_camera, face, pose, marks_camera)
+
+    def _labels(
+        self,
+        person: Person,
+        values: Float32[np.ndarray, " 52"],
+        face_camera: Float64[np.ndarray, "N 3"],
+        face: Float64[np.ndarray, "N 3"],
+        pose: Pose,
+        marks_camera: Float64[np.ndarray, "68 3"],
+    ) -> Labels:
+        pixels = crop_camera(marks_camera, SIZE).project(face_camera)
+        orthography = nearest_scaled_orthography(face, pixels)
+        apparent = apparent_rotation(pose.rotation, pose.translation)
+        return Labels(
+            pose=orthography.astype(np.float32),
+            shape=person.shape,
+            expression=(self._expression_from_blendshapes @ values).astype(np.float32),
+            blendshapes=values,
+            points=pixels[self.points].astype(np.float32),
+            angles=yaw_pitch_roll_from_matrix(apparent).astype(np.float32),
+            presence=1.0,
+        )
+
+    def _surfaces(
+        self,
+        look: Look,
+        moved: Float32[np.ndarray, "V 3"],
+        values: Float32[np.ndarray, " 52"],
+        pose: Pose,
+        rng: np.random.Generator,
+    ) -> list[Surface]:
+        """All surfaces in the camera frame."""
+        person = look.person
+        body = self._body_rotation(pose, rng)
+        skin = self._to_camera(moved, self._follow, pose, body)
+        gloss = rng.uniform(0.015, 0.05)
+        surfaces = [
+            Surface(
+                skin,
+                self._skin,
+                normals=vertex_normals(skin, self._skin),
+                colour=self._tint,
+                texture=look.texture,
+                uv=self._uv,
+                occlusion=self._occlusion,
+                specular=gloss,
+                roughness=float(rng.uniform(0.35, 0.6)),
+                subsurface=float(rng.uniform(0.3, 0.9)),
+            )
+        ]
+        opening = float(values[BLENDSHAPE_INDEX["jawOpen"]])
+        parts = self._eyes.eyeballs(person, values, rng)
+        parts.append(self._eyes.lashes(moved, person, rng))
+        parts += self._eyes.mouth(moved, opening, rng)
+        parts += self._hair.hair(person, rng)
+        dressed = replace(person, neutral=moved)
+        parts += self._hair.beard(dressed, rng)
+        if rng.random() < 0.22:
+            parts += make_glasses(person.neutral[self.head.topology.landmarks], rng)
+        for vertices, surface in parts:
+            weight = np.ones(len(vertices), np.float32)
+            if len(vertices) == len(moved):
+                weight = self._follow
+            placed = self._to_camera(vertices, weight, pose, body)
+            surfaces.append(replace(surface, vertices=placed))
+        if rng.random() < 0.06:
+            surfaces.append(self._occluder(moved, person, pose, rng))
+        return surfaces
+
+    @staticmethod
+    def _body_rotation(pose: Pose, rng: np.random.Generator) -> Float64[np.ndarray, "3 3"]:
+        """How the shoulders stand: they follow the head's turn in part, to 60 degrees of neck."""
+        turn = rotation_vector_from_matrix(pose.rotation)
+        angle = float(np.linalg.norm(turn))
+        least = max(0.0, 1 - np.radians(60) / max(angle, 1e-6))
+        return matrix_from_rotation_vector(turn * rng.uniform(least, 1.0))
+
+    @staticmethod
+    def _to_camera(
+        vertices: Float32[np.ndarray, "K 3"],
+        follow: Float32[np.ndarray, " K"],
+        pose: Pose,
+        body: Float64[np.ndarray, "3 3"],
+    ) -> Float32[np.ndarray, "K 3"]:
+        pivot = pose.rotation @ _NECK_PIVOT
+        head = vertices @ pose.rotation.T
+        trunk = (vertices - _NECK_PIVOT) @ body.T + pivot
+        w = follow[:, None]
+        return (w * head + (1 - w) * trunk + pose.translation).astype(np.float32)
+
+    def _occluder(
+        self,
+        moved: Float32[np.ndarray, "V 3"],
+        person: Person,
+        pose: Pose,
+        rng: np.random.Generator,
+    ) -> Surface:
+        """A slab with a rounded outline before the face: a hand, a cup, a microphone."""
+        around = np.linspace(0, 2 * np.pi, 20, endpoint=False)
+        radius = rng.uniform(15, 45) * (1 + 0.25 * np.sin(3 * around + rng.uniform(0, 6)))
+        outline = np.stack([radius * np.cos(around), 0.7 * radius * np.sin(around)], 1)
+        place = moved[self.head.topology.landmarks[rng.integers(0, 68)]].astype(np.float64)
+        centre = np.array([*(place[:2] * 1.1), min(place[2], 0.0) - rng.uniform(15, 40)])
+        rim = np.c_[outline, np.full(20, 12.0)]
+        points = np.concatenate([[[0, 0, 0]], rim * [0.7, 0.7, 0.2], rim])
+        tilt = matrix_from_rotation_vector(rng.normal(0, 0.6, 3))
+        points = points @ tilt.T + centre
+        i = np.arange(20)
+        j = (i + 1) % 20
+        fan = np.stack([np.zeros_like(i), 1 + j, 1 + i], 1)
+        rings = [np.stack([1 + i, 1 + j, 21 + j], 1), np.stack([1 + i, 21 + j, 21 + i], 1)]
+        colour = srgb(person.skin) if rng.random() < 0.6 else srgb(rng.uniform(5, 240, 3))
+        camera_points = (points @ pose.rotation.T + pose.translation).astype(np.float32)
+        return Surface(
+            camera_points,
+            np.concatenate([fan, *rings]).astype(np.int32),
+            colour=np.tile(colour, (len(points), 1)).astype(np.float32),
+            two_sided=True,
+            subsurface=0.5,
+        )
+
+    def shoot_nothing(self, rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "S S 3"], Labels]:
+        """A picture without a face: clutter, or the back of a head."""
+        size = round(SIZE * _OVERSAMPLING)
+        image = sample_background(rng, size)
+        if rng.random() < 0.4:
+            look = self.sample_look(rng)
+            look = replace(look, person=replace(look.person, long_hair=float(rng.choice([0.3, 1]))))
+            angles = np.array([rng.uniform(135, 225), rng.normal(0, 15), rng.normal(0, 10)])
+            pose = Pose(matrix_from_yaw_pitch_roll(angles), np.array([0.0, 0.0, 900.0]))
+            surfaces = self._surfaces(
+                look, look.person.neutral, np.zeros(52, np.float32), pose, rng
+            )
+            centre = pose.rotation @ [0.0, 20.0, 90.0] + pose.translation
+            focal = size * float(rng.uniform(3.0, 6.0))
+            shift = rng.normal(0, 0.12, 2) * size
+            camera = Camera(
+                focal,
+                focal,
+                float(size / 2 - focal * centre[0] / centre[2] + shift[0]),
+                float(size / 2 - focal * centre[1] / centre[2] + shift[1]),
+                size,
+                size,
+            )
+            image = render(surfaces, camera, sample_lights(rng), image).image
+        elif rng.random() < 0.5:
+            image = cv2.resize(
+                sample_background(rng, size), (size, size), interpolation=cv2.INTER_LINEAR
+            ) * (0.5 + image)
+        none = Labels(
+            np.zeros((3, 4), np.float32),
+            np.zeros(40, np.float32),
+            np.zeros(10, np.float32),
+            np.zeros(52, np.float32),
+            np.zeros((len(self.points), 2), np.float32),
+            np.zeros(3, np.float32),
+            0.0,
+        )
+        return develop(image, SIZE, rng), none
+
+
+__all__ = ["SIZE", "Labels", "Look", "Pose", "Studio", "crop_camera", "sample_pose"]
