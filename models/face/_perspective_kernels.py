@@ -15,7 +15,7 @@ MOST_ITERATIONS = 50  # 4 to 8 are usual
 
 @njit(cache=True)
 @no_type_check
-def cross(a: Float64[np.ndarray, 3], b: Float64[np.ndarray, 3]) -> Float64[np.ndarray, 3]:
+def cross(a: Float64[np.ndarray, " 3"], b: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, " 3"]:
     """The vector product."""
     return np.array(
         [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
@@ -38,28 +38,29 @@ def turn_to_ray(x: float, y: float) -> Float64[np.ndarray, "3 3"]:
 @no_type_check
 def project_moments(
     R: Float64[np.ndarray, "3 3"],
-    centre: Float64[np.ndarray, 3],
-    points: Float64[np.ndarray, "N 3"],
-    intrinsics: Float64[np.ndarray, 4],
+    centre: Float64[np.ndarray, " 3"],
+    points_weights: Float64[np.ndarray, "N 4"],
+    intrinsics: Float64[np.ndarray, " 4"],
 ) -> tuple[Float64[np.ndarray, "2 3"], float, float]:
     """Moments ``sum x X^T`` (px mm) of the true projections, and their mean pixel."""
     fx, fy, cx, cy = intrinsics
     sum_u, sum_v = 0.0, 0.0
     moment = np.zeros((2, 3))
-    for i in range(points.shape[0]):
+    for i in range(points_weights.shape[0]):
         x, y, z = centre
         for a in range(3):
-            x += R[0, a] * points[i, a]
-            y += R[1, a] * points[i, a]
-            z += R[2, a] * points[i, a]
+            x += R[0, a] * points_weights[i, a]
+            y += R[1, a] * points_weights[i, a]
+            z += R[2, a] * points_weights[i, a]
         z = max(z, NEAREST_MM)
-        u, v = fx * x / z + cx, fy * y / z + cy
+        u = points_weights[i, 3] * (fx * x / z + cx)
+        v = points_weights[i, 3] * (fy * y / z + cy)
         sum_u += u
         sum_v += v
         for a in range(3):
-            moment[0, a] += u * points[i, a]
-            moment[1, a] += v * points[i, a]
-    return moment, sum_u / points.shape[0], sum_v / points.shape[0]
+            moment[0, a] += u * points_weights[i, a]
+            moment[1, a] += v * points_weights[i, a]
+    return moment, sum_u, sum_v
 
 
 @njit(cache=True)
@@ -84,11 +85,11 @@ def nearest_rotation(
 @no_type_check
 def invert_orthography(
     target_R: Float64[np.ndarray, "3 3"],
-    target_scale_u_v: Float64[np.ndarray, 3],
-    points: Float64[np.ndarray, "N 3"],
-    intrinsics: Float64[np.ndarray, 4],
-) -> tuple[Float64[np.ndarray, "3 3"], Float64[np.ndarray, 3], int]:
-    """The pose whose projection of ``points`` has the target as nearest scaled orthography.
+    target_scale_u_v: Float64[np.ndarray, " 3"],
+    points_weights: Float64[np.ndarray, "N 4"],
+    intrinsics: Float64[np.ndarray, " 4"],
+) -> tuple[Float64[np.ndarray, "3 3"], Float64[np.ndarray, " 3"], int]:
+    """The pose whose projection of the points has the target as nearest scaled orthography.
 
     The orthography seen from a pose is very nearly ``B R`` with a rotation B that hangs on the
     line of sight alone, so R is corrected to ``B^-1 target``, the depth by the ratio of scales and
@@ -98,7 +99,8 @@ def invert_orthography(
     Args:
         target_R: rotation of the orthography.
         target_scale_u_v: its scale, image px per mm, and where it puts the mean point, image px.
-        points: centred on their mean, mm.
+        points_weights: each point, mm, centred on their weighted mean, and its weight; these sum
+            to 1.
         intrinsics: fx, fy, cx, cy, px.
 
     Returns:
@@ -107,11 +109,12 @@ def invert_orthography(
     fx, fy, cx, cy = intrinsics
     scale, u, v = target_scale_u_v
     x, y = (u - cx) / fx, (v - cy) / fy
-    inverse = np.linalg.inv(points.T @ points)
+    points = np.ascontiguousarray(points_weights[:, :3])
+    inverse = np.linalg.inv(points.T @ (points * points_weights[:, 3:]))
     centre = np.array([x, y, 1.0]) * (np.sqrt(fx * fy) / scale)
     R = turn_to_ray(x, y) @ target_R
     for iteration in range(MOST_ITERATIONS):
-        moment, mean_u, mean_v = project_moments(R, centre, points, intrinsics)
+        moment, mean_u, mean_v = project_moments(R, centre, points_weights, intrinsics)
         seen_R, seen_scale = nearest_rotation(moment @ inverse)
         new_R = R @ (seen_R.T @ target_R)
         # Products of nearly orthonormal matrices drift.

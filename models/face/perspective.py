@@ -6,6 +6,9 @@ on. :func:`fit_perspective` is the exact inverse: it finds the pose in the camer
 true projection has the given matrix as its nearest scaled orthography. PnP on the orthographic
 image points would leave the close-up's foreshortening in the pose (degrees at 350 mm, see
 ``bench/perspective.py``); the inverse leaves nothing.
+
+The matrix depends on the points that it is fitted to, by degrees in a close-up. The labels use all
+vertices of the face model; :mod:`~mien.models.face.quadrature` stands in for them at run time.
 """
 
 from __future__ import annotations
@@ -33,8 +36,8 @@ class PerspectivePose:
         translation_mm: (3,) float64 position of the head's origin in the camera frame, mm.
     """
 
-    quat_wxyz: Float64[np.ndarray, 4]
-    translation_mm: Float64[np.ndarray, 3]
+    quat_wxyz: Float64[np.ndarray, " 4"]
+    translation_mm: Float64[np.ndarray, " 3"]
 
     @cached_property
     def rotation(self) -> Float64[np.ndarray, "3 3"]:
@@ -47,7 +50,9 @@ class PerspectivePose:
 
 
 def nearest_scaled_orthography(
-    points_head_mm: Float[np.ndarray, "*#B N 3"], points_px: Float[np.ndarray, "*#B N 2"]
+    points_head_mm: Float[np.ndarray, "*#B N 3"],
+    points_px: Float[np.ndarray, "*#B N 2"],
+    weights: Float[np.ndarray, " N"] | None = None,
 ) -> Float64[np.ndarray, "*B 3 4"]:
     """The scaled rotation nearest to the least-squares affine map from points to their pixels.
 
@@ -59,6 +64,7 @@ def nearest_scaled_orthography(
     Args:
         points_head_mm: the points, mm; not all in one plane.
         points_px: their true projections.
+        weights: of the points; equal where not given.
 
     Returns:
         ``[s R | t]``, pixels per mm and pixels; any leading batch axes.
@@ -68,9 +74,10 @@ def nearest_scaled_orthography(
     """
     X = np.asarray(points_head_mm, dtype=np.float64)
     x = np.asarray(points_px, dtype=np.float64)
-    mean_X = X.mean(axis=-2, keepdims=True)
-    mean_x = x.mean(axis=-2, keepdims=True)
-    X_T = np.swapaxes(X - mean_X, -1, -2)
+    w = _shares(weights, X.shape[-2])[:, None]
+    mean_X = np.sum(w * X, axis=-2, keepdims=True)
+    mean_x = np.sum(w * x, axis=-2, keepdims=True)
+    X_T = np.swapaxes(w * (X - mean_X), -1, -2)
     try:
         affine = np.swapaxes(np.linalg.solve(X_T @ (X - mean_X), X_T @ (x - mean_x)), -1, -2)
     except np.linalg.LinAlgError as error:
@@ -96,7 +103,7 @@ def nearest_scaled_orthography(
 
 def split_orthography(
     orthography: Float[np.ndarray, "3 4"],
-) -> tuple[Float64[np.ndarray, "3 3"], float, Float64[np.ndarray, 2]]:
+) -> tuple[Float64[np.ndarray, "3 3"], float, Float64[np.ndarray, " 2"]]:
     """Rotation, scale (px per mm) and translation (px) nearest to a matrix that a network gave.
 
     Raises:
@@ -136,6 +143,7 @@ def fit_perspective(
     crop: Crop,
     camera: Camera,
     points_head_mm: Float[np.ndarray, "N 3"],
+    weights: Float[np.ndarray, " N"] | None = None,
 ) -> PerspectivePose:
     """The pose whose true projection has this matrix as its nearest scaled orthography.
 
@@ -145,7 +153,10 @@ def fit_perspective(
         orthography: the network's matrix in crop pixels per mm (made a scaled rotation first).
         crop: where the 120 px crop lies in the image.
         camera: of the image.
-        points_head_mm: this face's 68 landmarks with its shape and expression, mm.
+        points_head_mm: this face with its shape and expression, mm: the points that define the
+            matrix, for a network trained on mien's labels all vertices or their
+            :class:`~mien.models.face.quadrature.Quadrature`.
+        weights: of the points; equal where not given.
 
     Returns:
         ``camera_from_head``.
@@ -157,16 +168,25 @@ def fit_perspective(
 
     R, scale, translation = split_orthography(orthography)
     points = np.asarray(points_head_mm, dtype=np.float64)
-    mean = points.mean(axis=0)
+    shares = _shares(weights, len(points))
+    mean = shares @ points
     scale_px = scale * crop.side / CROP_SIZE
     centre_px = crop.to_image(translation + scale * (R[:2] @ mean))
     solution, centre, _ = invert_orthography(
         R,
         np.array([scale_px, *centre_px]),
-        points - mean,
+        np.column_stack([points - mean, shares]),
         np.array([camera.fx, camera.fy, camera.cx, camera.cy]),
     )
     return PerspectivePose(quaternion_from_matrix(solution), centre - solution @ mean)
+
+
+def _shares(weights: Float[np.ndarray, " N"] | None, count: int) -> Float64[np.ndarray, " N"]:
+    """Weights that sum to 1."""
+    if weights is None:
+        return np.full(count, 1.0 / count)
+    shares = np.asarray(weights, dtype=np.float64)
+    return shares / shares.sum()
 
 
 def apparent_rotation(

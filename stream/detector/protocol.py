@@ -42,7 +42,7 @@ def overlap(
 def suppress(detections: Detections, most_overlap: float) -> Detections:
     """The detections, best first, without those that overlap a better one."""
     left = detections[np.argsort(-detections[:, 4], kind="stable")]
-    kept: list[Float32[np.ndarray, 5]] = []
+    kept: list[Float32[np.ndarray, " 5"]] = []
     while len(left):
         best, left = left[0], left[1:]
         kept.append(best)

@@ -33,7 +33,7 @@ class PoseMeasurement:
     """
 
     pose: PerspectivePose
-    variance: Float64[np.ndarray, 6]
+    variance: Float64[np.ndarray, " 6"]
 
 
 class PoseFilter:
@@ -95,22 +95,22 @@ class PoseFilter:
         return PerspectivePose(self._quat, np.array([x_over_z * z, y_over_z * z, z]))
 
     @property
-    def variance(self) -> Float64[np.ndarray, 6]:
+    def variance(self) -> Float64[np.ndarray, " 6"]:
         """Of rotation, direction and log z, as in :class:`PoseMeasurement`."""
         shared = self._config.correlated_share * self._last_variance
         return np.diagonal(self._filter.P)[:6] + shared
 
     @property
-    def velocity(self) -> Float64[np.ndarray, 6]:
+    def velocity(self) -> Float64[np.ndarray, " 6"]:
         """Of the rotation about the camera's axes (rad/s), direction and log z (1/s)."""
         return self._filter.x[6:, 0].copy()
 
-    def _white(self, variance: Float64[np.ndarray, 6]) -> Float64[np.ndarray, 6]:
+    def _white(self, variance: Float64[np.ndarray, " 6"]) -> Float64[np.ndarray, " 6"]:
         """The part of a measurement's variance that is new in every frame."""
         return np.maximum(variance * (1.0 - self._config.correlated_share), _SMALLEST_VARIANCE)
 
     def _open_to_jumps(
-        self, innovation: Float64[np.ndarray, 6], white: Float64[np.ndarray, 6]
+        self, innovation: Float64[np.ndarray, " 6"], white: Float64[np.ndarray, " 6"]
     ) -> None:
         """Where the innovation is too large for its variance, widen the state's to explain it."""
         variance = np.diagonal(self._filter.P)[:6] + white
@@ -124,10 +124,10 @@ class PoseFilter:
 
 
 def translation_variance(
-    translation_mm: Float64[np.ndarray, 3],
-    variance: Float64[np.ndarray, 6],
+    translation_mm: Float64[np.ndarray, " 3"],
+    variance: Float64[np.ndarray, " 6"],
     relative_size_sd: float,
-) -> Float64[np.ndarray, 3]:
+) -> Float64[np.ndarray, " 3"]:
     """Variance of tx, ty, tz (mm^2) from that of direction and log z, and of the head's size.
 
     Args:
@@ -141,6 +141,6 @@ def translation_variance(
     return direction + np.array([x, y, z]) ** 2 * (variance[5] + relative_size_sd**2)
 
 
-def _view_coordinates(translation_mm: Float64[np.ndarray, 3]) -> Float64[np.ndarray, 3]:
+def _view_coordinates(translation_mm: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, " 3"]:
     x, y, z = translation_mm
     return np.array([x / z, y / z, math.log(z)])

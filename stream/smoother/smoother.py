@@ -30,10 +30,10 @@ class FaceState:
     """
 
     pose: PerspectivePose
-    pose_variance: Float64[np.ndarray, 6]
-    shape: Float64[np.ndarray, 40]
-    expression: Float64[np.ndarray, 10]
-    blendshapes: Float64[np.ndarray, 52]
+    pose_variance: Float64[np.ndarray, " 6"]
+    shape: Float64[np.ndarray, " 40"]
+    expression: Float64[np.ndarray, " 10"]
+    blendshapes: Float64[np.ndarray, " 52"]
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class FaceMeasurement:
     """
 
     pose: PoseMeasurement
-    expression: Float64[np.ndarray, 10]
-    expression_variance: Float64[np.ndarray, 10]
-    blendshapes: Float64[np.ndarray, 52]
+    expression: Float64[np.ndarray, " 10"]
+    expression_variance: Float64[np.ndarray, " 10"]
+    blendshapes: Float64[np.ndarray, " 52"]
 
 
 class FaceSmoother:
@@ -63,7 +63,7 @@ class FaceSmoother:
     def __init__(self, config: SmoothingConfig) -> None:
         self.config = config
         self._identity = IdentityFilter(config, N_SHAPE)
-        self._raw_shape: Float64[np.ndarray, 40] = np.zeros(N_SHAPE)
+        self._raw_shape: Float64[np.ndarray, " 40"] = np.zeros(N_SHAPE)
         self._pose: PoseFilter | None = None
         self._channels: ChannelBank | None = None
         self._raw: FaceMeasurement | None = None
@@ -85,20 +85,20 @@ class FaceSmoother:
             self._channels.hold()
 
     def update_shape(
-        self, shape: Float64[np.ndarray, 40], variance: Float64[np.ndarray, 40]
-    ) -> Float64[np.ndarray, 40]:
+        self, shape: Float64[np.ndarray, " 40"], variance: Float64[np.ndarray, " 40"]
+    ) -> Float64[np.ndarray, " 40"]:
         """Take in one frame's shape; returns the shape to fit the pose with."""
         self._raw_shape = shape
         self._identity.update(shape, variance)
         return self.shape
 
     @property
-    def shape(self) -> Float64[np.ndarray, 40]:
+    def shape(self) -> Float64[np.ndarray, " 40"]:
         """The present shape, standard deviations."""
         return self._raw_shape if self.config.publish_raw else self._identity.shape
 
     @property
-    def identity(self) -> Float64[np.ndarray, 40]:
+    def identity(self) -> Float64[np.ndarray, " 40"]:
         """The averaged shape, whatever is published: for telling faces apart."""
         return self._identity.shape
 
@@ -138,7 +138,7 @@ class FaceSmoother:
             blendshapes=np.clip(values[N_EXPRESSION:], 0.0, 1.0),
         )
 
-    def _densities(self) -> Float64[np.ndarray, 62]:
+    def _densities(self) -> Float64[np.ndarray, " 62"]:
         config = self.config
         blendshapes = np.where(_EYES, config.eye_process, config.blendshape_process)
         return np.concatenate([np.full(N_EXPRESSION, config.expression_process), blendshapes])
