@@ -1,0 +1,200 @@
+"""Training shards on disk: labelled face pictures, and a folder of them that may still grow.
+
+A folder holds ``meta.json`` and pairs ``shard-NNNNN.images.npy`` and ``shard-NNNNN.npz``; the
+latter is written last and marks a finished shard. Pictures are BGR; the nominal crop (side 1.414
+times the larger side of the 68 points' box) is centred in them and covers their middle 120 pixels.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from ..errors import InputError
+from ..face.names import N_BLENDSHAPES, N_EXPRESSION, N_LANDMARKS, N_SHAPE
+
+SHARD_FORMAT = 1
+"""Version of the folder's layout."""
+
+_IMAGES = ".images.npy"
+
+
+@dataclass(frozen=True)
+class ShardMeta:
+    """What all shards of a folder have in common.
+
+    Attributes:
+        size: side of the pictures, px.
+        point_vertices: vertex of the face model behind each labelled point; the first 68 are the
+            landmarks.
+    """
+
+    size: int
+    point_vertices: tuple[int, ...]
+
+    @classmethod
+    def load(cls, folder: Path) -> ShardMeta:
+        """Read ``meta.json``.
+
+        Raises:
+            InputError: it is missing, damaged or of another version.
+        """
+        path = folder / "meta.json"
+        try:
+            table = json.loads(path.read_text(encoding="utf-8"))
+            version, size = table["version"], int(table["size"])
+            vertices = tuple(int(vertex) for vertex in table["point_vertices"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: not the description of a shard folder: {error}") from error
+        if version != SHARD_FORMAT:
+            raise InputError(f"{path}: version {version}, this program reads {SHARD_FORMAT}")
+        if len(vertices) < N_LANDMARKS or size < 1:
+            raise InputError(f"{path}: {len(vertices)} points in {size} px pictures")
+        return cls(size, vertices)
+
+    def save(self, folder: Path) -> None:
+        """Write ``meta.json``."""
+        table = {
+            "version": SHARD_FORMAT,
+            "size": self.size,
+            "points": len(self.point_vertices),
+            "point_vertices": list(self.point_vertices),
+        }
+        (folder / "meta.json").write_text(json.dumps(table), encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels of n pictures; all zero where there is no face.
+
+    Attributes:
+        pose: (n, 3, 4) nearest scaled orthography, picture px per mm, from the head frame.
+        shape: (n, 40) standard deviations.
+        expression: (n, 10) standard deviations.
+        blendshapes: (n, 52) in [0, 1].
+        points: (n, K, 2) true perspective projections, picture px.
+        presence: (n,) 1 for a face, 0 for none.
+        angles: (n, 3) apparent yaw, pitch, roll, degrees.
+    """
+
+    pose: Float32[np.ndarray, "n 3 4"]
+    shape: Float32[np.ndarray, "n 40"]
+    expression: Float32[np.ndarray, "n 10"]
+    blendshapes: Float32[np.ndarray, "n 52"]
+    points: Float32[np.ndarray, "n K 2"]
+    presence: Float32[np.ndarray, " n"]
+    angles: Float32[np.ndarray, "n 3"]
+
+    def __len__(self) -> int:
+        return len(self.presence)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One finished shard; the pictures stay on disk until they are read.
+
+    Attributes:
+        number: NNNNN of its file name.
+        images: (n, S, S, 3) BGR, memory-mapped.
+        labels: of the n pictures.
+    """
+
+    number: int
+    images: UInt8[np.ndarray, "n S S 3"]
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def save_shard(
+    folder: Path, number: int, images: UInt8[np.ndarray, "n S S 3"], labels: Labels
+) -> None:
+    """Write a shard; the labels, which mark it as finished, come last and appear at once."""
+    stem = folder / f"shard-{number:05d}"
+    np.save(stem.with_name(stem.name + _IMAGES), images)
+    temporary = stem.with_name(f".{stem.name}.tmp.npz")
+    np.savez(temporary, **{field.name: getattr(labels, field.name) for field in fields(Labels)})
+    temporary.replace(stem.with_name(stem.name + ".npz"))
+
+
+def load_shard(folder: Path, number: int, meta: ShardMeta) -> Shard:
+    """Open one finished shard and check its shapes.
+
+    Raises:
+        InputError: a file is missing or damaged, or its arrays disagree with ``meta.json``.
+    """
+    path = folder / f"shard-{number:05d}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {
+                field.name: np.ascontiguousarray(archive[field.name], dtype=np.float32)
+                for field in fields(Labels)
+            }
+        images = np.load(path.with_name(path.stem + _IMAGES), mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: not a finished shard: {error}") from error
+    n = len(images)
+    wanted = {
+        "pose": (n, 3, 4),
+        "shape": (n, N_SHAPE),
+        "expression": (n, N_EXPRESSION),
+        "blendshapes": (n, N_BLENDSHAPES),
+        "points": (n, len(meta.point_vertices), 2),
+        "presence": (n,),
+        "angles": (n, 3),
+    }
+    for name, shape in wanted.items():
+        if arrays[name].shape != shape:
+            raise InputError(f"{path}: {name} has shape {arrays[name].shape}, expected {shape}")
+    if images.shape != (n, meta.size, meta.size, 3) or images.dtype != np.uint8:
+        raise InputError(f"{path}: pictures are {images.dtype} {images.shape}")
+    return Shard(number, images, Labels(**arrays))
+
+
+class ShardFolder:
+    """The finished shards of a folder, split into training and validation.
+
+    The lowest-numbered ``validation`` shards are held out: that choice stays the same while the
+    folder grows.
+
+    Args:
+        folder: with ``meta.json`` in it.
+        validation: how many shards to hold out.
+
+    Raises:
+        InputError: there is no ``meta.json``, or a shard is damaged.
+    """
+
+    def __init__(self, folder: Path, validation: int = 1) -> None:
+        self.folder = folder
+        self.meta = ShardMeta.load(folder)
+        self._validation = validation
+        self._shards: dict[int, Shard] = {}
+        self.rescan()
+
+    def rescan(self) -> int:
+        """Open shards that were finished since; returns how many were new."""
+        paths = self.folder.glob("shard-[0-9][0-9][0-9][0-9][0-9].npz")
+        numbers = sorted({int(path.stem[6:]) for path in paths} - self._shards.keys())
+        for number in numbers:
+            self._shards[number] = load_shard(self.folder, number, self.meta)
+        return len(numbers)
+
+    @property
+    def training(self) -> list[Shard]:
+        """Shards to train on, by number."""
+        return self._ordered()[self._validation :]
+
+    @property
+    def validation(self) -> list[Shard]:
+        """Shards held out, by number."""
+        return self._ordered()[: self._validation]
+
+    def _ordered(self) -> list[Shard]:
+        return [self._shards[number] for number in sorted(self._shards)]
