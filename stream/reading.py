@@ -13,7 +13,7 @@ import numpy as np
 
 from ..models.errors import InputError
 from .observation import FaceObservation
-from .schema import COLUMNS, CSV_HEADER, from_plain, observation_from_csv
+from .schema import COLUMNS, CSV_HEADER, from_plain, observation_from_csv, rounded
 
 
 def read_observations(path: str | os.PathLike[str]) -> Iterator[FaceObservation]:
@@ -98,4 +98,4 @@ def _read_jsonl(path: Path) -> Iterator[FaceObservation]:
     decoder = msgspec.json.Decoder(FaceObservation, dec_hook=from_plain)
     with path.open("rb") as stream:
         for line in stream:
-            yield decoder.decode(line)
+            yield rounded(decoder.decode(line))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
 
+import msgspec
 import numpy as np
 from jaxtyping import Float64
 from msgspec import Meta, Struct
@@ -182,6 +183,16 @@ def shortest_float32(values: Float64[np.ndarray, " N"]) -> list[float]:
     return result.tolist()
 
 
+_FLOAT_SCALARS: Final = tuple(c.name for c in COLUMNS if c.dtype == "float32" and not c.length)
+
+
+def rounded(observation: FaceObservation) -> FaceObservation:
+    """The row as every file gives it back: float scalars rounded to float32."""
+    present = [name for name in _FLOAT_SCALARS if getattr(observation, name) is not None]
+    values = np.array([getattr(observation, name) for name in present], dtype=np.float32).tolist()
+    return msgspec.structs.replace(observation, **dict(zip(present, values, strict=True)))
+
+
 def plain_row(observation: FaceObservation) -> dict[str, Any]:
     """The row as plain values for text formats, floats in their shortest float32 form."""
     row: dict[str, Any] = {}
@@ -247,4 +258,4 @@ def observation_from_csv(cells: Sequence[str]) -> FaceObservation:
                 fields[column.name] = _PARSERS[column.dtype](part[0])
         except (ValueError, KeyError) as error:
             raise InputError(f"{column.name}: {part[0]!r} is not {column.type_name}") from error
-    return FaceObservation(**fields)
+    return rounded(FaceObservation(**fields))
