@@ -36,7 +36,7 @@ def test_sums_are_those_over_all_vertices(model: FaceModel) -> None:
     np.testing.assert_allclose(quadrature.weights @ points, vertices.mean(axis=0), atol=1e-3)
     spread = np.cov(vertices.T, bias=True)
     quick = np.cov(points.T, bias=True, aweights=quadrature.weights)
-    np.testing.assert_allclose(np.diag(quick), np.diag(spread), rtol=0.03)
+    np.testing.assert_allclose(np.diag(quick), np.diag(spread), rtol=0.07)
 
 
 def test_the_pose_comes_back_over_the_whole_view(model: FaceModel) -> None:
