@@ -75,6 +75,8 @@ class StridedDepthwise(nn.Conv2d):
 class FaceNetwork(nn.Module):
     """MobileNet-V1 and its heads; holds the whitening of its parameters."""
 
+    log_variance_range: Final = (-12.0, 8.0)
+
     param_mean: torch.Tensor
     param_std: torch.Tensor
 
@@ -130,7 +132,9 @@ class FaceNetwork(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             return RegressorOutput(
                 params=self.params_head(features),
-                log_variance=self.log_variance_head(features.detach()).clamp(-12.0, 8.0),
+                log_variance=self.log_variance_head(features.detach()).clamp(
+                    *self.log_variance_range
+                ),
                 blendshapes=torch.sigmoid(self.blendshapes_head(features)),
                 presence=self.presence_head(features).squeeze(1),
             )

@@ -91,10 +91,10 @@ class Photometry:
 
 def toned(picture: Picture, rng: np.random.Generator) -> Picture:
     """Brightness, contrast, gamma and a cast, as one table a channel."""
-    gamma = np.exp(rng.normal(0.0, 0.25))
-    contrast = np.exp(rng.normal(0.0, 0.2))
-    brightness = rng.normal(0.0, 0.09)
-    cast = np.exp(rng.normal(0.0, 0.09, 3))
+    gamma = np.exp(rng.normal(0.0, 0.2))
+    contrast = np.exp(rng.normal(0.0, 0.18))
+    brightness = rng.normal(0.0, 0.06)
+    cast = np.exp(rng.normal(0.0, 0.06, 3))
     lift = rng.normal(0.0, 0.015, 3)
     curve = ((_LEVELS**gamma) - 0.45) * contrast + 0.45 + brightness
     table = np.clip(curve[:, None] * cast + lift, 0.0, 1.0) * 255
@@ -136,11 +136,11 @@ def cut_by_frame(picture: Picture, rng: np.random.Generator) -> Picture:
     rows, columns = int(depth[0]), int(depth[1])
     which = rng.random()
     if which < 0.6:
-        out[: rows if rng.random() < 0.5 else 0] = 0
-        out[height - rows if rng.random() < 0.5 else height :] = 0
+        edge = slice(0, rows) if rng.random() < 0.5 else slice(height - rows, height)
+        out[edge] = 0
     if which > 0.4:
-        out[:, : columns if rng.random() < 0.5 else 0] = 0
-        out[:, width - columns if rng.random() < 0.5 else width :] = 0
+        edge = slice(0, columns) if rng.random() < 0.5 else slice(width - columns, width)
+        out[:, edge] = 0
     return out
 
 

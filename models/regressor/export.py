@@ -1,0 +1,222 @@
+"""From a checkpoint to ``regressor.onnx``, and to a whole model bundle."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from ..errors import InputError, OutputError
+from ..face.bundle import FACE_MODEL, REGRESSOR, SMOOTHER, Bundle, BundleInfo, write_bundle
+from ..face.crop import CROP_SIZE
+from .checkpoint import Checkpoint
+from .network import FaceNetwork
+
+INPUT_NAME: Final = "crops"
+OUTPUT_NAMES: Final = ("params", "log_variance", "blendshapes", "presence")
+_OPSET: Final = 17
+_IR_VERSION: Final = 8
+"""Old enough for every onnxruntime that mien admits."""
+
+
+def export_regressor(checkpoint: Path, out: Path) -> Path:
+    """Write the averaged network of a checkpoint as ONNX, as DESIGN.md 3 describes it.
+
+    Args:
+        checkpoint: of :func:`.train.train_regressor`.
+        out: the ONNX file to write, or a folder for ``regressor.onnx``.
+
+    Returns:
+        The file written.
+
+    Raises:
+        InputError: the checkpoint cannot be read.
+        OutputError: the file cannot be written.
+    """
+    network = Checkpoint.load(checkpoint).averaged_network()
+    path = out / REGRESSOR if out.is_dir() or out.suffix != ".onnx" else out
+    save_onnx(network, path)
+    return path
+
+
+def save_onnx(network: FaceNetwork, path: Path) -> None:
+    """Write a network as ONNX; the file appears when it is complete.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    model = to_onnx(network)
+    onnx.checker.check_model(model, full_check=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(model.SerializeToString())
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def make_bundle(
+    folder: Path,
+    checkpoint: Path,
+    face_model: Path,
+    info: BundleInfo,
+    smoother: Path | None = None,
+) -> Bundle:
+    """Assemble a bundle: face model, exported network, smoother settings, manifest with hashes.
+
+    Args:
+        folder: of the bundle; made where absent.
+        checkpoint: the trained network.
+        face_model: ``face_model.npz`` that it was trained with; may lie in ``folder`` already.
+        info: name, version, licence, provenance, command.
+        smoother: ``smoother.toml``, if there is one.
+
+    Raises:
+        InputError: an input cannot be read.
+        OutputError: the folder cannot be written.
+    """
+    wanted = {face_model: folder / FACE_MODEL}
+    if smoother is not None:
+        wanted[smoother] = folder / SMOOTHER
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for source, target in wanted.items():
+            if not source.is_file():
+                raise InputError(f"{source}: no such file")
+            if source.resolve() != target.resolve():
+                shutil.copyfile(source, target)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
+    export_regressor(checkpoint, folder / REGRESSOR)
+    return write_bundle(folder, info)
+
+
+def to_onnx(network: FaceNetwork) -> onnx.ModelProto:
+    """The network as an ONNX graph of any batch size.
+
+    Input ``crops`` (B, 120, 120, 3) uint8 BGR. Outputs: ``params`` (B, 62) in their own units (pose
+    in crop px per mm, the rest in standard deviations), ``log_variance`` (B, 62) of those,
+    ``blendshapes`` (B, 52) and ``presence`` (B, 1) in [0, 1]. Normalisation of the input, batch
+    normalisation and whitening are folded in.
+    """
+    network = network.eval()
+    graph = _Graph()
+    graph.value("mean_pixel", np.array(127.5, np.float32))
+    graph.value("pixel_scale", np.array(1 / 128, np.float32))
+    graph.add("Cast", [INPUT_NAME], "float_pixels", to=TensorProto.FLOAT)
+    graph.add("Transpose", ["float_pixels"], "planes", perm=[0, 3, 1, 2])
+    graph.add("Sub", ["planes", "mean_pixel"], "centred")
+    last = graph.add("Mul", ["centred", "pixel_scale"], "normalised")
+    for number, convolution in enumerate(_folded(network.trunk)):
+        last = graph.convolution(f"conv{number}", last, convolution)
+        last = graph.add("Relu", [last], f"relu{number}")
+    if isinstance(network.pool, nn.Conv2d):
+        last = graph.convolution("pool", last, network.pool)
+    else:
+        last = graph.add("GlobalAveragePool", [last], "pool")
+    features = graph.add("Flatten", [last], "features", axis=1)
+    _add_heads(graph, network, features)
+    return graph.model()
+
+
+def _add_heads(graph: _Graph, network: FaceNetwork, features: str) -> None:
+    mean, std = (_array(buffer) for buffer in (network.param_mean, network.param_std))
+    params, variance = network.params_head, network.log_variance_head
+    weight, bias = _linear(params)
+    graph.linear("params", features, weight * std[:, None], bias * std + mean)
+    graph.linear("whitened_log_variance", features, *_linear(variance))
+    low, high = network.log_variance_range
+    graph.value("least", np.array(low, np.float32))
+    graph.value("most", np.array(high, np.float32))
+    graph.value("log_variance_of_units", 2 * np.log(std))
+    graph.add("Clip", ["whitened_log_variance", "least", "most"], "clipped_log_variance")
+    graph.add("Add", ["clipped_log_variance", "log_variance_of_units"], "log_variance")
+    for name, head in (
+        ("blendshapes", network.blendshapes_head),
+        ("presence", network.presence_head),
+    ):
+        graph.linear(f"{name}_logit", features, *_linear(head))
+        graph.add("Sigmoid", [f"{name}_logit"], name)
+
+
+class _Graph:
+    """An ONNX graph in the making; every node is named after its output."""
+
+    def __init__(self) -> None:
+        self._nodes: list[onnx.NodeProto] = []
+        self._values: list[onnx.TensorProto] = []
+
+    def value(self, name: str, array: NDArray[np.float32]) -> str:
+        self._values.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def add(self, kind: str, inputs: list[str], output: str, **attributes: int | list[int]) -> str:
+        node = helper.make_node(kind, inputs, [output], name=output)
+        node.attribute.extend(helper.make_attribute(*pair) for pair in attributes.items())
+        self._nodes.append(node)
+        return output
+
+    def convolution(self, name: str, source: str, layer: nn.Conv2d) -> str:
+        inputs = [source, self.value(f"{name}.weight", _array(layer.weight))]
+        if layer.bias is not None:
+            inputs.append(self.value(f"{name}.bias", _array(layer.bias)))
+        pads = [int(pad) for pad in layer.padding]
+        return self.add(
+            "Conv",
+            inputs,
+            name,
+            kernel_shape=list(layer.kernel_size),
+            strides=list(layer.stride),
+            pads=[*pads, *pads],
+            group=layer.groups,
+        )
+
+    def linear(
+        self, name: str, source: str, weight: NDArray[np.float32], bias: NDArray[np.float32]
+    ) -> str:
+        inputs = [source, self.value(f"{name}.weight", weight), self.value(f"{name}.bias", bias)]
+        return self.add("Gemm", inputs, name, transB=1)
+
+    def model(self) -> onnx.ModelProto:
+        crops = helper.make_tensor_value_info(
+            INPUT_NAME, TensorProto.UINT8, ["batch", CROP_SIZE, CROP_SIZE, 3]
+        )
+        outputs = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width])
+            for name, width in zip(OUTPUT_NAMES, (62, 62, 52, 1), strict=True)
+        ]
+        graph = helper.make_graph(self._nodes, "regressor", [crops], outputs, self._values)
+        return helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", _OPSET)],
+            ir_version=_IR_VERSION,
+            producer_name="mien",
+        )
+
+
+def _folded(trunk: nn.Sequential) -> list[nn.Conv2d]:
+    """The trunk's convolutions with their batch normalisation folded in; a ReLU follows each."""
+    layers = list(trunk)
+    folded = []
+    for convolution, norm in zip(layers[0::3], layers[1::3], strict=True):
+        if not isinstance(convolution, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
+            raise InputError("export: the trunk is not convolution, normalisation, ReLU repeated")
+        folded.append(fuse_conv_bn_eval(convolution, norm))
+    return folded
+
+
+def _linear(layer: nn.Linear) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    return _array(layer.weight), _array(layer.bias)
+
+
+def _array(tensor: torch.Tensor) -> NDArray[np.float32]:
+    return tensor.detach().contiguous().numpy().astype(np.float32)
