@@ -62,6 +62,7 @@ class ContainerSource:
         """
         self._container = container
         self._name = name
+        self._path = path
         self._missing = missing_bytes(path) if path is not None else 0
         self._live = live
         self._clock = clock
@@ -200,7 +201,7 @@ class ContainerSource:
         self._next_media_ns = t_media_ns + round(1_000_000_000 / self._rate)
         index, self._next_index = self._next_index, self._next_index + 1
         return Frame(
-            image_bgr=upright_bgr(picture),
+            image_bgr=upright_bgr(picture, self._path if self._is_image() else None),
             index=index,
             t_media_ns=None if self._live or self._is_image() else t_media_ns,
             t_capture_ns=self._capture.stamp(source_ns, arrival_ns) if self._live else None,

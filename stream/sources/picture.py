@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 from fractions import Fraction
 from functools import lru_cache
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import av
 import cv2
@@ -19,6 +20,7 @@ _QUARTER_TURNS = {
 }
 
 
+@runtime_checkable
 class _Rational(Protocol):
     @property
     def numerator(self) -> int: ...
@@ -40,20 +42,37 @@ def nanoseconds(ticks: int, time_base: Fraction) -> int:
     return (2 * scaled + time_base.denominator) // (2 * time_base.denominator)
 
 
-def upright_bgr(picture: av.VideoFrame) -> UInt8[np.ndarray, "H W 3"]:
+def upright_bgr(picture: av.VideoFrame, file: Path | None = None) -> UInt8[np.ndarray, "H W 3"]:
     """The picture as contiguous BGR, as a player would show it.
 
     Any pixel format is converted to 8 bits. What is transparent is blended over black. The display
     matrix (rotation by quarter turns, mirroring) is applied; other angles are not.
+
+    Args:
+        picture: as decoded.
+        file: the image file that it is all of, where there is one: read again by OpenCV where PyAV
+            cannot say how the picture lies.
     """
+    orientation = _orientation(picture)
+    if orientation is None:
+        if file is not None:
+            again = cv2.imdecode(np.fromfile(file, dtype=np.uint8), cv2.IMREAD_COLOR)
+            if again is not None:
+                return np.asarray(again, dtype=np.uint8)
+        # What is left is the angle, which says nothing of mirroring.
+        orientation = round(picture.rotation / 90) * 90 % 360, False
+    return _turned(_bgr(picture), *orientation)
+
+
+def _bgr(picture: av.VideoFrame) -> UInt8[np.ndarray, "H W 3"]:
     if not _has_alpha(picture.format.name):
-        return _apply_orientation(picture, picture.to_ndarray(format="bgr24"))
+        return picture.to_ndarray(format="bgr24")
     bgra = picture.to_ndarray(format="bgra")
     alpha = bgra[..., 3:]
     image = np.ascontiguousarray(bgra[..., :3])
     if alpha.min() < 255:
         image = ((image.astype(np.uint16) * alpha + 127) // 255).astype(np.uint8)
-    return _apply_orientation(picture, image)
+    return image
 
 
 @lru_cache(maxsize=64)
@@ -62,28 +81,26 @@ def _has_alpha(pixel_format: str) -> bool:
     return layout.has_palette or any(component.is_alpha for component in layout.components)
 
 
-def _apply_orientation(
-    picture: av.VideoFrame, image: UInt8[np.ndarray, "H W 3"]
+def _turned(
+    image: UInt8[np.ndarray, "H W 3"], turn: int, mirrored: bool
 ) -> UInt8[np.ndarray, "H2 W2 3"]:
-    turn, mirrored = _orientation(picture)
     if turn:
-        image = cv2.rotate(image, _QUARTER_TURNS[turn])
+        image = np.asarray(cv2.rotate(image, _QUARTER_TURNS[turn]))
     if mirrored:
-        image = cv2.flip(image, 1)
+        image = np.asarray(cv2.flip(image, 1))
     return np.ascontiguousarray(image, dtype=np.uint8)
 
 
-def _orientation(picture: av.VideoFrame) -> tuple[int, bool]:
+def _orientation(picture: av.VideoFrame) -> tuple[int, bool] | None:
     """Counter-clockwise degrees (0, 90, 180, 270) to turn, and whether to mirror left-right then.
 
-    FFmpeg's matrix (a b u; c d v; x y w) sends a pixel (x, y) to (a x + c y, b x + d y).
+    FFmpeg's matrix (a b u; c d v; x y w) sends a pixel (x, y) to (a x + c y, b x + d y). None where
+    it cannot be read: PyAV 18 has no name for EXIF side data, and refuses the whole list over it.
     """
     try:
         matrix = picture.side_data.get("DISPLAYMATRIX")
     except ValueError:
-        # PyAV 18 knows no name for EXIF side data and refuses the whole list; what is left is the
-        # angle, which says nothing of mirroring.
-        return round(picture.rotation / 90) * 90 % 360, False
+        return None
     if matrix is None:
         return 0, False
     a, b, _, c, d = struct.unpack("<5i", bytes(matrix)[:20])
