@@ -63,7 +63,7 @@ class Photometry:
         rng = np.random.default_rng(seed)
         fine = rng.standard_normal((_BANK_SIZE, _BANK_SIZE, 3), dtype=np.float32)
         coarse = cv2.GaussianBlur(fine, (0, 0), 1.4)
-        coarse = 0.6 * coarse.mean(-1, keepdims=True) * np.sqrt(3) + 0.4 * coarse
+        coarse = 0.6 * coarse.mean(-1, keepdims=True) * 3**0.5 + 0.4 * coarse
         self._fine = _as_bank(fine)
         self._coarse = _as_bank(coarse)
         self._steps: list[tuple[float, Callable[[Picture, np.random.Generator], Picture]]] = [

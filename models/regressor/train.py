@@ -92,7 +92,7 @@ class TrainConfig:
     seed: int = 0
     init: Path | None = None
     resume: bool = False
-    validation_shards: int = 1
+    validation_shards: int = 4
     validation_pictures: int = 2000
     log_images: int = 6_400
     validate_images: int = 64_000
