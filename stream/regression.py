@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -51,6 +51,7 @@ class Regression:
         return self.params[:, N_POSE + N_SHAPE :]
 
 
+@runtime_checkable
 class RegressorLike(Protocol):
     """Anything that regresses faces from crops (the tracker's tests put in their own)."""
 

@@ -1,0 +1,263 @@
+"""From what the network says of a crop to points in the image and a measured pose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float64, UInt8
+
+from ..models.errors import InputError
+from ..models.face.camera import Camera
+from ..models.face.crop import CROP_SIZE, Crop, crop_from_landmarks, extract, tight_box
+from ..models.face.morphable import FaceModel, LinearPoints
+from ..models.face.names import N_BLENDSHAPES, N_LANDMARKS
+from ..models.face.perspective import (
+    PerspectivePose,
+    apply_orthography,
+    fit_perspective,
+    nearest_scaled_orthography,
+    split_orthography,
+)
+from ..models.face.quadrature import Quadrature
+from .regression import N_POSE, RegressorLike
+from .smoother import FaceMeasurement, FaceState, PoseMeasurement
+
+_LEFT_EYE, _RIGHT_EYE = (42, 45), (36, 39)  # outer and inner corners of the subject's eyes
+_NEAREST_MM = 60.0  # no face is nearer to a camera that sees all of it
+# A face that is really there fills about 1 / 1.414 of its crop, near its middle.
+_LEAST_FILL, _MOST_FILL, _MOST_OFFSET = 0.35, 1.25, 0.4
+_LEAST_INSIDE = 0.25  # share of the box that lies within the frame
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What the network says of one crop.
+
+    Attributes:
+        crop: where it looked.
+        presence: probability that a face is there.
+        orthography: (3, 4) scaled rotation, crop px per mm.
+        orthography_variance: (3, 4) of the network's matrix.
+        shape: (40,) standard deviations.
+        shape_variance: (40,) of these.
+        expression: (10,) standard deviations.
+        expression_variance: (10,) of these.
+        blendshapes: (52,) in [0, 1].
+        landmarks_px: (68, 2) image px, under the orthography.
+    """
+
+    crop: Crop
+    presence: float
+    orthography: Float64[np.ndarray, "3 4"]
+    orthography_variance: Float64[np.ndarray, "3 4"]
+    shape: Float64[np.ndarray, " 40"]
+    shape_variance: Float64[np.ndarray, " 40"]
+    expression: Float64[np.ndarray, " 10"]
+    expression_variance: Float64[np.ndarray, " 10"]
+    blendshapes: Float64[np.ndarray, " 52"]
+    landmarks_px: Float64[np.ndarray, "68 2"]
+
+    @property
+    def box_xywh_px(self) -> tuple[float, float, float, float]:
+        """Tight box of the landmarks."""
+        return tight_box(self.landmarks_px)
+
+    @property
+    def next_crop(self) -> Crop:
+        """The nominal crop about these landmarks."""
+        return crop_from_landmarks(self.landmarks_px)
+
+    def plausible(self, width: int, height: int) -> bool:
+        """Whether the landmarks lie in the crop as a face's do, and in the frame."""
+        x, y, w, h = self.box_xywh_px
+        fill = max(w, h) / self.crop.side
+        offset = max(abs(x + w / 2 - self.crop.cx), abs(y + h / 2 - self.crop.cy))
+        inside_x = min(x + w, width) - max(x, 0.0)
+        inside_y = min(y + h, height) - max(y, 0.0)
+        return (
+            _LEAST_FILL <= fill <= _MOST_FILL
+            and offset <= _MOST_OFFSET * self.crop.side
+            and inside_x > 0.0
+            and inside_y > 0.0
+            and inside_x * inside_y >= _LEAST_INSIDE * w * h
+        )
+
+
+class FaceFitter:
+    """Reads crops with the network, and poses its faces in front of a camera.
+
+    Args:
+        model: the face model that the network's parameters mean.
+        regressor: the network.
+        ipd_mm: distance between this subject's pupils, which fixes the size of the head; None
+            leaves the model's size, which is uncertain.
+    """
+
+    def __init__(
+        self, model: FaceModel, regressor: RegressorLike, ipd_mm: float | None = None
+    ) -> None:
+        if ipd_mm is not None and not 30.0 <= ipd_mm <= 90.0:
+            raise InputError(f"ipd_mm must be 30 to 90 mm between the pupils, got {ipd_mm}")
+        self.model = model
+        self._regressor = regressor
+        self._ipd_mm = ipd_mm
+        quadrature = Quadrature.of(model)
+        self._weights = quadrature.weights
+        self._points = _join(model.landmarks(), quadrature.points)
+
+    def look(
+        self, image_bgr: UInt8[np.ndarray, "H W 3"], crops: Sequence[Crop]
+    ) -> list[Candidate | None]:
+        """Read crops in one batch; None where the network's answer is no face at all."""
+        if not crops:
+            return []
+        said = self._regressor.run(np.stack([extract(image_bgr, crop) for crop in crops]))
+        params = said.params.astype(np.float64)
+        variance = np.exp(np.clip(said.log_variance.astype(np.float64), -30.0, 30.0))
+        blendshapes = said.blendshapes.astype(np.float64)
+        presence = said.presence
+        return [
+            self._candidate(crop, params[i], variance[i], blendshapes[i], float(presence[i]))
+            for i, crop in enumerate(crops)
+        ]
+
+    def measure(
+        self, seen: Candidate, shape: Float64[np.ndarray, " 40"], camera: Camera
+    ) -> FaceMeasurement | None:
+        """The face with this (filtered) shape that looks as the candidate says, in perspective.
+
+        Where the filtered shape differs from the candidate's own, the orthography is first fitted
+        anew, so that the points stay where the network saw them.
+
+        Returns:
+            None where no such face can stand before the camera.
+        """
+        orthography = seen.orthography
+        _, points = self._decode(shape, seen.blendshapes)
+        if not np.array_equal(shape, seen.shape):
+            _, own = self._decode(seen.shape, seen.blendshapes)
+            pixels = apply_orthography(orthography, own)
+            orthography = nearest_scaled_orthography(points, pixels, self._weights)
+        pose = fit_perspective(orthography, seen.crop, camera, points, self._weights)
+        pose = PerspectivePose(pose.quat_wxyz, pose.translation_mm * self.head_scale(shape))
+        if pose.translation_mm[2] < _NEAREST_MM:
+            return None
+        return FaceMeasurement(
+            pose=PoseMeasurement(pose, _pose_variance(seen, pose, camera)),
+            expression=seen.expression,
+            expression_variance=seen.expression_variance,
+            blendshapes=seen.blendshapes,
+        )
+
+    def head_scale(self, shape: Float64[np.ndarray, " 40"]) -> float:
+        """Size of this head over the model's of the same shape; 1 where no ``ipd_mm`` says it."""
+        if self._ipd_mm is None:
+            return 1.0
+        marks, _ = self._decode(shape, np.zeros(N_BLENDSHAPES))
+        eyes = marks[list(_LEFT_EYE)].mean(axis=0) - marks[list(_RIGHT_EYE)].mean(axis=0)
+        return self._ipd_mm / float(np.linalg.norm(eyes))
+
+    @property
+    def head_size_known(self) -> bool:
+        """Whether ``ipd_mm`` was given."""
+        return self._ipd_mm is not None
+
+    def landmarks_px(self, state: FaceState, camera: Camera) -> Float64[np.ndarray, "68 2"]:
+        """The 68 landmarks of a face in the image: its mesh in true perspective."""
+        marks, _ = self._decode(state.shape, state.blendshapes)
+        points = state.pose.apply(marks * self.head_scale(state.shape))
+        points[:, 2] = np.maximum(points[:, 2], 1.0)
+        return camera.project(points)
+
+    def mesh_camera_mm(
+        self,
+        pose: PerspectivePose,
+        shape: Float[np.ndarray, " 40"],
+        blendshapes: Float[np.ndarray, " 52"],
+    ) -> Float64[np.ndarray, "N 3"]:
+        """All vertices of a face in the camera frame, mm."""
+        vertices = self.model.decode(
+            shape.astype(np.float32), None, blendshapes.astype(np.float32)
+        ).astype(np.float64)
+        return pose.apply(vertices * self.head_scale(shape.astype(np.float64)))
+
+    def _candidate(
+        self,
+        crop: Crop,
+        params: Float64[np.ndarray, " 62"],
+        variance: Float64[np.ndarray, " 62"],
+        blendshapes: Float64[np.ndarray, " 52"],
+        presence: float,
+    ) -> Candidate | None:
+        if not (np.all(np.isfinite(params)) and np.all(np.isfinite(blendshapes))):
+            return None
+        try:
+            R, scale, shift = split_orthography(params[:N_POSE].reshape(3, 4))
+        except InputError:
+            return None
+        orthography = np.zeros((3, 4))
+        orthography[:, :3] = scale * R
+        orthography[:2, 3] = shift
+        shape, expression = params[N_POSE:-10], params[-10:]
+        marks, _ = self._decode(shape, blendshapes)
+        return Candidate(
+            crop=crop,
+            presence=presence,
+            orthography=orthography,
+            orthography_variance=variance[:N_POSE].reshape(3, 4),
+            shape=shape,
+            shape_variance=variance[N_POSE:-10],
+            expression=expression,
+            expression_variance=variance[-10:],
+            blendshapes=np.clip(blendshapes, 0.0, 1.0),
+            landmarks_px=crop.to_image(apply_orthography(orthography, marks)),
+        )
+
+    def _decode(
+        self, shape: Float64[np.ndarray, " 40"], blendshapes: Float64[np.ndarray, " 52"]
+    ) -> tuple[Float64[np.ndarray, "68 3"], Float64[np.ndarray, "K 3"]]:
+        """Landmarks and the points that stand for the mesh, head frame, mm."""
+        points = self._points.decode(
+            shape.astype(np.float32), None, blendshapes.astype(np.float32)
+        ).astype(np.float64)
+        return points[:N_LANDMARKS], points[N_LANDMARKS:]
+
+
+def _pose_variance(
+    seen: Candidate, pose: PerspectivePose, camera: Camera
+) -> Float64[np.ndarray, " 6"]:
+    """Variance of rotation (camera frame), direction and log distance from that of the matrix.
+
+    With noise E on the matrix ``s R``, ``N = E R^T / s`` holds the rotation vector in its
+    antisymmetric part and the relative scale in its trace; entries of E are independent.
+    """
+    own, scale, _ = split_orthography(seen.orthography)
+    entries = seen.orthography_variance[:, :3] @ (own.T**2) / scale**2
+    about = np.array(
+        [
+            entries[2, 1] + entries[1, 2],
+            entries[0, 2] + entries[2, 0],
+            entries[1, 0] + entries[0, 1],
+        ]
+    )
+    to_camera = pose.rotation @ own.T  # the ray's turn
+    pixel = (seen.crop.side / CROP_SIZE) ** 2 * seen.orthography_variance[:2, 3]
+    return np.concatenate(
+        [
+            to_camera**2 @ (about / 4.0),
+            pixel / np.array([camera.fx, camera.fy]) ** 2,
+            [np.trace(entries) / 9.0],
+        ]
+    )
+
+
+def _join(first: LinearPoints, second: LinearPoints) -> LinearPoints:
+    """Two sets of points as one, decoded in one go."""
+    return LinearPoints(
+        mean=np.concatenate([first.mean, second.mean]),
+        shape_basis=np.concatenate([first.shape_basis, second.shape_basis], axis=1),
+        expression_basis=np.concatenate([first.expression_basis, second.expression_basis], axis=1),
+        blendshape_basis=np.concatenate([first.blendshape_basis, second.blendshape_basis], axis=1),
+    )

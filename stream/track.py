@@ -1,0 +1,112 @@
+"""One followed face: its filters, its number, and whether it was seen."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float64
+
+from ..models.errors import InputError
+from ..models.face.camera import Camera
+from ..models.face.crop import Crop, crop_from_landmarks, tight_box
+from .fit import Candidate, FaceFitter
+from .smoother import FaceSmoother, FaceState, SmoothingConfig
+
+_MOST_UNSEEN_FRAMES = 60  # where the timestamps stand still, frames end a gap
+_KNOWN_SIZE_SD = 0.015  # of a head whose pupils' distance was measured to a millimetre
+_LEAST_SHAPE_VARIANCE = 0.05  # between two looks at one face, whatever the network believes
+
+
+class Track:
+    """The state of one face from its birth to its loss.
+
+    Attributes:
+        number: stable identity within the source; None until it is published.
+        seen: whether the present frame shows it.
+        presence: what the network said of the present frame.
+        unseen_s: time since it was last seen.
+        unseen_frames: frames since then.
+        seen_frames: in all.
+        landmarks_px: (68, 2) at the present time: seen, or predicted.
+    """
+
+    def __init__(self, fitter: FaceFitter, smoothing: SmoothingConfig) -> None:
+        self.number: int | None = None
+        self.seen = False
+        self.presence = 0.0
+        self.unseen_s = 0.0
+        self.unseen_frames = 0
+        self.seen_frames = 0
+        self.landmarks_px: Float64[np.ndarray, "68 2"] = np.zeros((68, 2))
+        self._fitter = fitter
+        self._smoother = FaceSmoother(smoothing)
+        self._size_sd = _KNOWN_SIZE_SD if fitter.head_size_known else smoothing.head_scale_sd
+
+    def predict(self, dt_s: float, camera: Camera) -> None:
+        """Move on to the present frame's time, not seen so far."""
+        self._smoother.predict(dt_s)
+        self.unseen_s += max(dt_s, 0.0)
+        self.unseen_frames += 1
+        self.seen = False
+        self._place(camera)
+
+    def take(self, candidate: Candidate, camera: Camera) -> bool:
+        """Take in what the present frame shows of this face.
+
+        Returns:
+            False where the candidate cannot stand before the camera: nothing was taken in.
+        """
+        shape = self._smoother.update_shape(candidate.shape, candidate.shape_variance)
+        measured = self._fitter.measure(candidate, shape, camera)
+        if measured is None:
+            return False
+        self._smoother.update(measured)
+        self.seen = True
+        self.presence = candidate.presence
+        self.unseen_s, self.unseen_frames = 0.0, 0
+        self.seen_frames += 1
+        self._place(camera)
+        return True
+
+    def miss(self, presence: float) -> None:
+        """The present frame does not show it: the prediction stands."""
+        self.presence = presence
+        self._smoother.miss()
+
+    def restart(self, smoothing: SmoothingConfig) -> None:
+        """It was lost and is known again: forget pose and expression, keep who it is."""
+        identity = self._smoother
+        self._smoother = FaceSmoother(smoothing)
+        self._smoother.inherit_identity(identity)
+
+    @property
+    def crop(self) -> Crop | None:
+        """Where to look in the present frame; None where the prediction went astray."""
+        try:
+            return crop_from_landmarks(self.landmarks_px)
+        except InputError:
+            return None
+
+    @property
+    def state(self) -> FaceState | None:
+        """The smoothed face, None before it was first seen."""
+        return self._smoother.state(self._size_sd)
+
+    @property
+    def box_xywh_px(self) -> tuple[float, float, float, float]:
+        """Tight box of the landmarks at the present time."""
+        return tight_box(self.landmarks_px)
+
+    def expired(self, max_gap_s: float) -> bool:
+        """Whether it has not been seen for too long."""
+        return self.unseen_s > max_gap_s or self.unseen_frames > _MOST_UNSEEN_FRAMES
+
+    def shape_distance(self, candidate: Candidate) -> float:
+        """How unlike the candidate's shape is to this face's: 1 on average for one face."""
+        variance = np.maximum(candidate.shape_variance, _LEAST_SHAPE_VARIANCE)
+        variance = variance + _LEAST_SHAPE_VARIANCE
+        return float(np.mean((candidate.shape - self._smoother.identity) ** 2 / variance))
+
+    def _place(self, camera: Camera) -> None:
+        state = self.state
+        if state is not None:
+            self.landmarks_px = self._fitter.landmarks_px(state, camera)

@@ -1,0 +1,332 @@
+"""``FaceTracker``: follows the faces of a stream of pictures, or fits those of a still."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, Float64
+
+from ..models.errors import InputError
+from ..models.face.camera import Camera
+from ..models.face.crop import crop_from_box
+from ..models.face.perspective import PerspectivePose
+from .association import Box, is_young, known_again, one_face, settle_duplicates, uncovered
+from .detector.protocol import Detections, Detector
+from .fit import Candidate, FaceFitter
+from .observation import FaceObservation
+from .rows import check_image, checked_boxes, row_of
+from .smoother import PRESETS, SmoothingConfig, resolve_smoothing
+from .track import Track
+from .tracker_config import TrackerConfig
+
+if TYPE_CHECKING:
+    from ..models.face.bundle import Bundle
+    from .frame import Frame
+    from .regression import RegressorLike
+
+Boxes = Float[np.ndarray, "_ _"]
+
+_NS = 1e-9
+
+
+class FaceTracker:
+    """Faces of one source, with stable numbers.
+
+    Nothing here reads a clock: time is an argument. The detector runs only where a face is missing,
+    is due, or on the first frame; what it finds is confirmed by the network's presence.
+
+    Args:
+        bundle: the model bundle, or its folder; None takes the one that ships with mien.
+        camera: of the source; None assumes 60 degrees across the longer side of each picture.
+        smoothing: ``raw``, ``responsive``, ``steady``, a TOML file, or settings.
+        max_faces: followed at once.
+        detector: finds faces; None makes a CenterFace detector when it is first needed.
+        regressor: reads crops; None opens the bundle's network.
+        config: when a face counts as found and lost.
+        ipd_mm: distance between the subject's pupils, mm; it fixes the unknown size of the head.
+        threads: that the networks may use.
+
+    Raises:
+        InputError: a setting is impossible (BundleError: the bundle is damaged).
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle | Path | str | None = None,
+        camera: Camera | None = None,
+        smoothing: str | Path | SmoothingConfig = "responsive",
+        max_faces: int = 1,
+        *,
+        detector: Detector | None = None,
+        regressor: RegressorLike | None = None,
+        config: TrackerConfig | None = None,
+        ipd_mm: float | None = None,
+        threads: int = 1,
+    ) -> None:
+        from ..models.face.bundle import Bundle
+        from .regression import Regressor
+
+        if max_faces < 1:
+            raise InputError(f"max_faces must be 1 or more, got {max_faces}")
+        if bundle is None:
+            bundle = Bundle.default()
+        elif not isinstance(bundle, Bundle):
+            bundle = Bundle.load(Path(bundle))
+        self.bundle = bundle
+        self.config = config or TrackerConfig()
+        self.smoothing = resolve_smoothing(smoothing)
+        self.max_faces = max_faces
+        self._given_camera = camera
+        self._camera = camera
+        self._detector = detector
+        self._threads = threads
+        self._fitter = FaceFitter(
+            bundle.face_model, regressor or Regressor(bundle.regressor_path, threads), ipd_mm
+        )
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all faces; numbers begin at 0 again."""
+        self._tracks: list[Track] = []
+        self._lost: list[Track] = []
+        self._next_number = 0
+        self._frames = 0
+        self._t_ns: int | None = None
+        self._since_search_s = float("inf")
+
+    def __enter__(self) -> FaceTracker:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.reset()
+
+    @property
+    def camera(self) -> Camera | None:
+        """The camera in use; None before the first picture where none was given."""
+        return self._camera
+
+    def update(
+        self, image_bgr: np.ndarray, t_ns: int, boxes: Boxes | None = None
+    ) -> list[FaceObservation]:
+        """Follow the faces into the next picture.
+
+        Args:
+            image_bgr: (H, W, 3) uint8, BGR.
+            t_ns: its time of capture, ns, on any clock; a step back counts as no time at all.
+            boxes: (K, 4 or 5) faces x, y, w, h (px) to take instead of detecting.
+
+        Returns:
+            A row a face, seen or predicted, by track number.
+
+        Raises:
+            InputError: the picture or the boxes are not of that form.
+        """
+        rows = self._follow(image_bgr, t_ns, boxes)
+        self._frames += 1
+        return [row_of(track, self._frames - 1, None, t_ns) for track in rows]
+
+    def track(self, frame: Frame, boxes: Boxes | None = None) -> list[FaceObservation]:
+        """As :meth:`update`, for a frame of a source, whose index and times the rows take."""
+        rows = self._follow(frame.image_bgr, frame.t_ns, boxes)
+        return [row_of(track, frame.index, frame.t_media_ns, frame.t_capture_ns) for track in rows]
+
+    def fit(self, image_bgr: np.ndarray, boxes: Boxes | None = None) -> list[FaceObservation]:
+        """The faces of a still, unsmoothed; nothing of what is followed changes.
+
+        Args:
+            image_bgr: (H, W, 3) uint8, BGR.
+            boxes: (K, 4 or 5) faces x, y, w, h (px) to fit whatever the presence; None detects,
+                thoroughly, and keeps the ``max_faces`` most prominent that the presence confirms.
+
+        Returns:
+            A row a face; ``track`` counts them, or the boxes, from 0. A box whose content could
+            stand in front of no camera has no row.
+
+        Raises:
+            InputError: the picture or the boxes are not of that form.
+        """
+        camera = self._prepare(image_bgr)
+        if boxes is not None:
+            crops = [crop_from_box(box) for box in checked_boxes(boxes)]
+            first = self._fitter.look(image_bgr, crops)
+            crops = [
+                look.next_crop if look else crop for look, crop in zip(first, crops, strict=True)
+            ]
+            return self._still_rows(self._fitter.look(image_bgr, crops), camera)
+        found = self._confirm(image_bgr, self._detect(image_bgr, thorough=True), [])
+        return self._still_rows(found[: self.max_faces], camera)
+
+    def _still_rows(
+        self, looks: Sequence[Candidate | None], camera: Camera
+    ) -> list[FaceObservation]:
+        rows: list[FaceObservation] = []
+        for number, candidate in enumerate(looks):
+            track = Track(self._fitter, PRESETS["raw"])
+            track.number = number
+            if candidate is not None and track.take(candidate, camera):
+                rows.append(row_of(track, 0, None, None))
+        return rows
+
+    def mesh_px(self, row: FaceObservation) -> Float64[np.ndarray, "N 2"]:
+        """All vertices of an observed face's mesh in the image, px.
+
+        Raises:
+            InputError: no picture has been seen yet, so that the camera is not known.
+        """
+        if self._camera is None:
+            raise InputError("mesh_px: the camera is known from the first picture on")
+        pose = PerspectivePose(
+            np.array([row.qw, row.qx, row.qy, row.qz]), np.array([row.tx, row.ty, row.tz])
+        )
+        blendshapes = np.zeros(52, np.float32) if row.blendshapes is None else row.blendshapes
+        points = self._fitter.mesh_camera_mm(pose, row.shape, blendshapes)
+        points[:, 2] = np.maximum(points[:, 2], 1.0)
+        return self._camera.project(points)
+
+    # -- one frame ---------------------------------------------------------------------------
+
+    def _follow(self, image_bgr: np.ndarray, t_ns: int, boxes: Boxes | None) -> list[Track]:
+        camera = self._prepare(image_bgr)
+        dt_s = 0.0 if self._t_ns is None else max(0.0, (int(t_ns) - self._t_ns) * _NS)
+        self._t_ns = int(t_ns)
+        self._since_search_s += dt_s
+        for track in self._tracks:
+            track.predict(dt_s, camera)
+        for track in self._lost:
+            track.unseen_s += dt_s
+        self._retire()
+        self._look_on(image_bgr, camera)
+        given = None if boxes is None else checked_boxes(boxes)
+        if given is not None or self._search_is_due():
+            self._since_search_s = 0.0
+            self._search(image_bgr, camera, given)
+        self._make_room()
+        return sorted(
+            (track for track in self._tracks if track.state is not None),
+            key=lambda track: -1 if track.number is None else track.number,
+        )
+
+    def _look_on(self, image_bgr: np.ndarray, camera: Camera) -> None:
+        """Look for each followed face where it is predicted to be."""
+        height, width = image_bgr.shape[:2]
+        placed = [(track, track.crop) for track in self._tracks]
+        crops = [crop for _, crop in placed if crop is not None]
+        seen = iter(self._fitter.look(image_bgr, crops))
+        looks: list[tuple[Track, Candidate]] = []
+        for track, crop in placed:
+            candidate = None if crop is None else next(seen)
+            needed = (
+                self.config.lose_presence if track.unseen_frames <= 1 else self.config.find_presence
+            )
+            if (
+                candidate is not None
+                and candidate.presence >= needed
+                and candidate.plausible(width, height)
+            ):
+                looks.append((track, candidate))
+            else:
+                track.miss(0.0 if candidate is None else candidate.presence)
+        kept, losers = settle_duplicates(looks, self.config.duplicate_overlap)
+        for track, candidate in kept:
+            if not track.take(candidate, camera):
+                track.miss(candidate.presence)
+        for track in losers:
+            track.miss(0.0)
+        self._tracks = [t for t in self._tracks if t.seen or not is_young(t) or t not in losers]
+
+    def _search_is_due(self) -> bool:
+        seen = sum(track.seen for track in self._tracks)
+        if seen >= self.max_faces:
+            return False
+        just_missed = any(track.unseen_frames == 1 for track in self._tracks if not track.seen)
+        missing = not self._tracks or seen < len(self._tracks)
+        interval = self.config.search_interval_s if missing else self.config.detect_interval_s
+        return just_missed or self._since_search_s >= interval
+
+    def _search(self, image_bgr: np.ndarray, camera: Camera, given: Detections | None) -> None:
+        """Find faces that are on no track; known ones go on, others begin."""
+        boxes = self._detect(image_bgr) if given is None else given
+        taken = [track.box_xywh_px for track in self._tracks if track.seen]
+        free = uncovered(boxes, taken, self.config.duplicate_overlap)
+        room = self.max_faces - len(taken)
+        for candidate in self._confirm(image_bgr, free[: 2 * max(room, 0)], taken)[:room]:
+            absent = [track for track in (*self._tracks, *self._lost) if not track.seen]
+            track = known_again(candidate, absent)
+            if track is None:
+                track = Track(self._fitter, self.smoothing)
+            elif track in self._lost:
+                self._lost.remove(track)
+                track.restart(self.smoothing)
+            if track.take(candidate, camera):
+                if track.number is None:
+                    track.number = self._next_number
+                    self._next_number += 1
+                if track not in self._tracks:
+                    self._tracks.append(track)
+
+    def _confirm(
+        self, image_bgr: np.ndarray, boxes: Detections, taken: Sequence[Box]
+    ) -> list[Candidate]:
+        """Look twice, at a detector's box and at the landmarks found there; keep true faces."""
+        height, width = image_bgr.shape[:2]
+        first = self._fitter.look(image_bgr, [crop_from_box(box) for box in boxes])
+        crops = [
+            look.next_crop
+            for look in first
+            if look is not None and look.presence >= self.config.lose_presence
+        ]
+        found: list[Candidate] = []
+        for look in self._fitter.look(image_bgr, crops):
+            if (
+                look is not None
+                and look.presence >= self.config.find_presence
+                and look.plausible(width, height)
+                and not any(
+                    one_face(look.box_xywh_px, box, self.config.duplicate_overlap)
+                    for box in (*taken, *(other.box_xywh_px for other in found))
+                )
+            ):
+                found.append(look)
+        return found
+
+    def _retire(self) -> None:
+        """Unseen for too long is lost; lost for too long is forgotten."""
+        gap, memory = self.config.max_gap_s, self.config.memory_s
+        self._lost += [track for track in self._tracks if track.expired(gap)]
+        self._tracks = [track for track in self._tracks if not track.expired(gap)]
+        self._lost = [track for track in self._lost if track.unseen_s <= gap + memory]
+
+    def _make_room(self) -> None:
+        """Predicted faces give way where there are more than ``max_faces``, the longest first."""
+        spare = len(self._tracks) - self.max_faces
+        unseen = sorted((t for t in self._tracks if not t.seen), key=lambda t: -t.unseen_s)
+        for track in unseen[: max(spare, 0)]:
+            self._tracks.remove(track)
+            self._lost.append(track)
+
+    # -- pieces ------------------------------------------------------------------------------
+
+    def _detect(self, image_bgr: np.ndarray, thorough: bool = False) -> Detections:
+        if self._detector is None:
+            from .detector import CenterFaceDetector
+
+            self._detector = CenterFaceDetector(threads=self._threads)
+        boxes = self._detector.detect(image_bgr, thorough)
+        prominence = boxes[:, 4] * np.sqrt(boxes[:, 2] * boxes[:, 3])
+        return boxes[np.argsort(-prominence, kind="stable")]
+
+    def _prepare(self, image_bgr: np.ndarray) -> Camera:
+        """Check a picture; the camera for its size."""
+        check_image(image_bgr)
+        height, width = image_bgr.shape[:2]
+        camera = self._camera
+        if camera is None or (camera.width, camera.height) != (width, height):
+            given = self._given_camera
+            camera = (
+                Camera.from_fov(width, height) if given is None else given.resized(width, height)
+            )
+            self._camera = camera
+        return camera

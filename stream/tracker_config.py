@@ -1,0 +1,43 @@
+"""When a face counts as found, followed, lost or known again."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+from ..models.errors import InputError
+
+
+@dataclass(frozen=True)
+class TrackerConfig:
+    """Settings of the life of a track.
+
+    Attributes:
+        find_presence: presence from which a face is taken to be there.
+        lose_presence: presence below which a followed face is taken to be gone; between the two
+            nothing changes.
+        max_gap_s: for so long a face that is not seen is predicted, then it is lost.
+        memory_s: for so long a lost face may come back under its old number.
+        detect_interval_s: time between searches for further faces while some are followed.
+        search_interval_s: time between searches while a face is missing.
+        duplicate_overlap: intersection over union of two faces' boxes from which they may be one.
+    """
+
+    find_presence: float = 0.6
+    lose_presence: float = 0.35
+    max_gap_s: float = 0.5
+    memory_s: float = 2.0
+    detect_interval_s: float = 0.5
+    search_interval_s: float = 0.1
+    duplicate_overlap: float = 0.4
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not (math.isfinite(value) and value >= 0.0):
+                raise InputError(f"tracker: {field.name} must be 0 or more, got {value}")
+        if not self.lose_presence <= self.find_presence <= 1.0:
+            raise InputError(
+                f"tracker: lose_presence {self.lose_presence} must not exceed find_presence "
+                f"{self.find_presence}, nor that 1"
+            )
