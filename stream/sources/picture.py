@@ -53,14 +53,13 @@ def upright_bgr(picture: av.VideoFrame, file: Path | None = None) -> UInt8[np.nd
         file: the image file that it is all of, where there is one: read again by OpenCV where PyAV
             cannot say how the picture lies.
     """
-    orientation = _orientation(picture)
-    if orientation is None:
+    orientation = _angle(picture) if file is not None else _orientation(picture)
+    if orientation is None or (file is not None and _has_exif(file)):
         if file is not None:
             again = cv2.imdecode(np.fromfile(file, dtype=np.uint8), cv2.IMREAD_COLOR)
             if again is not None:
                 return np.asarray(again, dtype=np.uint8)
-        # What is left is the angle, which says nothing of mirroring.
-        orientation = round(picture.rotation / 90) * 90 % 360, False
+        orientation = _angle(picture)
     return _turned(_bgr(picture), *orientation)
 
 
@@ -96,7 +95,13 @@ def _orientation(picture: av.VideoFrame) -> tuple[int, bool] | None:
 
     FFmpeg's matrix (a b u; c d v; x y w) sends a pixel (x, y) to (a x + c y, b x + d y). None where
     it cannot be read: PyAV 18 has no name for EXIF side data, and refuses the whole list over it.
+
+    The list is read only where the picture is turned (or mirrored left-right, which looks like a
+    half turn): PyAV frees side data that bears a name, such as a colour profile, twice, and the
+    process dies of it later. Pictures that are only upside down in a mirror pay for that.
     """
+    if _angle(picture)[0] == 0:
+        return 0, False
     try:
         matrix = picture.side_data.get("DISPLAYMATRIX")
     except ValueError:
@@ -105,6 +110,17 @@ def _orientation(picture: av.VideoFrame) -> tuple[int, bool] | None:
         return 0, False
     a, b, _, c, d = struct.unpack("<5i", bytes(matrix)[:20])
     return _turn_of(a, b, c, d)
+
+
+def _angle(picture: av.VideoFrame) -> tuple[int, bool]:
+    """The turn alone, which says nothing of mirroring; it does not touch the list of side data."""
+    return round(picture.rotation / 90) * 90 % 360, False
+
+
+def _has_exif(file: Path) -> bool:
+    """Whether an image file may say by EXIF how it lies; OpenCV then reads it."""
+    data = file.read_bytes()
+    return any(mark in data for mark in (b"Exif\0\0", b"eXIf", b"EXIF"))
 
 
 def _turn_of(a: int, b: int, c: int, d: int) -> tuple[int, bool]:

@@ -1,0 +1,319 @@
+from __future__ import annotations
+
+import http.server
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.models.errors import SourceError
+from mien.stream.frame import Frame
+from mien.stream.sources import (
+    LatestSlot,
+    LatestSource,
+    PacedSource,
+    SlotClosed,
+    SourceInfo,
+    SourceOptions,
+    SourceStats,
+    list_cameras,
+    open_source,
+)
+from mien.stream.sources.capture_clock import CaptureClock
+
+Maker = Callable[..., Path]
+BLANK = np.zeros((2, 2, 3), dtype=np.uint8)
+PATTERN = "lavfi:testsrc2=size=64x48:rate=100,realtime"
+
+
+class FakeClock:
+    """Time that passes only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now_ns = 5_000_000_000
+        self.slept_s: list[float] = []
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+    def sleep(self, seconds: float) -> None:
+        self.slept_s.append(seconds)
+        self.now_ns += round(seconds * 1e9)
+
+
+class FakeSource:
+    """Frames from a list; an exception in the list is raised."""
+
+    def __init__(self, items: list[Frame | Exception], pause: Callable[[], object] = int) -> None:
+        self.items = items
+        self.pause = pause
+        self.closed = 0
+        self.stats = SourceStats()
+        self.info = SourceInfo(
+            name="fake",
+            kind="camera",
+            live=True,
+            width=2,
+            height=2,
+            rate=30.0,
+            codec="",
+            frames=None,
+        )
+
+    def __iter__(self) -> Iterator[Frame]:
+        for item in self.items:
+            self.pause()
+            if isinstance(item, Exception):
+                raise item
+            yield item
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def __enter__(self) -> FakeSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def test_a_newer_item_replaces_an_older_one() -> None:
+    slot: LatestSlot[int] = LatestSlot()
+    for i in range(5):
+        slot.put(i)
+    assert slot.take(0.0) == 4
+    assert slot.dropped == 4
+    with pytest.raises(TimeoutError):
+        slot.take(0.01)
+    slot.put(7)
+    slot.close()
+    slot.put(8)
+    assert slot.take() == 7
+    with pytest.raises(SlotClosed):
+        slot.take()
+
+
+def test_an_item_that_is_too_old_is_not_given_out() -> None:
+    clock = FakeClock()
+    slot: LatestSlot[str] = LatestSlot(max_age_ns=1000, clock=clock)
+    slot.put("old")
+    clock.now_ns += 1001
+    with pytest.raises(TimeoutError):
+        slot.take(0.0)
+    slot.put("new")
+    clock.now_ns += 1000
+    assert slot.take(0.0) == "new"
+    assert (slot.stale, slot.dropped) == (1, 0)
+
+
+def test_a_slot_gives_its_item_before_its_error() -> None:
+    slot: LatestSlot[int] = LatestSlot()
+    slot.put(1)
+    slot.close(SourceError("gone"))
+    assert slot.take() == 1
+    with pytest.raises(SourceError, match="gone"):
+        slot.take()
+
+
+def test_a_waiting_consumer_is_woken() -> None:
+    slot: LatestSlot[int] = LatestSlot()
+    timer = threading.Timer(0.05, slot.put, (3,))
+    timer.start()
+    assert slot.take(5.0) == 3
+    timer.join()
+
+
+def test_a_slow_consumer_gets_the_newest_frame_of_a_pattern() -> None:
+    with open_source(PATTERN) as source:
+        assert isinstance(source, LatestSource)
+        ages_ms, indices = [], []
+        for frame in source:
+            assert frame.t_capture_ns is not None
+            assert frame.t_media_ns is None
+            ages_ms.append((time.perf_counter_ns() - frame.t_capture_ns) / 1e6)
+            indices.append(frame.index)
+            time.sleep(0.05)
+            if len(indices) == 10:
+                break
+        stats = source.stats
+    assert stats.dropped >= 20  # 5 frames come while 1 is worked on
+    assert indices == sorted(set(indices))
+    assert indices[-1] >= 30
+    assert np.median(ages_ms) < 30.0
+    assert not [t for t in threading.enumerate() if t.name == "mien-source"]
+
+
+def test_a_fast_consumer_gets_every_frame_at_an_even_pace() -> None:
+    with open_source(PATTERN, SourceOptions(latest=False)) as source:
+        frames = [frame for frame, _ in zip(source, range(30), strict=False)]
+    times = np.array([frame.t_capture_ns for frame in frames])
+    assert [frame.index for frame in frames] == list(range(30))
+    steps_ms = np.diff(times) / 1e6
+    assert abs(float(np.median(steps_ms)) - 10.0) < 1.0
+
+
+def test_a_pattern_without_realtime_is_no_live_source() -> None:
+    with open_source("lavfi:testsrc2=size=64x48:rate=10:duration=1") as source:
+        frames = list(source)
+    assert not source.info.live
+    assert [frame.t_media_ns for frame in frames] == [i * 100_000_000 for i in range(10)]
+
+
+def test_a_wrong_pattern_gives_one_clear_line() -> None:
+    with pytest.raises(SourceError, match="lavfi:nothing") as caught:
+        open_source("lavfi:nothing=1")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_thread_hands_its_failure_to_the_consumer() -> None:
+    inner = FakeSource([Frame(BLANK, 0), SourceError("cable pulled")], lambda: time.sleep(0.02))
+    seen = []
+    with LatestSource(inner) as source, pytest.raises(SourceError, match="cable pulled"):
+        seen.extend(source)
+    assert [frame.index for frame in seen] == [0]
+    assert inner.closed == 1
+
+
+def test_a_silent_source_is_a_failure() -> None:
+    inner = FakeSource([Frame(BLANK, 0)] * 3, lambda: time.sleep(0.3))
+    with (
+        LatestSource(inner, timeout_s=0.05) as source,
+        pytest.raises(SourceError, match=r"fake: no frame for 0\.05 s"),
+    ):
+        list(source)
+
+
+def test_a_source_that_ends_ends_the_iteration() -> None:
+    inner = FakeSource([Frame(BLANK, i) for i in range(3)], lambda: time.sleep(0.02))
+    with LatestSource(inner) as source:
+        assert [frame.index for frame in source] == [0, 1, 2]
+    source.close()
+    assert list(source) == []
+
+
+def test_a_paced_file_plays_at_its_own_pace() -> None:
+    clock = FakeClock()
+    media_ns = [7_000, 40_007_000, 50_007_000, 950_007_000]
+    inner = FakeSource([Frame(BLANK, i, t_media_ns=t) for i, t in enumerate(media_ns)])
+    start_ns = clock.now_ns
+    frames = []
+    with PacedSource(inner, clock, clock.sleep) as source:
+        for frame in source:
+            frames.append(frame)
+            if frame.index == 1:
+                clock.now_ns += 30_000_000  # a consumer too slow for the next frame
+    assert [f.t_capture_ns for f in frames] == [start_ns + t - 7_000 for t in media_ns]
+    assert [f.t_media_ns for f in frames] == media_ns
+    assert clock.slept_s == pytest.approx([0.04, 0.88])
+    assert source.info.live
+    assert inner.closed == 1
+
+
+def test_realtime_reads_the_clock_it_is_given(
+    tmp_path: Path, make_clip: Maker, corner_picture: np.ndarray
+) -> None:
+    path = make_clip(tmp_path / "a.mp4", [corner_picture] * 4, rate=50)
+    start_ns = time.perf_counter_ns()
+    with open_source(path, SourceOptions(realtime=True)) as source:
+        frames = list(source)
+    took_s = (time.perf_counter_ns() - start_ns) / 1e9
+    assert 0.06 <= took_s < 1.0
+    assert np.diff([f.t_capture_ns or 0 for f in frames]).tolist() == [20_000_000] * 3
+
+
+def test_capture_times_lose_the_jitter_of_arrival() -> None:
+    rng = np.random.default_rng(0)
+    clock = CaptureClock()
+    true_ns = [i * 33_333_333 for i in range(300)]
+    arrivals = [
+        10**12 + t + int(j) for t, j in zip(true_ns, rng.exponential(4e6, 300), strict=True)
+    ]
+    stamps = [clock.stamp(t, arrival) for t, arrival in zip(true_ns, arrivals, strict=True)]
+    assert all(stamp <= arrival for stamp, arrival in zip(stamps, arrivals, strict=True))
+    steps = np.diff(stamps[30:])
+    assert np.abs(steps - 33_333_333).max() < 500_000
+    assert np.diff(arrivals[30:]).std() > 3e6
+
+
+def test_capture_times_follow_jumps_and_drift_and_never_go_back() -> None:
+    clock = CaptureClock()
+    stamps = [clock.stamp(0, 10**12), clock.stamp(10**9, 10**12 + 10**9)]
+    stamps.append(clock.stamp(5, 10**12 + 2 * 10**9))  # the time stamps began anew
+    stamps.append(clock.stamp(5, 10**12 + 2 * 10**9))
+    stamps.append(clock.stamp(None, 10**12 + 3 * 10**9))
+    assert stamps == [10**12, 10**12 + 10**9, 10**12 + 2 * 10**9, 10**12 + 2 * 10**9 + 1,
+                      10**12 + 3 * 10**9]  # fmt: skip
+    drifting, arrival, stamp = CaptureClock(), 0, 0
+    for i in range(1000):
+        arrival = 10**12 + i * 10**9 + i * 50_000  # 50 millionths slow
+        stamp = drifting.stamp(i * 10**9, arrival)
+    assert 0 <= arrival - stamp < 200_000
+
+
+def test_time_stamps_of_the_same_clock_are_kept() -> None:
+    clock = CaptureClock()
+    assert clock.stamp(10**12, 10**12 + 20_000_000) == 10**12
+    assert clock.stamp(10**12 + 33, 10**12 + 5_000_000) == 10**12 + 33
+
+
+def test_the_list_of_cameras_opens_none() -> None:
+    assert isinstance(list_cameras(), list)
+
+
+def test_a_film_over_http_is_a_file(
+    tmp_path: Path, make_clip: Maker, corner_picture: np.ndarray
+) -> None:
+    make_clip(tmp_path / "a.mp4", [corner_picture] * 6, options={"movflags": "faststart"})
+    with serve(tmp_path) as address, open_source(f"{address}/a.mp4") as source:
+        assert not source.info.live
+        assert len(list(source)) == 6
+
+
+def test_a_server_that_says_nothing_is_given_up(tmp_path: Path) -> None:
+    with serve(tmp_path, silence_s=1.5) as address:
+        start = time.monotonic()
+        with pytest.raises(SourceError, match=r"no answer within 0\.3 s"):
+            open_source(f"{address}/a.mp4", SourceOptions(open_timeout_s=0.3))
+        assert time.monotonic() - start < 1.4
+
+
+class serve:  # noqa: N801 - used like a function
+    """A web server of one folder, for one test."""
+
+    def __init__(self, folder: Path, silence_s: float = 0.0) -> None:
+        class Handler(http.server.SimpleHTTPRequestHandler):
+            def __init__(self, *args: object) -> None:
+                super().__init__(*args, directory=str(folder))  # pyright: ignore[reportArgumentType]
+
+            def do_GET(self) -> None:
+                time.sleep(silence_s)
+                super().do_GET()
+
+            def log_message(self, *args: object) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+                pass
+
+            def copyfile(self, source: object, outputfile: object) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+                try:
+                    super().copyfile(source, outputfile)  # pyright: ignore[reportArgumentType]
+                except OSError:  # the reader hangs up when it has what it wants
+                    self.close_connection = True
+
+        class Server(http.server.ThreadingHTTPServer):
+            def handle_error(self, request: object, client_address: object) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+                """The reader hung up: what is tested."""
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever)
+
+    def __enter__(self) -> str:
+        self.thread.start()
+        return f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
