@@ -50,15 +50,15 @@ def upright_bgr(picture: av.VideoFrame, file: Path | None = None) -> UInt8[np.nd
 
     Args:
         picture: as decoded.
-        file: the image file that it is all of, where there is one: read again by OpenCV where PyAV
-            cannot say how the picture lies.
+        file: the image file that it is all of, where there is one: read again by OpenCV where
+            EXIF may say how the picture lies, which PyAV cannot tell in full.
     """
-    orientation = _angle(picture) if file is not None else _orientation(picture)
-    if orientation is None or (file is not None and _has_exif(file)):
-        if file is not None:
-            again = cv2.imdecode(np.fromfile(file, dtype=np.uint8), cv2.IMREAD_COLOR)
-            if again is not None:
-                return np.asarray(again, dtype=np.uint8)
+    if file is not None and _has_exif(file):
+        again = cv2.imdecode(np.fromfile(file, dtype=np.uint8), cv2.IMREAD_COLOR)
+        if again is not None:
+            return np.asarray(again, dtype=np.uint8)
+    orientation = _orientation(picture) if file is None else None
+    if orientation is None:
         orientation = _angle(picture)
     return _turned(_bgr(picture), *orientation)
 
