@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32
+from jaxtyping import Bool, Float, Float32, Int32
 from tqdm import tqdm
 
 from ..errors import BundleError
@@ -85,7 +85,7 @@ class HeadModel:
             {
                 "base_vertices": self.topology.vertex_ids[self.face_vertices],
                 "head_from_base": np.c_[s.scale * s.rotation, s.translation],
-                "blink_scale": np.float64(self.blink_scale),
+                "blink_scale": np.array(self.blink_scale),
             },
         )
 
@@ -170,7 +170,7 @@ def _head_from_base(
     return Similarity(scale, rotation, -_sellion(turned, topology))
 
 
-def _sellion(points: Float32[np.ndarray, "V 3"], topology: HeadTopology) -> np.ndarray:
+def _sellion(points: Float[np.ndarray, "V 3"], topology: HeadTopology) -> Float[np.ndarray, " 3"]:
     """Deepest point of the nose bridge: on the midline, between brow and nose tip."""
     marks = points[topology.landmarks]
     skin = np.unique(topology.parts["skin"])
@@ -199,6 +199,20 @@ def _blink_scale(head: Float32[np.ndarray, "V 3"], units: np.ndarray, marks: np.
     gap = (head[upper] - head[lower])[:, 1].mean()
     closing = (both[lower] - both[upper])[:, 1].mean()
     return float(gap / closing)
+
+
+def _procrustes(
+    heads: Float32[np.ndarray, "S V 3"],
+    face: Int32[np.ndarray, " N"],
+    mean: Float32[np.ndarray, "V 3"],
+    rounds: int = 3,
+) -> tuple[Float32[np.ndarray, "V 3"], list[Similarity]]:
+    """Generalised Procrustes: align each face to the mean, average, repeat."""
+    aligned: list[Similarity] = []
+    for _ in range(rounds):
+        aligned = [align(h[face].astype(float), mean[face].astype(float)) for h in heads]
+        mean = np.mean([s.apply(h) for s, h in zip(aligned, heads, strict=True)], 0)
+    return mean.astype(np.float32), aligned
 
 
 def _pca(
@@ -240,12 +254,7 @@ def build_head_model(
     eyes = [np.unique(topology.parts[f"helper-{side}-eye"]) for side in "lr"]
     ipd = np.linalg.norm(heads[:, eyes[0]].mean(1) - heads[:, eyes[1]].mean(1), axis=1)
 
-    mean_head = heads[adult].mean(0)
-    for _ in range(3):  # generalised Procrustes: align to the mean, average, repeat
-        aligned = [align(h[face].astype(float), mean_head[face].astype(float)) for h in heads]
-        mean_head = np.mean(
-            [s.apply(h) for s, h in zip(aligned[:identities], heads, strict=False)], 0
-        )
+    mean_head, aligned = _procrustes(heads, face, heads[adult].mean(0))
     to_head = _head_from_base(mean_head.astype(np.float32), topology, float(ipd[adult].mean()))
     shapes = np.stack(
         [to_head.apply(s.apply(h[face])) for s, h in zip(aligned, heads, strict=True)]

@@ -26,7 +26,7 @@ _HELPERS = (
 
 def landmark_base_vertices() -> Int32[np.ndarray, " 68"]:
     """Base-mesh vertex of each iBUG landmark."""
-    text = (files(__package__) / "landmarks68_base_mesh_vertices.json").read_text()
+    text = (files("mien.models.makehuman") / "landmarks68_base_mesh_vertices.json").read_text()
     return np.asarray(json.loads(text), np.int32)
 
 
@@ -70,7 +70,7 @@ class HeadTopology:
             parts={label.get(n, n): place[base.quads[f]] for n, f in kept.items()},
         )
 
-    def place(self, base_ids: Int32[np.ndarray, " K"]) -> Int32[np.ndarray, " K"]:
+    def place(self, base_ids: Int32[np.ndarray, "*K"]) -> Int32[np.ndarray, "*K"]:
         """Kept numbering of base-mesh vertices (all must have been kept)."""
         return np.searchsorted(self.vertex_ids, base_ids).astype(np.int32)
 

@@ -271,15 +271,14 @@ class HairMaker:
         if person.beard < 0.6:
             return []
         p, marks = self._reference, self._marks
-        nose, chin = marks[33, 1], marks[8, 1]
+        nose, chin, lips = (float(y) for y in (marks[33, 1], marks[8, 1], marks[48:60, 1].mean()))
         cheek = nose + rng.uniform(5, 22) - 0.45 * np.maximum(np.abs(p[:, 0]) - 30, 0)
         region = smoothstep(p[:, 1], cheek + 2, cheek + 14)
         region *= smoothstep(p[:, 1] + 0.35 * p[:, 2], chin + 38, chin + 22)
         region *= smoothstep(p[:, 2], 90, 76)
-        mouth = marks[48:60].mean(0)
-        gap = np.exp(-0.5 * ((p[:, 0] / 23) ** 2 + ((p[:, 1] - mouth[1]) / 9) ** 2) ** 2)
+        gap = np.exp(-0.5 * ((p[:, 0] / 23) ** 2 + ((p[:, 1] - lips) / 9) ** 2) ** 2)
         region *= 1 - np.clip(1.4 * gap, 0, 1)
-        hanging = 1 + rng.uniform(0, 2.5) * smoothstep(p[:, 1], mouth[1] + 10, chin)
+        hanging = 1 + rng.uniform(0, 2.5) * smoothstep(p[:, 1], lips + 10, chin)
         lift = (rng.uniform(1.5, 5) * (person.beard - 0.4) * 2 * hanging).astype(np.float32)
         texture = strands(rng, person, rng.uniform(0.5, 0.8))
         region = region.astype(np.float32) * np.float32(0.9)

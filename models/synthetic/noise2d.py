@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 
 def smooth_field(
@@ -42,7 +42,11 @@ def octaves(
     return total / np.float32(np.sqrt(norm))
 
 
-def smoothstep(x: Float32[np.ndarray, "*S"], low: float, high: float) -> Float32[np.ndarray, "*S"]:
+def smoothstep(
+    x: Float[np.ndarray, "*S"],
+    low: float | Float[np.ndarray, "*S"],
+    high: float | Float[np.ndarray, "*S"],
+) -> Float32[np.ndarray, "*S"]:
     """0 below ``low``, 1 above ``high`` (the other way round if high < low), smooth between."""
     t = np.clip((x - low) / (high - low), 0, 1)
     return (t * t * (3 - 2 * t)).astype(np.float32)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Float32, Float64, Int32, UInt8
 
 from ..face.camera import Camera
+from ..face.morphable import FaceModel
 from ..face.names import BLENDSHAPE_INDEX
 from ..face.perspective import apparent_rotation, nearest_scaled_orthography
 from ..face.rotation import (
@@ -37,6 +38,8 @@ from .surroundings import sample_background, sample_lights
 SIZE = 144
 """Side of a training picture; the nominal 120-pixel crop is its middle."""
 _CROP = 120
+N_POINTS = 220
+"""Vertices whose projections are labels: the 68 landmarks, then spread ones."""
 _OVERSAMPLING = 1.6
 _NECK_PIVOT = np.array([0.0, 135.0, 95.0])
 
@@ -85,7 +88,7 @@ def sample_pose(rng: np.random.Generator) -> Pose:
 
 
 def crop_camera(landmarks_camera: Float64[np.ndarray, "68 3"], size: int) -> Camera:
-    """The camera at the origin whose picture is the nominal crop of these landmarks, with margin."""
+    """The camera whose picture is the nominal crop of these landmarks, with its margin."""
     flat = landmarks_camera[:, :2] / landmarks_camera[:, 2:]
     low, high = flat.min(0), flat.max(0)
     focal = size * _CROP / SIZE / (1.414 * float((high - low).max()))
@@ -93,16 +96,25 @@ def crop_camera(landmarks_camera: Float64[np.ndarray, "68 3"], size: int) -> Cam
     return Camera(focal, focal, float(centre[0]), float(centre[1]), size, size)
 
 
+def spread_points(model: FaceModel, count: int = N_POINTS) -> Int32[np.ndarray, " K"]:
+    """The landmarks' vertices, then the vertex farthest from all before, again and again."""
+    mean, chosen = model.mean, list(model.landmark_vertices)
+    distance = np.min([np.linalg.norm(mean - mean[i], axis=1) for i in chosen], 0)
+    while len(chosen) < count:
+        chosen.append(np.int32(distance.argmax()))
+        distance = np.minimum(distance, np.linalg.norm(mean - mean[chosen[-1]], axis=1))
+    return np.asarray(chosen, np.int32)
+
+
 class Studio:
     """Renders labelled pictures; everything slow is prepared once."""
 
-    def __init__(self, head: HeadModel, assets: Path | None = None, n_points: int = 220) -> None:
+    def __init__(self, head: HeadModel, assets: Path | None = None) -> None:
         """Prepare.
 
         Args:
             head: the head model.
             assets: folder with CC0 hair meshes (MakeHuman assets), or None: procedural hair.
-            n_points: vertices whose projections are labels: the 68 landmarks, then spread ones.
         """
         self.head = head
         self.people = People(head)
@@ -117,7 +129,7 @@ class Studio:
         self._uv = self._skin_uv()
         self._tint, self._occlusion = self._insides()
         self._follow = self._neck_weights()
-        self.points = self._choose_points(n_points)
+        self.points = spread_points(head.model)
         basis = head.model.expression_basis.reshape(len(head.model.expression_basis), -1)
         whiten = basis.astype(np.float64) / (basis.astype(np.float64) ** 2).sum(1, keepdims=True)
         blend = head.model.blendshape_basis.reshape(len(head.model.blendshape_basis), -1)
@@ -155,15 +167,6 @@ class Studio:
         p = self.reference
         t = np.clip((p[:, 1] + 0.25 * p[:, 2] - 128) / 75, 0, 1)
         return (1 - t * t * (3 - 2 * t)).astype(np.float32)
-
-    def _choose_points(self, count: int) -> np.ndarray:
-        """The landmarks' model vertices, then the farthest from all before, again and again."""
-        mean, chosen = self.head.model.mean, list(self.head.model.landmark_vertices)
-        distance = np.min([np.linalg.norm(mean - mean[i], axis=1) for i in chosen], 0)
-        while len(chosen) < count:
-            chosen.append(np.int32(distance.argmax()))
-            distance = np.minimum(distance, np.linalg.norm(mean - mean[chosen[-1]], axis=1))
-        return np.asarray(chosen, np.int32)
 
     def sample_look(self, rng: np.random.Generator) -> Look:
         """Draw a person and paint their skin."""
@@ -346,6 +349,3 @@ class Studio:
             0.0,
         )
         return develop(image, SIZE, rng), none
-
-
-__all__ = ["SIZE", "Labels", "Look", "Pose", "Studio", "crop_camera", "sample_pose"]

@@ -27,17 +27,20 @@ import json
 import multiprocessing
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
 from ..errors import InputError, OutputError
+from ..face.morphable import FaceModel
 from ..makehuman.build import HeadModel
 from ..makehuman.source import MakeHumanData
-from .scene import SIZE, Labels, Studio
+from .scene import SIZE, Labels, Studio, spread_points
 
 VERSION = 1
 _PICTURES_PER_LOOK = 6
@@ -116,15 +119,20 @@ def _render_shard(task: tuple[SynthesisConfig, int]) -> int:
         name: np.stack([np.asarray(getattr(label, name), np.float32) for label in labels])
         for name in asdict(labels[0])
     }
-    for path, save in (
-        (stem.with_suffix(".images.npy"), lambda f: np.save(f, np.stack(images))),
-        (stem.with_suffix(".npz"), lambda f: np.savez(f, **columns)),
-    ):
-        temporary = path.with_name(path.name + ".part")
-        with temporary.open("wb") as file:
-            save(file)
-        temporary.replace(path)
+    with _written_whole(stem.with_suffix(".images.npy")) as file:
+        np.save(file, np.stack(images))
+    with _written_whole(stem.with_suffix(".npz")) as file:
+        np.savez(file, allow_pickle=False, **columns)
     return shard
+
+
+@contextmanager
+def _written_whole(path: Path) -> Iterator[BinaryIO]:
+    """A file that gets its name only when it is complete."""
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("wb") as file:
+        yield file
+    temporary.replace(path)
 
 
 def synthesise(config: SynthesisConfig) -> int:
@@ -133,12 +141,12 @@ def synthesise(config: SynthesisConfig) -> int:
     Raises:
         OutputError: the folder cannot be written, or holds shards of other settings.
     """
-    studio = _make_studio(config)
+    points = spread_points(FaceModel.load(config.face_model))
     meta = {
         "version": VERSION,
         "size": SIZE,
-        "points": len(studio.points),
-        "point_vertices": studio.points.tolist(),
+        "points": len(points),
+        "point_vertices": points.tolist(),
         "seed": config.seed,
         "shard_size": config.shard_size,
         "assets": config.assets is not None,
@@ -154,7 +162,9 @@ def synthesise(config: SynthesisConfig) -> int:
     shards = -(-config.count // config.shard_size)
     wanted = range(config.first_shard, config.first_shard + shards)
     tasks = [(config, k) for k in wanted if not (config.out / f"shard-{k:05d}.npz").exists()]
-    workers = min(config.workers or os.cpu_count() or 1, max(len(tasks), 1))
+    if not tasks:
+        return 0
+    workers = min(config.workers or os.cpu_count() or 1, len(tasks))
     # Spawned, not forked: numba's and OpenCV's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with (

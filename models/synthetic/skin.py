@@ -1,8 +1,8 @@
 """Procedural skin: tone, flush, lips, brows, stubble, freckles, wrinkles, make-up, clothes.
 
-Nothing is taken from a photograph. Everything is painted in two places: on a canvas that is the face
-seen from in front (head frame x, y), where lips, brows and folds are easy to draw, and on the texture
-itself, a cylinder around the head (see ``makehuman.head.cylinder_uv``).
+Nothing is taken from a photograph. Everything is painted in two places: on a canvas that is the
+face seen from in front (head frame x, y), where lips, brows and folds are easy to draw, and on the
+texture itself, a cylinder around the head (see ``makehuman.head.cylinder_uv``).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 from ..makehuman.build import HeadModel
 from ..makehuman.head import cylinder_uv, triangulate
@@ -39,16 +39,16 @@ class Canvas:
         return cls(np.zeros(size, np.float32))
 
     @staticmethod
-    def to_px(xy_mm: Float32[np.ndarray, "K 2"]) -> Float32[np.ndarray, "K 2"]:
+    def to_px(xy_mm: Float[np.ndarray, "K 2"]) -> Float32[np.ndarray, "K 2"]:
         """Board pixels of head-frame points."""
         return ((xy_mm - [_CANVAS_X[0], _CANVAS_Y[0]]) * _PX_PER_MM).astype(np.float32)
 
-    def polygon(self, xy_mm: Float32[np.ndarray, "K 2"], value: float = 1.0) -> None:
+    def polygon(self, xy_mm: Float[np.ndarray, "K 2"], value: float = 1.0) -> None:
         """Fill a polygon."""
         points = np.round(self.to_px(xy_mm) * 16).astype(np.int32)
         cv2.fillPoly(self.board, [points], value, cv2.LINE_AA, 4)
 
-    def line(self, xy_mm: Float32[np.ndarray, "K 2"], width_mm: float, value: float = 1.0) -> None:
+    def line(self, xy_mm: Float[np.ndarray, "K 2"], width_mm: float, value: float = 1.0) -> None:
         """Draw a polyline."""
         points = np.round(self.to_px(xy_mm) * 16).astype(np.int32)
         width = max(1, round(width_mm * _PX_PER_MM))
@@ -122,10 +122,10 @@ class SkinPainter:
 
     def _flush(self, image: Float32[np.ndarray, "H W 3"], rng: np.random.Generator) -> None:
         """Redder cheeks, nose, chin; darker under the eyes."""
-        nose, chin = self.landmarks[30], self.landmarks[8]
+        nose, chin = (float(self.landmarks[k, 1]) for k in (30, 8))
         amount = rng.uniform(0, 1.0)
-        red = self._blob(42, nose[1] + 2, 18, 16) + 0.8 * self._blob(0, nose[1], 12, 12)
-        red += 0.4 * self._blob(0, chin[1] - 12, 20, 10)
+        red = self._blob(42, nose + 2, 18, 16) + 0.8 * self._blob(0, nose, 12, 12)
+        red += 0.4 * self._blob(0, chin - 12, 20, 10)
         image += (amount * red)[..., None] * np.array([4, -13, -12], np.float32)
         dark = self._blob(31, 15, 13, 5)
         image *= 1 - (rng.uniform(0, 0.22) * dark)[..., None] * np.array([0.8, 1, 0.9], np.float32)
@@ -161,14 +161,13 @@ class SkinPainter:
             canvas.line(np.stack([xs, ys], 1).astype(np.float32), 0.8, rng.uniform(0.3, 1))
         for side in (-1, 1):
             wing, corner = marks[31 if side < 0 else 35], marks[48 if side < 0 else 54]
-            fold = np.array(
-                [wing + [side * 4, -4], wing + [side * 10, 8], corner + [side * 8, 0]], np.float32
-            )
+            steps = np.array([[side * 4, -4], [side * 10, 8], [side * 8, 0]], np.float32)
+            fold = np.stack([wing, wing, corner]) + steps
             canvas.line(fold, 1.2, rng.uniform(0.3, 1))
             outer = marks[36 if side < 0 else 45]
             for fan in (-0.5, 0.0, 0.5):
-                tip = outer + [side * 17, 14 * fan]
-                canvas.line(np.stack([outer + [side * 6, 4 * fan], tip]), 0.6, 0.6 * depth)
+                rays = np.array([[side * 6, 4 * fan], [side * 17, 14 * fan]], np.float32)
+                canvas.line(outer + rays, 0.6, 0.6 * depth)
         lines = self.spread(canvas.blurred(0.7)) * (0.06 + 0.5 * depth) * rng.uniform(0.3, 1)
         image *= 1 - lines[..., None] * np.array([0.6, 0.8, 0.85], np.float32)
 
@@ -212,7 +211,7 @@ class SkinPainter:
     def _beard_region(self, rng: np.random.Generator) -> tuple[Field, Field]:
         """Where beard and moustache grow, 0 to 1."""
         marks = self.landmarks
-        mouth, nose, chin = marks[48:60, 1].mean(), marks[33, 1], marks[8, 1]
+        mouth, nose, chin = (float(y) for y in (marks[48:60, 1].mean(), marks[33, 1], marks[8, 1]))
         cheek_line = nose + rng.uniform(0, 22) - 0.45 * np.maximum(np.abs(self.x) - 30, 0)
         wobble = 3 * smooth_field(rng, HEIGHT, WIDTH, 20)
         low = smoothstep(self.y + wobble, cheek_line + 2, cheek_line + 12)
