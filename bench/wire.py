@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import zmq
 
 from mien.stream.frame import Frame
 from mien.stream.messages import PoseMessage, decode, encode, pose_message
@@ -50,6 +51,28 @@ def _time(name: str, call: Callable[[], object], pause_s: float = 0.0) -> None:
     _report(name, took_us)
 
 
+def _floor(payload: bytes) -> None:
+    here, there = zmq.Context(), zmq.Context()  # an I/O thread for each, as in two programs
+    sender, receiver = here.socket(zmq.XPUB), there.socket(zmq.SUB)
+    port = sender.bind_to_random_port("tcp://127.0.0.1")
+    receiver.subscribe("")
+    receiver.connect(f"tcp://127.0.0.1:{port}")
+    time.sleep(0.2)
+    sender.recv()  # the subscription
+    took_us, arrival = [], []
+    for _ in range(_TIMES):
+        start = time.perf_counter_ns()
+        sender.send_multipart([b"pose.a.0.", payload])
+        took_us.append((time.perf_counter_ns() - start) / 1e3)
+        receiver.recv_multipart()
+        arrival.append((time.perf_counter_ns() - start) / 1e3)
+        time.sleep(_PAUSE_S)
+    here.destroy(linger=0)
+    there.destroy(linger=0)
+    _report("floor: send ready bytes", took_us)
+    _report("floor: send and receive them", arrival)
+
+
 def main() -> None:
     """Print the table."""
     row = _row()
@@ -62,6 +85,7 @@ def main() -> None:
     _time("build a row", lambda: FaceObservation(**fields))
     _time("message and encode", lambda: encode(pose_message(row, seq=0, t_publish_ns=0)))
     _time("decode and check", lambda: decode(b"pose.a.0.", payload))
+    _floor(payload)
     about = Recording(source="bench", rate=200.0, width=2, height=2)
     with ZeroMQPublisher(about, "tcp://127.0.0.1:*") as publisher:
         _time("write frame and pose, no subscriber", lambda: publisher.write(frame, [row]))

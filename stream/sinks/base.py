@@ -160,6 +160,8 @@ class FileSink:
             self._release()
         except OSError as error:
             self.abort()
+            if isinstance(error, OutputError):
+                raise
             raise OutputError(
                 f"{self.path}: cannot be written: {error.strerror or error}"
             ) from error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 
@@ -69,10 +70,8 @@ class OverlaySink(FileSink):
             self._stream = self._open_stream(canvas)
         picture = av.VideoFrame.from_ndarray(_fit(canvas, self._size), format="bgr24")
         picture.pts, picture.time_base = self._pts(frame), _TIME_BASE
-        try:
+        with self._explained():
             self._container.mux(self._stream.encode(picture))
-        except av.error.FFmpegError as error:
-            raise OutputError(f"{self.path}: cannot be written: {error.strerror}") from error
 
     def _open_stream(self, canvas: UInt8[np.ndarray, "H W 3"]) -> av.video.stream.VideoStream:
         height, width = canvas.shape[:2]
@@ -98,13 +97,19 @@ class OverlaySink(FileSink):
 
     def _finish(self) -> None:
         if self._stream is not None:
-            try:
+            with self._explained():
                 self._container.mux(self._stream.encode(None))
-            except av.error.FFmpegError as error:
-                raise OutputError(f"{self.path}: cannot be written: {error.strerror}") from error
 
     def _release(self) -> None:
-        self._container.close()
+        with self._explained():
+            self._container.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except av.error.FFmpegError as error:
+            raise OutputError(f"{self.path}: cannot be written: {error.strerror}") from error
 
 
 class StillOverlaySink(FileSink):

@@ -6,12 +6,15 @@ state the length of their parts, so that the missing bytes can be counted withou
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 from typing import BinaryIO
 
 _EBML = b"\x1a\x45\xdf\xa3"
 _MATROSKA_SEGMENT = 0x18538067
+_BOX_NAME = re.compile(rb"[\w \xa9-]{4}")
+_UNKNOWN_LENGTH = b"\xff" * 4
 _ISO_FIRST_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"pnot"}
 
 
@@ -30,7 +33,7 @@ def missing_bytes(path: Path) -> int:
             return _missing_in_iso(file, size)
         if head[:4] == _EBML:
             return _missing_in_matroska(file, size)
-        if head[:4] == b"RIFF" and len(head) >= 8:
+        if head[:4] == b"RIFF" and len(head) >= 8 and head[4:8] != _UNKNOWN_LENGTH:
             return max(0, 8 + struct.unpack("<I", head[4:8])[0] - size)
     return 0
 
@@ -40,16 +43,13 @@ def _missing_in_iso(file: BinaryIO, size: int) -> int:
     while at < size:
         file.seek(at)
         head = file.read(16)
-        if len(head) < 8:
-            return 8 - len(head)
-        length, header = struct.unpack(">I", head[:4])[0], 8
-        if length == 1:
-            if len(head) < 16:
-                return 16 - len(head)
-            length, header = struct.unpack(">Q", head[8:16])[0], 16
-        if length == 0:  # to the end of the file, however long that is
+        # Not a box: padding or other bytes after the last, which are not ours to judge.
+        if len(head) < 8 or not _BOX_NAME.fullmatch(head[4:8]):
             return 0
-        if length < header:  # not a box: padding or damage, which is not ours to judge
+        length, header = struct.unpack(">I", head[:4])[0], 8
+        if length == 1 and len(head) == 16:
+            length, header = struct.unpack(">Q", head[8:16])[0], 16
+        if length < header:  # 0: to the end of the file, however long that is
             return 0
         at += length
     return at - size

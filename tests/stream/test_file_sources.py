@@ -243,6 +243,20 @@ def test_damage_inside_is_counted_and_passed_over(tmp_path: Path, make_clip: Mak
     assert 20 <= len(frames) <= 30
 
 
+def test_bytes_after_the_end_are_no_truncation(
+    tmp_path: Path, make_clip: Maker, corner_picture: np.ndarray
+) -> None:
+    path = make_clip(tmp_path / "a.mp4", [corner_picture] * 3)
+    data = path.read_bytes()
+    for tail in (b"\0", b"\0" * 100, b"\xff\xff\xff\xff\1\2\3\4junk", b"\0\0\0\0free"):
+        path.write_bytes(data + tail)
+        assert missing_bytes(path) == 0
+    path.write_bytes(data + b"\0\0\0\1mdat" + struct.pack(">Q", 100) + b"x" * 50)
+    assert missing_bytes(path) == 34
+    (tmp_path / "b.avi").write_bytes(b"RIFF\xff\xff\xff\xffAVI ")
+    assert missing_bytes(tmp_path / "b.avi") == 0
+
+
 def _cut_mp4_at_its_end(path: Path, make_clip: Maker, picture: np.ndarray) -> None:
     make_clip(path, [picture] * 20)
     path.write_bytes(path.read_bytes()[:-200])

@@ -264,6 +264,24 @@ def test_the_list_of_cameras_opens_none() -> None:
     assert isinstance(list_cameras(), list)
 
 
+def test_a_camera_says_what_differs_from_what_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A pattern in the place of a camera: FFmpeg takes any option in silence there, too.
+    pattern = "testsrc2=size=64x48:rate=100,realtime"
+    monkeypatch.setattr("mien.stream.sources.opening.capture_format", lambda: "lavfi")
+    monkeypatch.setattr("mien.stream.sources.opening.find_camera", lambda spec: pattern)
+    asked = SourceOptions(size=(1280, 720), rate=60.0, input_format="mjpeg")
+    with open_source("My Camera", asked) as source:
+        assert source.info.kind == "camera"
+        assert source.info.notes == (
+            "asked for 1280x720, the camera gives 64x48",
+            "asked for 60 frames a second, the camera says 100",
+            "asked for mjpeg, the camera gives wrapped_avframe (yuv420p)",
+        )
+        assert next(iter(source)).t_capture_ns is not None
+    with open_source("My Camera", SourceOptions(size=(64, 48), rate=100.0)) as source:
+        assert source.info.notes == ()
+
+
 def test_a_film_over_http_is_a_file(
     tmp_path: Path, make_clip: Maker, corner_picture: np.ndarray
 ) -> None:
