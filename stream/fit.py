@@ -21,7 +21,7 @@ from ..models.face.perspective import (
     split_orthography,
 )
 from ..models.face.quadrature import Quadrature
-from .regression import N_POSE, RegressorLike
+from .regression import N_PARAMS, N_POSE, RegressorLike
 from .smoother import FaceMeasurement, FaceState, PoseMeasurement
 
 _LEFT_EYE, _RIGHT_EYE = (42, 45), (36, 39)  # outer and inner corners of the subject's eyes
@@ -151,6 +151,20 @@ class FaceFitter:
             blendshapes=seen.blendshapes,
         )
 
+    def average_face(self) -> Candidate:
+        """The neutral mean face, frontal, as a network would see it in a crop of its own."""
+        mean = self.model.mean[self.model.landmark_vertices].mean(axis=0)
+        scale = 0.6  # px per mm
+        params = np.zeros(N_PARAMS)
+        params[[0, 5, 10]] = scale
+        params[[3, 7]] = (CROP_SIZE - 1) / 2.0 - scale * mean[:2]
+        middle = (CROP_SIZE - 1) / 2.0
+        crop = Crop(middle, middle, float(CROP_SIZE))
+        candidate = self._candidate(crop, params, np.ones(N_PARAMS), np.zeros(N_BLENDSHAPES), 1.0)
+        if candidate is None:
+            raise InputError("the face model has no finite mean face")
+        return candidate
+
     def head_scale(self, shape: Float64[np.ndarray, " 40"]) -> float:
         """Size of this head over the model's of the same shape; 1 where no ``ipd_mm`` says it."""
         if self._ipd_mm is None:
@@ -233,7 +247,8 @@ def _pose_variance(
     With noise E on the matrix ``s R``, ``N = E R^T / s`` holds the rotation vector in its
     antisymmetric part and the relative scale in its trace; entries of E are independent.
     """
-    own, scale, _ = split_orthography(seen.orthography)
+    scale = float(np.sqrt((seen.orthography[0, :3] ** 2).sum()))
+    own = seen.orthography[:, :3] / scale
     entries = seen.orthography_variance[:, :3] @ (own.T**2) / scale**2
     about = np.array(
         [

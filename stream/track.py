@@ -7,7 +7,7 @@ from jaxtyping import Float64
 
 from ..models.errors import InputError
 from ..models.face.camera import Camera
-from ..models.face.crop import Crop, crop_from_landmarks, tight_box
+from ..models.face.crop import CROP_SIZE, Crop, crop_from_landmarks, tight_box
 from .fit import Candidate, FaceFitter
 from .smoother import FaceSmoother, FaceState, SmoothingConfig
 
@@ -27,6 +27,7 @@ class Track:
         unseen_frames: frames since then.
         seen_frames: in all.
         landmarks_px: (68, 2) at the present time: seen, or predicted.
+        state: the smoothed face at the present time; None before it was first seen.
     """
 
     def __init__(self, fitter: FaceFitter, smoothing: SmoothingConfig) -> None:
@@ -37,6 +38,7 @@ class Track:
         self.unseen_frames = 0
         self.seen_frames = 0
         self.landmarks_px: Float64[np.ndarray, "68 2"] = np.zeros((68, 2))
+        self.state: FaceState | None = None
         self._fitter = fitter
         self._smoother = FaceSmoother(smoothing)
         self._size_sd = _KNOWN_SIZE_SD if fitter.head_size_known else smoothing.head_scale_sd
@@ -87,14 +89,18 @@ class Track:
             return None
 
     @property
-    def state(self) -> FaceState | None:
-        """The smoothed face, None before it was first seen."""
-        return self._smoother.state(self._size_sd)
-
-    @property
     def box_xywh_px(self) -> tuple[float, float, float, float]:
         """Tight box of the landmarks at the present time."""
         return tight_box(self.landmarks_px)
+
+    @classmethod
+    def warm_up(cls, fitter: FaceFitter, smoothing: SmoothingConfig) -> None:
+        """Follow an average face for two frames, so that everything is imported and compiled."""
+        camera = Camera.from_fov(CROP_SIZE, CROP_SIZE)
+        track = cls(fitter, smoothing)
+        for _ in range(2):
+            track.predict(0.03, camera)
+            track.take(fitter.average_face(), camera)
 
     def expired(self, max_gap_s: float) -> bool:
         """Whether it has not been seen for too long."""
@@ -107,6 +113,6 @@ class Track:
         return float(np.mean((candidate.shape - self._smoother.identity) ** 2 / variance))
 
     def _place(self, camera: Camera) -> None:
-        state = self.state
-        if state is not None:
-            self.landmarks_px = self._fitter.landmarks_px(state, camera)
+        self.state = self._smoother.state(self._size_sd)
+        if self.state is not None:
+            self.landmarks_px = self._fitter.landmarks_px(self.state, camera)

@@ -86,6 +86,7 @@ class FaceTracker:
         self._fitter = FaceFitter(
             bundle.face_model, regressor or Regressor(bundle.regressor_path, threads), ipd_mm
         )
+        Track.warm_up(self._fitter, self.smoothing)
         self.reset()
 
     def reset(self) -> None:

@@ -97,6 +97,8 @@ def extract(
     A face much larger than the crop is first averaged over whole blocks of pixels, so that no
     detail is aliased.
     """
+    from ._crop_kernel import sample
+
     scale = crop.side / size
     left = crop.cx - scale * (size - 1) / 2.0
     top = crop.cy - scale * (size - 1) / 2.0
@@ -107,14 +109,8 @@ def extract(
             return np.zeros((size, size, 3), np.uint8)
         image_bgr, x0, y0 = shrunk
         left, top, scale = (left - x0) / block, (top - y0) / block, scale / block
-    return cv2.warpAffine(
-        image_bgr,
-        np.array([[scale, 0.0, left], [0.0, scale, top]]),
-        (size, size),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=(0.0, 0.0, 0.0),
-    ).astype(np.uint8, copy=False)
+    # One layout only: the kernel is compiled for each that it meets.
+    return sample(np.ascontiguousarray(image_bgr), left, top, scale, size)
 
 
 def _shrink(

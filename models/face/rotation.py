@@ -20,6 +20,12 @@ _SMALL = 1e-7  # below this angle (rad) the series are exact to double precision
 _GIMBAL = 1e-9  # |cos yaw| below which pitch and roll turn about one axis
 
 
+def _components(quat_wxyz: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """w, x, y, z as float64 arrays (views where possible)."""
+    quat = np.asarray(quat_wxyz, dtype=np.float64)
+    return quat[..., 0], quat[..., 1], quat[..., 2], quat[..., 3]
+
+
 def normalize_quaternion(quat_wxyz: Float[np.ndarray, "*B 4"]) -> Float[np.ndarray, "*B 4"]:
     """The unit quaternion of the same rotation that has w >= 0.
 
@@ -27,27 +33,24 @@ def normalize_quaternion(quat_wxyz: Float[np.ndarray, "*B 4"]) -> Float[np.ndarr
         InputError: a quaternion is zero or not finite.
     """
     quat = np.asarray(quat_wxyz, dtype=np.float64)
-    length = np.linalg.norm(quat, axis=-1, keepdims=True)
-    if not (np.all(np.isfinite(length)) and np.all(length > 0.0)):
+    length = np.sqrt((quat * quat).sum(axis=-1, keepdims=True))
+    if not ((length > 0.0) & (length < np.inf)).all():
         raise InputError("a quaternion is zero or not finite: it states no rotation")
-    return quat / np.where(quat[..., :1] < 0.0, -length, length)
+    return quat / np.copysign(length, quat[..., :1])
 
 
 def quaternion_multiply(
     left_wxyz: Float[np.ndarray, "*#B 4"], right_wxyz: Float[np.ndarray, "*#B 4"]
 ) -> Float[np.ndarray, "*B 4"]:
     """The rotation ``left`` after ``right`` (as the matrix product ``L @ R``)."""
-    lw, lx, ly, lz = np.moveaxis(np.asarray(left_wxyz, dtype=np.float64), -1, 0)
-    rw, rx, ry, rz = np.moveaxis(np.asarray(right_wxyz, dtype=np.float64), -1, 0)
-    product = np.stack(
-        [
-            lw * rw - lx * rx - ly * ry - lz * rz,
-            lw * rx + lx * rw + ly * rz - lz * ry,
-            lw * ry - lx * rz + ly * rw + lz * rx,
-            lw * rz + lx * ry - ly * rx + lz * rw,
-        ],
-        axis=-1,
-    )
+    lw, lx, ly, lz = _components(left_wxyz)
+    rw, rx, ry, rz = _components(right_wxyz)
+    w = lw * rw - lx * rx - ly * ry - lz * rz
+    product = np.empty((*w.shape, 4))
+    product[..., 0] = w
+    product[..., 1] = lw * rx + lx * rw + ly * rz - lz * ry
+    product[..., 2] = lw * ry - lx * rz + ly * rw + lz * rx
+    product[..., 3] = lw * rz + lx * ry - ly * rx + lz * rw
     return normalize_quaternion(product)
 
 
@@ -58,13 +61,20 @@ def quaternion_conjugate(quat_wxyz: Float[np.ndarray, "*B 4"]) -> Float[np.ndarr
 
 def matrix_from_quaternion(quat_wxyz: Float[np.ndarray, "*B 4"]) -> Float[np.ndarray, "*B 3 3"]:
     """Rotation matrices of quaternions (normalised first)."""
-    w, x, y, z = np.moveaxis(normalize_quaternion(quat_wxyz), -1, 0)
-    rows = [
-        [1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y - w * z), 2.0 * (x * z + w * y)],
-        [2.0 * (x * y + w * z), 1.0 - 2.0 * (x * x + z * z), 2.0 * (y * z - w * x)],
-        [2.0 * (x * z - w * y), 2.0 * (y * z + w * x), 1.0 - 2.0 * (x * x + y * y)],
-    ]
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+    w, x, y, z = _components(normalize_quaternion(quat_wxyz))
+    R = np.empty((*w.shape, 3, 3))
+    xx, yy, zz, xy, xz, yz = x * x, y * y, z * z, x * y, x * z, y * z
+    wx, wy, wz = w * x, w * y, w * z
+    R[..., 0, 0] = 1.0 - 2.0 * (yy + zz)
+    R[..., 0, 1] = 2.0 * (xy - wz)
+    R[..., 0, 2] = 2.0 * (xz + wy)
+    R[..., 1, 0] = 2.0 * (xy + wz)
+    R[..., 1, 1] = 1.0 - 2.0 * (xx + zz)
+    R[..., 1, 2] = 2.0 * (yz - wx)
+    R[..., 2, 0] = 2.0 * (xz - wy)
+    R[..., 2, 1] = 2.0 * (yz + wx)
+    R[..., 2, 2] = 1.0 - 2.0 * (xx + yy)
+    return R
 
 
 def quaternion_from_matrix(rotation: Float[np.ndarray, "*B 3 3"]) -> Float[np.ndarray, "*B 4"]:
