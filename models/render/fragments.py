@@ -1,6 +1,6 @@
 """Surfaces that can be seen through: every layer of a pixel is kept, sorted and blended."""
 
-# ruff: noqa: PLR0917 - compiled loops take their arrays one by one.
+
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """How much of the surrounding light reaches each vertex."""
 
-# ruff: noqa: PLR0917 - compiled loops take their arrays one by one.
+
 
 from __future__ import annotations
 

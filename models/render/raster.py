@@ -4,7 +4,7 @@ Vertices are snapped to 1/1024 px and edges are followed in integers, with the t
 triangles that share an edge leave neither a crack nor a pixel drawn twice.
 """
 
-# ruff: noqa: PLR0917 - compiled loops take their arrays one by one.
+
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Light at points of surfaces: ambient polynomials, lamps with shadows, soft skin, highlights."""
 
-# ruff: noqa: PLR0917 - compiled loops take their arrays one by one.
+
 
 from __future__ import annotations
 

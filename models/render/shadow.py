@@ -1,6 +1,6 @@
 """Shadow maps: the scene's nearest depth, seen along a light's rays."""
 
-# ruff: noqa: PLR0917 - compiled loops take their arrays one by one.
+
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Textures with a mip pyramid, in linear light."""
 
-# ruff: noqa: PLR0917 - compiled loops take their arrays one by one.
+
 
 from __future__ import annotations
 

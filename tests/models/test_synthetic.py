@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,11 +42,11 @@ def studio(face_model_path: Path, data: MakeHumanData) -> Studio:
 
 
 @pytest.fixture(scope="module")
-def samples(studio: Studio) -> list:
+def samples(studio: Studio) -> list[Any]:
     return list(shard_samples(studio, seed=7, shard=0, count=16))
 
 
-def test_pictures_and_labels_are_a_function_of_the_seed(studio: Studio, samples: list) -> None:
+def test_pictures_and_labels_are_a_function_of_the_seed(studio: Studio, samples: list[Any]) -> None:
     again = list(shard_samples(studio, seed=7, shard=0, count=3))
     other = list(shard_samples(studio, seed=7, shard=1, count=1))
     for (image, labels), (image2, labels2) in zip(samples, again, strict=False):
@@ -54,7 +55,7 @@ def test_pictures_and_labels_are_a_function_of_the_seed(studio: Studio, samples:
     assert not np.array_equal(samples[0][0], other[0][0])
 
 
-def test_the_nominal_crop_is_the_middle_of_the_picture(samples: list) -> None:
+def test_the_nominal_crop_is_the_middle_of_the_picture(samples: list[Any]) -> None:
     for _, labels in samples:
         if labels.presence:
             crop = crop_from_landmarks(labels.points[:68])
@@ -62,7 +63,7 @@ def test_the_nominal_crop_is_the_middle_of_the_picture(samples: list) -> None:
             assert (crop.cx, crop.cy) == pytest.approx(((SIZE - 1) / 2,) * 2, abs=0.01)
 
 
-def test_coefficients_and_pose_rebuild_the_points(studio: Studio, samples: list) -> None:
+def test_coefficients_and_pose_rebuild_the_points(studio: Studio, samples: list[Any]) -> None:
     model = studio.head.model
     points_model = model.subset(studio.points)
     errors: list[float] = []
