@@ -42,7 +42,7 @@ _CLIP: Final = 5.0
 _LAST_RATE: Final = 0.01
 """Learning rate at the end, as a share of the peak."""
 _STATISTICS: Final = 4096
-"""Pictures from which the whitening is taken."""
+"""Augmented pictures from which the whitening is taken, at most."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,8 @@ class Training:
 
     def _label_statistics(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation (62,) of the parameters of augmented pictures."""
-        batches = training_batches(self.folder, self.augmenter, _STATISTICS, self.config.seed + 1)
+        count = min(_STATISTICS, 4 * sum(len(shard) for shard in self.folder.training))
+        batches = training_batches(self.folder, self.augmenter, count, self.config.seed + 1)
         batch = next(batches)[0]
         faces = batch.presence > 0
         if not faces.any():

@@ -3,25 +3,28 @@
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from mien.models.errors import InputError  # noqa: E402
-from mien.models.regressor.network import (  # noqa: E402
+import torch
+
+from mien.models.errors import InputError
+from mien.models.regressor.network import (
     FaceNetwork,
     NetworkConfig,
+    Pooling,
     count_parameters,
 )
 
 
-def crops(count: int, seed: int = 0) -> "torch.Tensor":
+def crops(count: int, seed: int = 0) -> torch.Tensor:
     rng = np.random.default_rng(seed)
     return torch.from_numpy(rng.integers(0, 256, (count, 120, 120, 3), dtype=np.uint8))
 
 
 @pytest.mark.parametrize("pooling", ["average", "weighted"])
 @pytest.mark.parametrize(("width", "millions"), [(0.5, 0.9), (1.0, 3.4)])
-def test_shapes_and_size(width: float, millions: float, pooling: str) -> None:
-    network = FaceNetwork(NetworkConfig(width, pooling)).eval()  # pyright: ignore[reportArgumentType] - parametrised
+def test_shapes_and_size(width: float, millions: float, pooling: Pooling) -> None:
+    network = FaceNetwork(NetworkConfig(width, pooling)).eval()
     with torch.inference_mode():
         output = network(crops(2))
     assert output.params.shape == (2, 62)

@@ -1,0 +1,105 @@
+"""The exported network says what the trained one says, and the bundle around it is whole."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from mien.models.errors import InputError, OutputError
+from mien.models.face.bundle import Bundle, BundleInfo
+
+pytest.importorskip("torch")
+pytest.importorskip("onnx")
+
+import onnx
+import torch
+
+from mien.models.regressor.checkpoint import Checkpoint, Progress
+from mien.models.regressor.export import export_regressor, make_bundle
+from mien.models.regressor.network import FaceNetwork, NetworkConfig, Pooling
+
+INFO = BundleInfo("tiny", "0.0.1", "Apache-2.0", "a test", "nobody", "mien train regressor")
+
+
+def random_network(pooling: Pooling) -> FaceNetwork:
+    """Weights as after training: normalisation far from its start."""
+    torch.manual_seed(1)
+    rng = np.random.default_rng(1)
+    network = FaceNetwork(NetworkConfig(0.25, pooling))
+    network.set_whitening(
+        rng.normal(0, 10, 62).astype(np.float32), rng.uniform(0.01, 12, 62).astype(np.float32)
+    )
+    with torch.no_grad():
+        for _ in range(5):
+            network(torch.from_numpy(rng.integers(0, 256, (8, 120, 120, 3), dtype=np.uint8)))
+        for head in (network.params_head, network.log_variance_head, network.blendshapes_head):
+            head.weight.normal_(0, 0.3)
+    return network.eval()
+
+
+def save(network: FaceNetwork, path: Path) -> Path:
+    weights = network.state_dict()
+    Checkpoint(network.config, weights, weights, {}, Progress()).save(path)
+    return path
+
+
+@pytest.mark.parametrize("pooling", ["average", "weighted"])
+def test_onnx_equals_torch(pooling: Pooling, tmp_path: Path) -> None:
+    network = random_network(pooling)
+    path = export_regressor(save(network, tmp_path / "checkpoint.pt"), tmp_path / "out.onnx")
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(2)
+    std = network.param_std.numpy()
+    for count in (1, 5):
+        crops = rng.integers(0, 256, (count, 120, 120, 3), dtype=np.uint8)
+        found = [np.asarray(output) for output in session.run(None, {"crops": crops})]
+        params, log_variance, blendshapes, presence = found
+        with torch.inference_mode():
+            output = network(torch.from_numpy(crops))
+            true_params = network.denormalised(output.params).numpy()
+        assert params.shape == log_variance.shape == (count, 62)
+        assert presence.shape == (count, 1)
+        np.testing.assert_allclose(params / std, true_params / std, atol=1e-4)
+        whitened = log_variance - 2 * np.log(std)
+        np.testing.assert_allclose(whitened, output.log_variance, atol=1e-4)
+        np.testing.assert_allclose(blendshapes, output.blendshapes, atol=1e-4)
+        np.testing.assert_allclose(presence[:, 0], output.presence.sigmoid(), atol=1e-4)
+
+
+def test_interface(tmp_path: Path) -> None:
+    checkpoint = save(random_network("weighted"), tmp_path / "checkpoint.pt")
+    path = export_regressor(checkpoint, tmp_path)
+    assert path == tmp_path / "regressor.onnx"
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (crops,) = session.get_inputs()
+    assert (crops.name, crops.type) == ("crops", "tensor(uint8)")
+    assert crops.shape[1:] == [120, 120, 3]
+    assert isinstance(crops.shape[0], str)
+    outputs = [(node.name, node.shape[1]) for node in session.get_outputs()]
+    assert outputs == [("params", 62), ("log_variance", 62), ("blendshapes", 52), ("presence", 1)]
+    kinds = {node.op_type for node in onnx.load(path).graph.node}
+    assert "BatchNormalization" not in kinds
+
+
+def test_bundle_of_a_checkpoint(tmp_path: Path, face_model_path: Path) -> None:
+    checkpoint = save(random_network("weighted"), tmp_path / "checkpoint.pt")
+    smoother = tmp_path / "tuned.toml"
+    smoother.write_text("a = 1\n", encoding="utf-8")
+    bundle = make_bundle(tmp_path / "bundle", checkpoint, face_model_path, INFO, smoother)
+    assert Bundle.load(tmp_path / "bundle") == bundle
+    assert bundle.smoother_path is not None
+    assert sorted(bundle.files) == ["face_model.npz", "regressor.onnx", "smoother.toml"]
+    again = make_bundle(tmp_path / "bundle", checkpoint, tmp_path / "bundle/face_model.npz", INFO)
+    assert again.hash == bundle.hash
+
+
+def test_bad_inputs(tmp_path: Path, face_model_path: Path) -> None:
+    checkpoint = save(random_network("weighted"), tmp_path / "checkpoint.pt")
+    with pytest.raises(InputError, match=r"gone\.npz: no such file"):
+        make_bundle(tmp_path / "bundle", checkpoint, tmp_path / "gone.npz", INFO)
+    with pytest.raises(InputError, match="not a checkpoint"):
+        export_regressor(face_model_path, tmp_path / "out.onnx")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match="cannot be written"):
+        export_regressor(checkpoint, tmp_path / "file" / "out.onnx")
