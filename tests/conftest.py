@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import pytest
+
+from mien.tools.demo import demo_clip
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -53,13 +56,12 @@ def make_video() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def portrait_video(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray) -> Path:
-    """24 frames, 320 x 240, 25 a second: the portrait drifts to the right; one face throughout."""
-    shifts = [np.array([[1, 0, 0.5 * i], [0, 1, 0]], dtype=np.float64) for i in range(24)]
-    crop = cv2.resize(astronaut[0:300, 20:420], (320, 240), interpolation=cv2.INTER_AREA)
-    frames = [
-        cv2.warpAffine(crop, shift, (320, 240), borderMode=cv2.BORDER_REPLICATE) for shift in shifts
-    ]
+def portrait_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 frames, 320 px wide, 25 a second, of the embedded demo clip: one face throughout."""
+    with demo_clip() as path, av.open(str(path)) as clip:
+        pictures = [frame.to_ndarray(format="bgr24") for frame in islice(clip.decode(video=0), 24)]
+    height = round(320 * pictures[0].shape[0] / pictures[0].shape[1] / 2) * 2
+    frames = [cv2.resize(p, (320, height), interpolation=cv2.INTER_AREA) for p in pictures]
     folder = tmp_path_factory.mktemp("portrait")
     return write_video(folder / "portrait.mp4", [np.asarray(f, dtype=np.uint8) for f in frames])
 

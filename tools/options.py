@@ -63,3 +63,22 @@ def choices(text: str, allowed: Sequence[str], option: str) -> tuple[str, ...]:
             f"{', '.join(allowed)}, separated by commas"
         )
     return tuple(word for word in allowed if word in words)
+
+
+def shipped_face_model() -> Path:
+    """``face_model.npz`` of the bundle that mien ships."""
+    from importlib import resources
+
+    return Path(str(resources.files("mien.models.weights.default").joinpath("face_model.npz")))
+
+
+def need_torch(command: str) -> None:
+    """Say how to install torch where it is missing.
+
+    Raises:
+        InputError: torch is not installed.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
+        raise InputError(f"{command}: needs torch; pip install 'mien[train]' brings it")

@@ -1,0 +1,76 @@
+"""The command as a whole: help, usage, exit status, and how quickly it answers."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from collections.abc import Callable
+from subprocess import CompletedProcess
+
+import pytest
+
+Mien = Callable[..., CompletedProcess[str]]
+COMMANDS = (
+    "demo",
+    "track",
+    "listen",
+    "annotate",
+    "evaluate",
+    "build-face-model",
+    "synthesize",
+    "train",
+    "export",
+)
+
+
+def test_help_lists_every_command_and_is_quick(mien: Mien) -> None:
+    took = []
+    done = mien("--help")
+    for _ in range(3):
+        begin = time.perf_counter()
+        mien("--help")
+        took.append(time.perf_counter() - begin)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    for command in COMMANDS:
+        assert command in done.stdout
+    assert "130 interrupted" in done.stdout
+    assert min(took) < 1.5
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_explains_every_option(mien: Mien, command: str) -> None:
+    done = mien(command, "--help")
+    assert done.returncode == 0
+    lines = [line.strip("│ ") for line in done.stdout.splitlines()]
+    starts = [i for i, line in enumerate(lines) if line.startswith("--")]
+    assert starts
+    for begin, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+        # Name, metavar, help over one line or several, then the default or that there is none.
+        block = " ".join(lines[begin:end]).split("(default")[0].split("(required")[0]
+        assert len(block.split()) > 3, f"{command} {lines[begin]} is not explained"
+
+
+def test_version(mien: Mien) -> None:
+    assert mien("--version").stdout == f"mien {importlib.metadata.version('mien')}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("frobnicate",),
+        ("annotate", "a.mp4"),
+        ("annotate", "--out", "out"),
+        ("annotate", "a.mp4", "--out", "out", "--frobnicate"),
+        ("track",),
+        ("train", "regressor", "--shards", "a", "--out", "b", "--batch", "many"),
+    ],
+)
+def test_usage_errors_end_with_2_and_without_a_traceback(
+    mien: Mien, arguments: tuple[str, ...]
+) -> None:
+    done = mien(*arguments)
+    assert done.returncode == 2
+    assert done.stderr
+    assert "Traceback" not in done.stderr

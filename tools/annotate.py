@@ -1,0 +1,172 @@
+"""``mien annotate``: faces of many files, in batch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+from tyro.conf import Positional
+
+from ..models.errors import InputError, OutputError, SourceError
+from .inputs import collect_inputs
+from .options import BundleOption, CameraOption, SmoothingOption, choices, load_bundle
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from ..stream.frame import Frame
+    from ..stream.observation import FaceObservation
+    from .annotation import Batch, OnFrame, Result
+    from .inputs import Input
+
+_FORMATS = ("parquet", "csv", "jsonl")
+
+
+@dataclass(frozen=True)
+class Annotate:
+    """Annotate videos, pictures and folders of them; finished inputs are skipped on a second run.
+
+    Outputs mirror the input tree below --out: <name>.parquet (one row a face a frame), and a
+    sidecar <name>.json that says what was read. What was finished with other options or another
+    bundle is refused unless --overwrite is said.
+
+    Attributes:
+        inputs: videos, pictures or folders.
+        out: folder for the outputs; made where it is absent.
+        format: which files to write, separated by commas.
+        overlay: also write <name>.overlay.mp4, the faces drawn into the picture.
+        overwrite: redo what is finished, and replace what was made with other options.
+        boxes: CSV of boxes in pixels (frame from 0, x, y, w, h; source where there are several
+            inputs) that replaces the detector.
+        bundle: folder of a model bundle; default: the one that mien ships.
+        smoothing: preset or TOML file; raw publishes what the regressor says.
+        camera: camera file (TOML or JSON: fx, fy, cx, cy, width, height in pixels), or field of
+            view across the longer side in degrees.
+        max_faces: at most so many faces at once.
+        ipd_mm: distance between the pupils in mm, where it is known; it fixes the distance.
+        threads: threads of the networks; the decoder takes its own.
+    """
+
+    inputs: Positional[tuple[Path, ...]]
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    format: Annotated[str, tyro.conf.arg(metavar="parquet,csv,jsonl")] = "parquet"
+    overlay: bool = False
+    overwrite: bool = False
+    boxes: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    bundle: BundleOption = None
+    smoothing: SmoothingOption = "responsive"
+    camera: CameraOption = "60"
+    max_faces: int = 1
+    ipd_mm: Annotated[float | None, tyro.conf.arg(metavar="MM")] = None
+    threads: int = 1
+
+    def run(self) -> int:
+        """Annotate all inputs and return the exit status."""
+        if not self.inputs:
+            raise InputError("annotate: no input; give videos, pictures or folders")
+        items, missing = collect_inputs(self.inputs, self.out)
+        if not items:
+            raise SourceError("; ".join(missing))
+        batch = self._batch()
+        from .annotation import finished
+
+        for item in items:  # a mismatch is told before hours of work, not after
+            finished(batch, item)
+        for line in missing:
+            print(f"mien: {line}", file=sys.stderr)
+        results = annotate_all(batch, items)
+        print(_summary(results, self.out))
+        return 1 if missing or any(r.outcome in ("truncated", "failed") for r in results) else 0
+
+    def _batch(self) -> Batch:
+        """The options as checked values; the output folder is made and tried."""
+        from .annotation import Batch
+        from .boxes import Boxes
+        from .following import FollowingOptions
+
+        batch = Batch(
+            out=self.out,
+            formats=choices(self.format, _FORMATS, "--format"),
+            overlay=self.overlay,
+            bundle=load_bundle(self.bundle),
+            tracking=FollowingOptions(
+                smoothing=self.smoothing,
+                camera=self.camera,
+                max_faces=self.max_faces,
+                ipd_mm=self.ipd_mm,
+                threads=self.threads,
+            ),
+            boxes=None if self.boxes is None else Boxes.load(self.boxes),
+            overwrite=self.overwrite,
+        )
+        check_folder(self.out)
+        return batch
+
+
+def check_folder(folder: Path) -> None:
+    """Make an output folder and see that files can be written to it.
+
+    Raises:
+        OutputError: they cannot.
+    """
+    from ..stream.sinks.base import PartialFile
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
+    PartialFile(folder / "try").discard()
+
+
+def annotate_all(
+    batch: Batch,
+    items: Sequence[Input],
+    on_frame: OnFrame | None = None,
+) -> list[Result]:
+    """Annotate inputs one after the other, with a progress bar; failures are named on stderr.
+
+    Raises:
+        OutputError: an output cannot be written.
+    """
+    from tqdm import tqdm
+
+    from .annotation import annotate
+
+    results = []
+    with tqdm(items, unit="file", disable=None, leave=False) as files:
+        for item in files:
+            files.set_postfix_str(item.name)
+            with tqdm(unit="frame", disable=None, leave=False) as frames:
+                result = annotate(batch, item, partial(_tick, frames, on_frame))
+            if result.reason:
+                files.write(f"mien: {result.reason}", file=sys.stderr)
+            results.append(result)
+    return results
+
+
+def _tick(
+    bar: tqdm[Any],
+    on_frame: OnFrame | None,
+    frame: Frame,
+    rows: Sequence[FaceObservation],
+) -> None:
+    bar.update()
+    if on_frame is not None:
+        on_frame(frame, rows)
+
+
+def _summary(results: Sequence[Result], out: Path) -> str:
+    counts = dict.fromkeys(("done", "skipped", "truncated", "failed"), 0)
+    frames = with_faces = 0
+    for result in results:
+        counts[result.outcome] += 1
+        if result.sidecar is not None:
+            frames += result.sidecar.frames_read
+            with_faces += result.sidecar.frames_with_faces
+    parts = [f"{count} {outcome}" for outcome, count in counts.items() if count]
+    return f"{', '.join(parts)}; {frames} frames, {with_faces} with a face: {out}"

@@ -1,0 +1,205 @@
+"""One file annotated: the pure function under every way of running a batch.
+
+``annotate`` reads a file, tracks the faces in it and writes the outputs. Every output is written
+under a hidden name and renamed when it is complete, the sidecar last: a sidecar says that the files
+beside it are finished, and with which options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from ..models.errors import InputError, OutputError, SourceError, TruncatedError
+from ..models.face.bundle import Bundle
+from ..stream.frame import Frame
+from ..stream.observation import FaceObservation
+from ..stream.sinks.base import Sink
+from ..stream.sinks.overlay import OverlaySink, StillOverlaySink
+from ..stream.sinks.sidecar import Sidecar, SidecarSink, read_sidecar
+from ..stream.sources.base import Source, SourceInfo
+from ..stream.sources.opening import open_source
+from .boxes import Boxes
+from .files import row_sink
+from .following import Follower, FollowingOptions
+from .inputs import Input
+
+FORMATS: Final = ("parquet", "csv", "jsonl")
+VIDEO_OVERLAY: Final = ".overlay.mp4"
+STILL_OVERLAY: Final = ".overlay.png"
+SIDECAR_SUFFIX: Final = ".json"
+
+Outcome = Literal["done", "skipped", "truncated", "failed"]
+OnFrame = Callable[[Frame, Sequence[FaceObservation]], None]
+"""Told every frame with its faces."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What is the same for every input.
+
+    Attributes:
+        out: folder of the outputs.
+        formats: of :data:`FORMATS`.
+        overlay: also write a video with the faces drawn in.
+        bundle: the model bundle.
+        tracking: how faces are followed.
+        boxes: where the faces are, instead of detecting them; None to detect.
+        boxes_hash: stands for the boxes in the options.
+        overwrite: redo what is finished.
+    """
+
+    out: Path
+    formats: tuple[str, ...]
+    overlay: bool
+    bundle: Bundle
+    tracking: FollowingOptions
+    boxes: Boxes | None = None
+    overwrite: bool = False
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Everything that the outputs depend on, as plain values; the bundle's hash is apart."""
+        return {
+            **self.tracking.plain(),
+            "boxes": None if self.boxes is None else self.boxes.hash,
+            "formats": list(self.formats),
+            "overlay": self.overlay,
+        }
+
+    def output(self, item: Input, suffix: str) -> Path:
+        """Where an output of an input lies."""
+        return self.out / f"{item.name}{suffix}"
+
+    def outputs(self, item: Input) -> list[Path]:
+        """The files that an input has led to, as far as they are there; the sidecar last."""
+        suffixes = [f".{name}" for name in self.formats]
+        suffixes += [VIDEO_OVERLAY, STILL_OVERLAY] if self.overlay else []
+        places = [self.output(item, suffix) for suffix in (*suffixes, SIDECAR_SUFFIX)]
+        return [place for place in places if place.is_file()]
+
+    def complete(self, item: Input) -> bool:
+        """Whether every output of an input is there."""
+        return len(self.outputs(item)) == len(self.formats) + self.overlay + 1
+
+
+@dataclass(frozen=True)
+class Result:
+    """How an input ended.
+
+    Attributes:
+        item: the input.
+        outcome: ``skipped`` where it was finished before, ``truncated`` where only a part is there.
+        reason: of a failure or a truncation, one line.
+        sidecar: the facts; None where nothing was written.
+    """
+
+    item: Input
+    outcome: Outcome
+    reason: str = ""
+    sidecar: Sidecar | None = None
+
+
+def finished(batch: Batch, item: Input) -> Sidecar | None:
+    """The sidecar of an input that was finished with these options, None where it was not.
+
+    Raises:
+        OutputError: it was finished with other options or another bundle.
+    """
+    path = batch.output(item, SIDECAR_SUFFIX)
+    if batch.overwrite or not path.exists():
+        return None
+    try:
+        sidecar = read_sidecar(path)
+    except InputError as error:
+        raise OutputError(f"{path}: in the way: {error}; --overwrite replaces it") from error
+    changed = _changes(sidecar.options, batch.options)
+    if sidecar.bundle_hash != batch.bundle.hash:
+        changed.append("the bundle")
+    if changed:
+        raise OutputError(
+            f"{path}: was made with other {', '.join(changed)}; "
+            "--overwrite replaces it, another --out keeps it"
+        )
+    whole = sidecar.stopped in ("end", "truncated")
+    return sidecar if whole and batch.complete(item) else None
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+
+
+def annotate(batch: Batch, item: Input, on_frame: OnFrame) -> Result:
+    """Annotate one input; what is wrong with it is told in the result.
+
+    Args:
+        batch: what to do.
+        item: with which file.
+        on_frame: called after every frame, for a progress bar.
+
+    Raises:
+        OutputError: an output cannot be written.
+    """
+    sidecar = finished(batch, item)
+    if sidecar is not None:
+        if sidecar.stopped == "end":
+            return Result(item, "skipped", sidecar=sidecar)
+        reason = f"{item.path}: broke off after {sidecar.frames_read} frames (annotated before)"
+        return Result(item, "truncated", reason, sidecar)
+    try:
+        source = open_source(item.path)
+    except SourceError as error:
+        return Result(item, "failed", str(error))
+    with source:
+        return _annotate_open(batch, item, source, on_frame)
+
+
+def _annotate_open(batch: Batch, item: Input, source: Source, on_frame: OnFrame) -> Result:
+    reason = ""
+    place = batch.output(item, SIDECAR_SUFFIX)
+    with SidecarSink(place, batch.options, batch.bundle.hash) as facts, ExitStack() as stack:
+        # Of a run that is being replaced: while it lies there, the outputs count as finished.
+        place.unlink(missing_ok=True)
+        follower = Follower(batch.bundle, batch.tracking, source.info)
+        sinks = _sinks(batch, item, source.info, follower, stack)
+        try:
+            for frame in source:
+                boxes = None if batch.boxes is None else batch.boxes.of(item.path, frame.index)
+                rows = follower.follow(frame, boxes)
+                for sink in (*sinks, facts):
+                    sink.write(frame, rows)
+                on_frame(frame, rows)
+        except SourceError as error:
+            # What came before is good, and kept.
+            facts.stopped = "truncated" if isinstance(error, TruncatedError) else "failed"
+            reason = str(error)
+        facts.decode_errors = source.stats.decode_errors
+    if facts.stopped == "end":
+        return Result(item, "done", sidecar=facts.sidecar)
+    outcome: Outcome = "truncated" if facts.stopped == "truncated" else "failed"
+    return Result(item, outcome, reason, facts.sidecar)
+
+
+def _sinks(
+    batch: Batch, item: Input, info: SourceInfo, follower: Follower, stack: ExitStack
+) -> list[Sink]:
+    """The outputs of an input but its sidecar, opened; closed with the stack."""
+    recording = follower.recording(info, batch.options)
+    for name in batch.formats:
+        batch.output(item, f".{name}").parent.mkdir(parents=True, exist_ok=True)
+    sinks: list[Sink] = [
+        stack.enter_context(row_sink(batch.output(item, f".{name}"), recording))
+        for name in batch.formats
+    ]
+    if batch.overlay:
+        annotator = follower.annotator()
+        if info.kind == "image":
+            still = StillOverlaySink(batch.output(item, STILL_OVERLAY), annotator)
+            sinks.append(stack.enter_context(still))
+        else:
+            film = OverlaySink(batch.output(item, VIDEO_OVERLAY), annotator, rate=info.rate)
+            sinks.append(stack.enter_context(film))
+    return sinks

@@ -1,0 +1,185 @@
+"""``mien evaluate``: how far mien is off, on a set of stills with ground truth."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tyro.conf import Positional
+
+from ..models.errors import InputError, OutputError
+from .files import check_place, write_png
+from .options import BundleOption, CameraOption, Lines, camera_for, load_bundle
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .estimator import Estimator
+    from .labels import LabelledImage, TrueFace
+    from .scores import Scored
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure accuracy on a set of labelled stills; print a table, write JSON and a picture sheet.
+
+    By default faces are detected, matched to the true ones by overlap, and missed ones counted.
+
+    Attributes:
+        set: folder with labels.jsonl and the images that it names.
+        use_boxes: measure the regressor alone: one crop by the truth (the box of the landmarks
+            where there are any, else the given box), one pass, no detection.
+        json: file for the summary and what was found of every true face.
+        sheet: PNG file for pictures of the worst cases, truth green, estimate red.
+        sheet_count: how many cases the sheet shows.
+        yaw_max: only faces whose label says |yaw| up to this, degrees; others are ignored.
+        pitch_max: only faces whose label says |pitch| up to this, degrees; others are ignored.
+        lines: which lines of labels.jsonl: choose on even ones, report odd ones.
+        bundle: folder of a model bundle; default: the one that mien ships.
+        camera: camera file (TOML or JSON: fx, fy, cx, cy, width, height in pixels), or field of
+            view across the longer side in degrees.
+        threads: threads of the networks.
+    """
+
+    set: Positional[Path]
+    use_boxes: bool = False
+    json: Path | None = None
+    sheet: Path | None = None
+    sheet_count: int = 24
+    yaw_max: float | None = None
+    pitch_max: float | None = None
+    lines: Lines = "all"
+    bundle: BundleOption = None
+    camera: CameraOption = "60"
+    threads: int = 1
+
+    def run(self) -> int:
+        """Evaluate and return the exit status."""
+        from .labels import read_labels
+
+        images = self._selected(read_labels(self.set, self.lines))
+        if not images:
+            raise InputError(f"{self.set}: no image is left to evaluate")
+        check_place(self.json)
+        check_place(self.sheet)
+        camera_for(self.camera, 640, 480)
+        if self.threads < 1:
+            raise InputError(f"--threads is {self.threads}, expected 1 or more")
+        from tqdm import tqdm
+
+        from .estimator import Estimator
+        from .scores import summarise, table
+
+        bundle = load_bundle(self.bundle)
+        faces: list[Scored] = []
+        false: list[dict[str, Any]] = []
+        failed: list[str] = []
+        estimator = Estimator(bundle, self.camera, self.threads)
+        for image in tqdm(images, unit="image", disable=None, leave=False):
+            self._evaluate(image, estimator, faces, false, failed)
+        summary = self._options() | {
+            "bundle_hash": bundle.hash,
+            "images": len(images),
+            "images_failed": len(failed),
+            **summarise(faces, len(false)),
+        }
+        print(f"{self.set.name or self.set}: {len(images)} images, {len(failed)} failed")
+        print(table(summary))
+        self._write(summary, faces, false)
+        for line in failed:
+            print(f"mien: {line}", file=sys.stderr)
+        return 1 if failed else 0
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "set": self.set.resolve().name,
+            "use_boxes": self.use_boxes,
+            "lines": self.lines,
+            "yaw_max": self.yaw_max,
+            "pitch_max": self.pitch_max,
+            "camera": self.camera,
+        }
+
+    def _selected(self, images: Iterable[LabelledImage]) -> list[LabelledImage]:
+        """Images with the faces that the limits exclude set to be ignored, if any face is left."""
+        selected = []
+        for image in images:
+            faces = tuple(
+                replace(face, ignore=face.ignore or not self._inside(face)) for face in image.faces
+            )
+            if not faces or not all(face.ignore for face in faces):
+                selected.append(replace(image, faces=faces))
+        return selected
+
+    def _inside(self, face: TrueFace) -> bool:
+        for limit, angle in ((self.yaw_max, face.yaw_deg), (self.pitch_max, face.pitch_deg)):
+            if limit is not None and (angle is None or abs(angle) > limit):
+                return False
+        return True
+
+    def _evaluate(
+        self,
+        image: LabelledImage,
+        estimator: Estimator,
+        faces: list[Scored],
+        false: list[dict[str, Any]],
+        failed: list[str],
+    ) -> None:
+        """Add what one image yields; an unreadable one is a failure, its faces are missed."""
+        from .scores import score
+
+        pixels = read_image(image.path)
+        if pixels is None:
+            failed.append(f"{image.path}: not a readable picture")
+            faces.extend(score(image.name, face, None) for face in image.faces)
+        elif self.use_boxes:
+            estimates = estimator.at_truth(pixels, image.faces)
+            faces.extend(
+                score(image.name, face, estimate)
+                for face, estimate in zip(image.faces, estimates, strict=True)
+            )
+        else:
+            estimates, unmatched = estimator.detected(pixels, image.faces)
+            faces.extend(
+                score(image.name, face, estimate)
+                for face, estimate in zip(image.faces, estimates, strict=True)
+            )
+            false.extend({"image": image.name, "box": box.tolist()} for box in unmatched)
+
+    def _write(
+        self, summary: dict[str, Any], faces: list[Scored], false: list[dict[str, Any]]
+    ) -> None:
+        from .scores import face_entry
+
+        if self.json is not None:
+            content = {
+                "summary": summary,
+                "faces": [face_entry(face) for face in faces],
+                "false_detections": false,
+            }
+            try:
+                self.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            except OSError as error:
+                raise OutputError(f"{self.json}: cannot be written: {error.strerror}") from error
+        if self.sheet is not None:
+            from .sheet import worst_cases
+
+            picture = worst_cases(faces, lambda name: read_image(self.set / name), self.sheet_count)
+            write_png(self.sheet, picture)
+
+
+def read_image(path: Path) -> np.ndarray | None:
+    """A picture as (H, W, 3) uint8 BGR, None where there is none."""
+    import cv2
+    import numpy as np
+
+    try:
+        data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    except OSError:
+        return None
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    return None if image is None else np.asarray(image, dtype=np.uint8)

@@ -1,0 +1,74 @@
+"""``mien export``: a trained network as a model bundle."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import Positional
+
+from ..models.errors import InputError
+
+
+@dataclass(frozen=True)
+class Export:
+    """Make a model bundle, or only its regressor.onnx, of a trained checkpoint (needs mien[train]).
+
+    Attributes:
+        checkpoint: checkpoint.pt of "mien train regressor".
+        out: folder of the bundle, or a file that ends .onnx for the network alone.
+        face_model: the file that the network was trained with; default: the shipped bundle's.
+        smoother: TOML file of smoother settings to put in.
+        name: of the bundle.
+        version: of the weights: major.minor.patch.
+        licence: SPDX expression for everything in the bundle, the weights too.
+        provenance: where data and weights come from, in a sentence or two.
+        trained_by: who trained it.
+        command: the command that trained it; default: this one.
+    """
+
+    checkpoint: Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR|FILE.onnx")]
+    face_model: Annotated[Path | None, tyro.conf.arg(metavar="FILE.npz")] = None
+    smoother: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    name: str = "mien-own"
+    version: str = "0.1.0"
+    licence: str = "Apache-2.0"
+    provenance: str = "trained on synthetic faces rendered by mien from CC0 MakeHuman data"
+    trained_by: str = "unknown"
+    command: Annotated[str | None, tyro.conf.arg(metavar="TEXT")] = None
+
+    def run(self) -> int:
+        """Export, and say what was written."""
+        from .options import need_torch, shipped_face_model
+
+        need_torch("export")
+        from ..models.face.bundle import BundleInfo
+        from ..models.regressor.export import export_regressor, make_bundle
+
+        if not self.checkpoint.is_file():
+            raise InputError(f"{self.checkpoint}: no such file")
+        if self.out.suffix == ".onnx":
+            print(f"wrote {export_regressor(self.checkpoint, self.out)}")
+            return 0
+        info = BundleInfo(
+            name=self.name,
+            version=self.version,
+            licence=self.licence,
+            provenance=self.provenance,
+            trained_by=self.trained_by,
+            command=self.command or shlex.join(["mien", *sys.argv[1:]]),
+        )
+        bundle = make_bundle(
+            self.out,
+            self.checkpoint,
+            self.face_model or shipped_face_model(),
+            info,
+            self.smoother,
+        )
+        print(f"wrote {bundle.folder}: {bundle.name} {bundle.version}, {bundle.hash[:12]}")
+        return 0

@@ -1,0 +1,119 @@
+"""Faces followed through a source, as the options of a command say."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from ..models.errors import InputError
+from ..models.face.bundle import Bundle
+from ..stream.frame import Frame
+from ..stream.observation import FaceObservation
+from ..stream.sinks.base import Matrix3, Recording
+from ..stream.sinks.drawing import Annotator
+from ..stream.sources.base import SourceInfo
+from ..stream.tracker import FaceTracker
+from .options import camera_for
+
+
+@dataclass(frozen=True)
+class FollowingOptions:
+    """How faces are followed; checked in construction.
+
+    Attributes:
+        smoothing: preset or TOML file.
+        camera: camera file, or field of view across the longer side in degrees.
+        max_faces: at most so many at once.
+        ipd_mm: distance between the pupils, where it is known.
+        threads: of the networks.
+    """
+
+    smoothing: str = "responsive"
+    camera: str = "60"
+    max_faces: int = 1
+    ipd_mm: float | None = None
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        from ..stream.smoother import resolve_smoothing
+
+        resolve_smoothing(self.smoothing)
+        camera_for(self.camera, 640, 480)
+        if self.max_faces < 1:
+            raise InputError(f"--max-faces is {self.max_faces}, expected 1 or more")
+        if self.threads < 1:
+            raise InputError(f"--threads is {self.threads}, expected 1 or more")
+        if self.ipd_mm is not None and not 40.0 <= self.ipd_mm <= 90.0:
+            raise InputError(f"--ipd-mm is {self.ipd_mm:g}, expected 40 to 90 mm")
+
+    def plain(self) -> dict[str, Any]:
+        """What the results depend on, as plain values."""
+        values = asdict(self)
+        del values["threads"]
+        return values
+
+
+class Follower:
+    """A tracker for one source."""
+
+    def __init__(self, bundle: Bundle, options: FollowingOptions, info: SourceInfo) -> None:
+        """Load the networks.
+
+        Args:
+            bundle: the model bundle.
+            options: how faces are followed.
+            info: of the source; an image is fitted as a still.
+
+        Raises:
+            BundleError: a network cannot be used.
+        """
+        self._bundle = bundle
+        self._camera = camera_for(options.camera, info.width, info.height)
+        self._still = info.kind == "image"
+        self._tracker = FaceTracker(
+            bundle,
+            self._camera,
+            options.smoothing,
+            options.max_faces,
+            ipd_mm=options.ipd_mm,
+            threads=options.threads,
+        )
+
+    @property
+    def camera_matrix(self) -> Matrix3:
+        """The 3x3 matrix that the poses hold for, px."""
+        first, second, third = self._camera.matrix.tolist()
+        return tuple(first), tuple(second), tuple(third)
+
+    def annotator(self) -> Annotator:
+        """What draws this tracker's faces."""
+        return Annotator(self._camera.matrix, self._bundle.face_model)
+
+    def follow(
+        self, frame: Frame, boxes: Float32[np.ndarray, "K 4"] | None = None
+    ) -> list[FaceObservation]:
+        """The faces of the next frame.
+
+        Args:
+            frame: of the source, in order.
+            boxes: where the faces are (x, y, w, h), px; None: they are detected.
+        """
+        if self._still:
+            return self._tracker.fit(frame.image_bgr, boxes)
+        return self._tracker.track(frame, boxes)
+
+    def recording(self, info: SourceInfo, options: dict[str, Any]) -> Recording:
+        """What files and publishers say about where their rows come from."""
+        return Recording(
+            source=info.name if info.live else Path(info.name).name,
+            rate=info.rate,
+            width=info.width,
+            height=info.height,
+            bundle_hash=self._bundle.hash,
+            camera_matrix=self.camera_matrix,
+            options=options,
+        )

@@ -1,0 +1,199 @@
+"""``mien listen``: a subscriber that prints what is published, or records it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tyro.conf import Positional
+
+from .files import check_row_place
+
+if TYPE_CHECKING:
+    from ..stream.messages import FrameMessage, HelloMessage, PoseMessage
+    from ..stream.observation import FaceObservation
+    from ..stream.sinks.base import Sink
+    from ..stream.subscriber import PoseSubscriber, Received
+
+_POLL_S = 0.2
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Subscribe to "mien track --publish": print every pose, or record it.
+
+    Attributes:
+        endpoint: of the publisher.
+        every: every message, not only the newest of each topic when this program is late.
+        stream: only the stream of this name; default: all, for --record the first one heard of.
+        record: file that takes the poses: .parquet, .csv or .jsonl; implies --every.
+        json: print messages of all kinds as JSON lines instead of one line a pose.
+        until_end: stop when the publisher says that its source has ended.
+        duration: stop after so many seconds; 0: never.
+    """
+
+    endpoint: Positional[str] = "tcp://127.0.0.1:5570"
+    every: bool = False
+    stream: str | None = None
+    record: Path | None = None
+    json: bool = False
+    until_end: bool = False
+    duration: float = 0.0
+
+    def run(self) -> int:
+        """Listen until told to stop, and return the exit status."""
+        check_row_place(self.record)
+        from ..stream.subscriber import PoseSubscriber
+
+        every = self.every or self.record is not None
+        interrupted = False
+        with ExitStack() as stack:
+            subscriber = stack.enter_context(
+                PoseSubscriber(self.endpoint, stream=self.stream, every=every)
+            )
+            print(f"listening to {self.endpoint}", file=sys.stderr, flush=True)
+            recorder = None
+            if self.record is not None:
+                recorder = stack.enter_context(Recorder(self.record, self.stream))
+            try:
+                self._listen(subscriber, recorder)
+            except KeyboardInterrupt:
+                interrupted = True
+        self._tell(subscriber, recorder)
+        return 130 if interrupted else 0
+
+    def _listen(self, subscriber: PoseSubscriber, recorder: Recorder | None) -> None:
+        from ..stream.messages import StatusMessage
+
+        begin_s = time.monotonic()
+        while not self.duration or time.monotonic() - begin_s < self.duration:
+            for received in subscriber.receive(_POLL_S):
+                if recorder is not None:
+                    recorder.take(received)
+                self._print(received)
+                message = received.message
+                ended = isinstance(message, StatusMessage) and message.source_state in (
+                    "ended",
+                    "failed",
+                )
+                if ended and self.until_end:
+                    return
+            sys.stdout.flush()
+
+    def _print(self, received: Received) -> None:
+        from ..stream.messages import PoseMessage
+
+        if self.json:
+            print(as_json(received))
+        elif self.record is None and isinstance(received.message, PoseMessage):
+            print(pose_line(received.message, received.stream))
+
+    def _tell(self, subscriber: PoseSubscriber, recorder: Recorder | None) -> None:
+        stats = subscriber.stats
+        line = f"received {stats.received}, superseded {stats.superseded}, lost {stats.lost}"
+        if stats.invalid:
+            line += f", invalid {stats.invalid} ({stats.last_error})"
+        print(line, file=sys.stderr)
+        if recorder is not None:
+            where = str(recorder.path) if recorder.rows else f"no pose came, no {recorder.path}"
+            print(f"recorded {recorder.rows} rows: {where}", file=sys.stderr)
+
+
+def pose_line(row: FaceObservation, stream: str = "") -> str:
+    """A row for people: degrees and millimetres."""
+    seen = "" if row.observed else " predicted"
+    return (
+        f"{f'{stream} ' if stream else ''}frame {row.frame:6d} track {row.track}"
+        f"  yaw {row.yaw:+6.1f} pitch {row.pitch:+6.1f} roll {row.roll:+6.1f} deg"
+        f"  at {row.tx:+7.1f} {row.ty:+7.1f} {row.tz:7.1f} mm{seen}"
+    )
+
+
+def as_json(received: Received) -> str:
+    """A message as one JSON object, its topic added."""
+    import msgspec
+
+    from ..stream.schema import to_plain
+
+    fields = {name: getattr(received.message, name) for name in received.message.__struct_fields__}
+    return msgspec.json.encode({"topic": received.topic, **fields}, enc_hook=to_plain).decode()
+
+
+@dataclass
+class Recorder:
+    """Writes the poses of one stream to a file; the file begins with the first hello.
+
+    Attributes:
+        path: of the file.
+        stream: name of the stream; None: the first one heard of.
+        rows: written so far.
+    """
+
+    path: Path
+    stream: str | None
+    rows: int = 0
+    _sink: Sink | None = None
+    _waiting: list[PoseMessage] = field(default_factory=list)
+
+    def take(self, received: Received) -> None:
+        """Take a message; rows are written when their frame is complete.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        from ..stream.messages import FrameMessage, HelloMessage, PoseMessage
+
+        self.stream = self.stream or received.stream
+        if received.stream != self.stream:
+            return
+        message = received.message
+        if isinstance(message, HelloMessage) and self._sink is None:
+            self._sink = self._open(message)
+        elif isinstance(message, PoseMessage):
+            self._waiting.append(message)
+        elif isinstance(message, FrameMessage) and self._sink is not None:
+            self._write(self._sink, message)
+
+    def _open(self, hello: HelloMessage) -> Sink:
+        from ..stream.sinks.base import Recording
+        from .files import row_sink
+
+        recording = Recording(
+            source=hello.source,
+            rate=hello.rate,
+            width=hello.width,
+            height=hello.height,
+            bundle_hash=hello.bundle_hash,
+            camera_matrix=None
+            if hello.camera_matrix is None
+            else tuple((row[0], row[1], row[2]) for row in hello.camera_matrix),
+            options={"stream": hello.stream},
+        )
+        return row_sink(self.path, recording)
+
+    def _write(self, sink: Sink, message: FrameMessage) -> None:
+        import numpy as np
+
+        from ..stream.frame import Frame
+        from ..stream.messages import observation_of
+
+        rows = [observation_of(pose) for pose in self._waiting if pose.frame == message.frame]
+        self._waiting.clear()
+        picture = np.zeros((1, 1, 3), np.uint8)  # a publisher sends no pictures
+        sink.write(Frame(picture, message.frame, message.t_media_ns, message.t_capture_ns), rows)
+        self.rows += len(rows)
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if self._sink is None:
+            return
+        if kind is None and self.rows:
+            self._sink.close()
+        else:
+            self._sink.abort()
