@@ -179,13 +179,14 @@ class Studio:
         """Render one picture (BGR) of a person with a new expression, pose, hair, light."""
         person = look.person
         values = sample_expression(rng)
-        moved = person.neutral + np.tensordot(values, self.head.units, 1).astype(np.float32)
+        moved = self.expressed(person, values)
         pose = sample_pose(rng)
         face = moved[self.head.face_vertices].astype(np.float64)
         face_camera = face @ pose.rotation.T + pose.translation
         marks_camera = face_camera[self.head.model.landmark_vertices]
         camera = crop_camera(marks_camera, round(SIZE * _OVERSAMPLING))
-        surfaces = self._surfaces(look, moved, values, pose, rng)
+        body = self._body_rotation(pose, rng)
+        surfaces = self.surfaces(look, values, pose, body, rng)
         background = sample_background(rng, camera.width)
         picture = render(surfaces, camera, sample_lights(rng), background)
         image = develop(picture.image, SIZE, rng)
@@ -213,17 +214,31 @@ class Studio:
             presence=1.0,
         )
 
-    def _surfaces(
+    def expressed(
+        self, person: Person, values: Float32[np.ndarray, " 52"]
+    ) -> Float32[np.ndarray, "V 3"]:
+        """The person's head with an expression, head frame, mm."""
+        return person.neutral + np.tensordot(values, self.head.units, 1).astype(np.float32)
+
+    def surfaces(
         self,
         look: Look,
-        moved: Float32[np.ndarray, "V 3"],
         values: Float32[np.ndarray, " 52"],
         pose: Pose,
+        body: Float64[np.ndarray, "3 3"],
         rng: np.random.Generator,
     ) -> list[Surface]:
-        """All surfaces in the camera frame."""
+        """All surfaces of a person, in the camera frame; hair and accessories are drawn by chance.
+
+        Args:
+            look: who.
+            values: blendshapes.
+            pose: of the head.
+            body: orientation of the shoulders.
+            rng: the same state gives the same hair and accessories.
+        """
         person = look.person
-        body = self._body_rotation(pose, rng)
+        moved = self.expressed(person, values)
         skin = self._to_camera(moved, self._follow, pose, body)
         gloss = rng.uniform(0.015, 0.05)
         surfaces = [
@@ -320,9 +335,8 @@ class Studio:
             look = replace(look, person=replace(look.person, long_hair=float(rng.choice([0.3, 1]))))
             angles = np.array([rng.uniform(135, 225), rng.normal(0, 15), rng.normal(0, 10)])
             pose = Pose(matrix_from_yaw_pitch_roll(angles), np.array([0.0, 0.0, 900.0]))
-            surfaces = self._surfaces(
-                look, look.person.neutral, np.zeros(52, np.float32), pose, rng
-            )
+            body = self._body_rotation(pose, rng)
+            surfaces = self.surfaces(look, np.zeros(52, np.float32), pose, body, rng)
             centre = pose.rotation @ [0.0, 20.0, 90.0] + pose.translation
             focal = size * float(rng.uniform(3.0, 6.0))
             shift = rng.normal(0, 0.12, 2) * size
