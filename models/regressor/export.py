@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -15,10 +16,18 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import InputError, OutputError
-from ..face.bundle import FACE_MODEL, REGRESSOR, SMOOTHER, Bundle, BundleInfo, write_bundle
+from ..face.bundle import (
+    FACE_MODEL,
+    REGRESSOR,
+    SMOOTHER,
+    Bundle,
+    BundleInfo,
+    Scalar,
+    write_bundle,
+)
 from ..face.crop import CROP_SIZE
 from .checkpoint import Checkpoint
-from .network import FaceNetwork
+from .network import FaceNetwork, count_parameters
 
 INPUT_NAME: Final = "crops"
 OUTPUT_NAMES: Final = ("params", "log_variance", "blendshapes", "presence")
@@ -77,7 +86,8 @@ def make_bundle(
         folder: of the bundle; made where absent.
         checkpoint: the trained network.
         face_model: ``face_model.npz`` that it was trained with; may lie in ``folder`` already.
-        info: name, version, licence, provenance, command.
+        info: name, version, licence, provenance, command; what the checkpoint knows (width,
+            pictures seen, minutes) is added to its ``training``.
         smoother: ``smoother.toml``, if there is one.
 
     Raises:
@@ -97,7 +107,20 @@ def make_bundle(
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
     export_regressor(checkpoint, folder / REGRESSOR)
-    return write_bundle(folder, info)
+    return write_bundle(folder, replace(info, training={**_facts(checkpoint), **info.training}))
+
+
+def _facts(checkpoint: Path) -> dict[str, Scalar]:
+    """What a checkpoint knows about its training."""
+    trained = Checkpoint.load(checkpoint)
+    return {
+        "network": "MobileNet-V1",
+        "width": trained.network.width,
+        "pooling": trained.network.pooling,
+        "learned_values": count_parameters(FaceNetwork(trained.network)),
+        "images": trained.progress.images,
+        "minutes": round(trained.progress.seconds / 60, 1),
+    }
 
 
 def to_onnx(network: FaceNetwork) -> onnx.ModelProto:

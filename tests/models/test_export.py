@@ -92,6 +92,8 @@ def test_bundle_of_a_checkpoint(tmp_path: Path, face_model_path: Path) -> None:
     assert sorted(bundle.files) == ["face_model.npz", "regressor.onnx", "smoother.toml"]
     again = make_bundle(tmp_path / "bundle", checkpoint, tmp_path / "bundle/face_model.npz", INFO)
     assert again.hash == bundle.hash
+    assert bundle.info.training["width"] == 0.25
+    assert bundle.info.training["pooling"] == "weighted"
 
 
 def test_bad_inputs(tmp_path: Path, face_model_path: Path) -> None:
