@@ -16,7 +16,9 @@ _YOUNG_FRAMES = 5  # a track seen so few times gives way at once to an older one
 _SHAPE_WEIGHT = 0.15  # of the shape's distance against a distance of one face's size
 _MOST_SHAPE_DISTANCE = 4.0  # from which two looks show two people
 _MOST_SIZE_RATIO = 1.8
+_SLIDE_SIZES = 2.5  # a track that slid off lies within so many sizes of its true face
 _NEAR_SIZES = 0.8  # a face is known again within so many of its sizes,
+_IN_PLACE_SIZES, _IN_PLACE_S = 0.5, 0.6  # so near and so soon nobody else can have come
 _SIZES_PER_S = 2.0  # and so many more for every second that it was gone
 
 Box = tuple[float, float, float, float]
@@ -96,11 +98,11 @@ def known_again(candidate: Candidate, absent: Sequence[Track]) -> Track | None:
     for track in absent:
         reach = _NEAR_SIZES + _SIZES_PER_S * track.unseen_s
         ratio = box_size(box) / max(box_size(track.box_xywh_px), 1e-6)
-        if (
-            box_distance(box, track.box_xywh_px) > reach
-            or not 1.0 / _MOST_SIZE_RATIO < ratio < _MOST_SIZE_RATIO
-            or track.shape_distance(candidate) > _MOST_SHAPE_DISTANCE
-        ):
+        away = box_distance(box, track.box_xywh_px)
+        if away > reach or not 1.0 / _MOST_SIZE_RATIO < ratio < _MOST_SIZE_RATIO:
+            continue
+        in_place = away < _IN_PLACE_SIZES and track.unseen_s < _IN_PLACE_S
+        if not in_place and track.shape_distance(candidate) > _MOST_SHAPE_DISTANCE:
             continue
         cost = misfit(track, candidate)
         if best is None or cost < best[0]:
@@ -117,6 +119,23 @@ def uncovered(
         for box in boxes[:, :4].astype(float).tolist()
     ]
     return boxes[np.array(free, dtype=bool)] if len(boxes) else boxes
+
+
+def covered(face: Box, boxes: Float32[np.ndarray, "_ 5"], most_overlap: float) -> bool:
+    """Whether a detected box lies on this face."""
+    return any(_covers(face, box, most_overlap) for box in boxes[:, :4].astype(float).tolist())
+
+
+def slid_off(candidate: Candidate, suspects: Sequence[Track]) -> Track | None:
+    """The track, among those on no detected face, that has most likely lost this one."""
+    box = candidate.box_xywh_px
+    near = []
+    for track in suspects:
+        mean = 0.5 * (box_size(box) + box_size(track.box_xywh_px))
+        away = box_distance(box, track.box_xywh_px) * mean / box_size(box)
+        if away < _SLIDE_SIZES:
+            near.append((away, track))
+    return min(near, key=lambda pair: pair[0])[1] if near else None
 
 
 def _covers(face: Box, detected: Sequence[float], most_overlap: float) -> bool:

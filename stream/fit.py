@@ -28,6 +28,7 @@ _LEFT_EYE, _RIGHT_EYE = (42, 45), (36, 39)  # outer and inner corners of the sub
 _NEAREST_MM = 60.0  # no face is nearer to a camera that sees all of it
 # A face that is really there fills about 1 / 1.414 of its crop, near its middle.
 _LEAST_FILL, _MOST_FILL, _MOST_OFFSET = 0.35, 1.25, 0.4
+_LEAST_PX = 14.0  # longer side of the box of a face that can be read at all
 _LEAST_INSIDE = 0.25  # share of the box that lies within the frame
 
 
@@ -77,7 +78,8 @@ class Candidate:
         inside_x = min(x + w, width) - max(x, 0.0)
         inside_y = min(y + h, height) - max(y, 0.0)
         return (
-            _LEAST_FILL <= fill <= _MOST_FILL
+            max(w, h) >= _LEAST_PX
+            and _LEAST_FILL <= fill <= _MOST_FILL
             and offset <= _MOST_OFFSET * self.crop.side
             and inside_x > 0.0
             and inside_y > 0.0

@@ -23,6 +23,7 @@ class Track:
         number: stable identity within the source; None until it is published.
         seen: whether the present frame shows it.
         presence: what the network said of the present frame.
+        strayed: whether it was last missed because what is there fills its crop as no face does.
         unseen_s: time since it was last seen.
         unseen_frames: frames since then.
         seen_frames: in all.
@@ -33,6 +34,7 @@ class Track:
     def __init__(self, fitter: FaceFitter, smoothing: SmoothingConfig) -> None:
         self.number: int | None = None
         self.seen = False
+        self.strayed = False
         self.presence = 0.0
         self.unseen_s = 0.0
         self.unseen_frames = 0
@@ -62,23 +64,25 @@ class Track:
         if measured is None:
             return False
         self._smoother.update(measured)
-        self.seen = True
+        self.seen, self.strayed = True, False
         self.presence = candidate.presence
         self.unseen_s, self.unseen_frames = 0.0, 0
         self.seen_frames += 1
         self._place(camera)
         return True
 
-    def miss(self, presence: float) -> None:
+    def miss(self, presence: float, strayed: bool = False) -> None:
         """The present frame does not show it: the prediction stands."""
         self.presence = presence
+        self.strayed = strayed
         self._smoother.miss()
 
-    def restart(self, smoothing: SmoothingConfig) -> None:
-        """It was lost and is known again: forget pose and expression, keep who it is."""
-        identity = self._smoother
+    def restart(self, smoothing: SmoothingConfig, same_person: bool = True) -> None:
+        """Forget pose and expression, and, unless it is the same person, who it is."""
+        before = self._smoother
         self._smoother = FaceSmoother(smoothing)
-        self._smoother.inherit_identity(identity)
+        if same_person:
+            self._smoother.inherit_identity(before)
 
     @property
     def crop(self) -> Crop | None:

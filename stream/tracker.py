@@ -13,7 +13,16 @@ from ..models.errors import InputError
 from ..models.face.camera import Camera
 from ..models.face.crop import crop_from_box
 from ..models.face.perspective import PerspectivePose
-from .association import Box, is_young, known_again, one_face, settle_duplicates, uncovered
+from .association import (
+    Box,
+    covered,
+    is_young,
+    known_again,
+    one_face,
+    settle_duplicates,
+    slid_off,
+    uncovered,
+)
 from .detector.protocol import Detections, Detector
 from .fit import Candidate, FaceFitter
 from .observation import FaceObservation
@@ -222,14 +231,12 @@ class FaceTracker:
             needed = (
                 self.config.lose_presence if track.unseen_frames <= 1 else self.config.find_presence
             )
-            if (
-                candidate is not None
-                and candidate.presence >= needed
-                and candidate.plausible(width, height)
-            ):
+            if candidate is None or candidate.presence < needed:
+                track.miss(0.0 if candidate is None else candidate.presence)
+            elif candidate.plausible(width, height):
                 looks.append((track, candidate))
             else:
-                track.miss(0.0 if candidate is None else candidate.presence)
+                track.miss(candidate.presence, strayed=True)
         kept, losers = settle_duplicates(looks, self.config.duplicate_overlap)
         for track, candidate in kept:
             if not track.take(candidate, camera):
@@ -241,19 +248,40 @@ class FaceTracker:
     def _search_is_due(self) -> bool:
         seen = sum(track.seen for track in self._tracks)
         if seen >= self.max_faces:
-            return False
+            return self._since_search_s >= self.config.verify_interval_s
         just_missed = any(track.unseen_frames == 1 for track in self._tracks if not track.seen)
         missing = not self._tracks or seen < len(self._tracks)
         interval = self.config.search_interval_s if missing else self.config.detect_interval_s
         return just_missed or self._since_search_s >= interval
 
     def _search(self, image_bgr: np.ndarray, camera: Camera, given: Detections | None) -> None:
-        """Find faces that are on no track; known ones go on, others begin."""
+        """Find faces that are on no track; known ones go on, others begin.
+
+        A track on which the detector sees nothing, with a face beside it that no track follows, has
+        slid off that face, and goes back to it.
+        """
         boxes = self._detect(image_bgr) if given is None else given
-        taken = [track.box_xywh_px for track in self._tracks if track.seen]
-        free = uncovered(boxes, taken, self.config.duplicate_overlap)
-        room = self.max_faces - len(taken)
-        for candidate in self._confirm(image_bgr, free[: 2 * max(room, 0)], taken)[:room]:
+        seen = [track for track in self._tracks if track.seen]
+        overlap = self.config.duplicate_overlap
+        suspects = [
+            track
+            for track in self._tracks
+            if track.strayed or (track.seen and not covered(track.box_xywh_px, boxes, overlap))
+        ]
+        taken = [track.box_xywh_px for track in seen]
+        free = uncovered(boxes, taken, overlap)
+        room = self.max_faces - len(seen)
+        for candidate in self._confirm(image_bgr, free[: 2 * (room + len(suspects))], taken):
+            track = slid_off(candidate, suspects)
+            if track is not None:
+                suspects.remove(track)
+                room -= 0 if track.seen else 1
+                track.restart(self.smoothing, same_person=False)
+                track.take(candidate, camera)
+                continue
+            if room <= 0:
+                continue
+            room -= 1
             absent = [track for track in (*self._tracks, *self._lost) if not track.seen]
             track = known_again(candidate, absent)
             if track is None:

@@ -20,6 +20,8 @@ class TrackerConfig:
         memory_s: for so long a lost face may come back under its old number.
         detect_interval_s: time between searches for further faces while some are followed.
         search_interval_s: time between searches while a face is missing.
+        verify_interval_s: time between searches while all faces are followed; they find out where a
+            track has slid off its face.
         duplicate_overlap: intersection over union of two faces' boxes from which they may be one.
     """
 
@@ -29,6 +31,7 @@ class TrackerConfig:
     memory_s: float = 2.0
     detect_interval_s: float = 0.5
     search_interval_s: float = 0.1
+    verify_interval_s: float = 2.0
     duplicate_overlap: float = 0.4
 
     def __post_init__(self) -> None:

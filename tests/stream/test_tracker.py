@@ -48,6 +48,7 @@ class World:
     def __init__(self, bundle: Bundle) -> None:
         self.model = bundle.face_model
         self.people: list[Person] = []
+        self.detectable: list[Person] | None = None  # None: all who are visible
         self.fakes: list[np.ndarray] = []  # boxes that the detector takes for faces, wrongly
         self.presence = 0.98
         self.detections = 0
@@ -83,7 +84,7 @@ class World:
     def detect(self, image_bgr: np.ndarray, thorough: bool = False) -> np.ndarray:
         self.detections += 1
         boxes = []
-        for person in self.visible():
+        for person in self.visible() if self.detectable is None else self.detectable:
             crop = crop_from_landmarks(self.marks(person))
             size = crop.side / BOX_CROP_SCALE
             x, y = crop.cx - size / 2, crop.cy - (0.5 + BOX_CENTRE_DOWN) * size
@@ -223,7 +224,7 @@ def test_a_moving_face_is_followed_without_detection(make: MakeTracker, world: W
         person.angles = (40.0 * np.sin(frame / 10.0), 0.0, 10.0 * np.cos(frame / 10.0))
 
     rows = run(make(), world, 100, move=move)
-    assert world.detections == 1
+    assert world.detections == 2, "the first, and a check after 2 s"
     assert all(r[0].observed for r in rows)
     assert abs(rows[-1][0].tx - person.t[0]) < 10.0
 
@@ -321,6 +322,29 @@ def test_two_tracks_never_stay_on_one_face(make: MakeTracker, world: World) -> N
     world.fakes = [np.array([x - 60, y - 80, 100.0, 100.0, 0.8])]  # a second box on the same face
     rows = run(tracker, world, 40)
     assert all(len(r) == 1 for r in rows)
+
+
+def test_a_track_that_slid_off_goes_back_to_its_face(make: MakeTracker, world: World) -> None:
+    person = Person((-60.0, -30.0, 600.0))
+    world.people = [person]
+    tracker = make()
+    run(tracker, world, 10)
+    elsewhere = Person((60.0, 60.0, 700.0))
+    world.people = [elsewhere]
+    drifted = tracker._tracks[0]
+    drifted.restart(tracker.smoothing)
+    drifted.take(
+        tracker._fitter.look(world.image, [crop_from_landmarks(world.marks(elsewhere))])[0]
+        or pytest.fail("the fake network sees every face"),
+        CAMERA,
+    )
+    # The network goes on to see something there; only the detector knows better.
+    world.detectable = [person]
+    world.people = [person, elsewhere]
+    rows = run(tracker, world, 70, start=10)
+    assert rows[5][0].tx > 0.0
+    assert rows[-1][0].tx < 0.0, "back after the interval of the check"
+    assert {r.track for frame in rows for r in frame} == {0}
 
 
 def test_a_second_face_is_found_at_the_interval(make: MakeTracker, world: World) -> None:
