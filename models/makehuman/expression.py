@@ -17,9 +17,14 @@ _PROTOTYPES: Final[tuple[tuple[float, dict[str, float]], ...]] = (
     (0.22, {}),
     (0.15, {"mouthSmile": 0.9, "cheekSquint": 0.6, "mouthDimple": 0.3}),
     (
-        0.12,
+        0.10,
         {"mouthSmile": 0.9, "cheekSquint": 0.8, "mouthUpperUp": 0.5, "mouthLowerDown": 0.4,
          "jawOpen": 0.35, "eyeSquint": 0.5},
+    ),
+    (
+        0.12,
+        {"mouthSmile": 0.85, "cheekSquint": 0.5, "mouthUpperUp": 0.55, "mouthLowerDown": 0.45,
+         "mouthStretch": 0.3, "jawOpen": 0.06},
     ),
     (0.06, {"browInnerUp": 0.9, "browOuterUp": 0.9, "eyeWide": 0.8, "jawOpen": 0.5}),
     (0.05, {"browDown": 0.9, "eyeSquint": 0.5, "noseSneer": 0.5, "mouthPress": 0.5}),

@@ -119,7 +119,7 @@ class IdentitySampler:
 
     def sample(self, rng: np.random.Generator) -> Identity:
         """Draw one person."""
-        child = rng.random() < 0.18
+        child = rng.random() < 0.2
         years = float(rng.uniform(3, 16) if child else 16 + 69 * rng.beta(1.1, 1.8))
         masculinity = float(rng.beta(0.35, 0.35))
         ancestry = rng.dirichlet((0.45, 0.45, 0.45)).astype(np.float32)

@@ -42,6 +42,14 @@ def _ball() -> tuple[Float32[np.ndarray, "K 3"], Int32[np.ndarray, "M 3"]]:
 _BALL, _BALL_TRIANGLES = _ball()
 
 
+def _outwards(vertices: Vertices, triangles: Int32[np.ndarray, "M 3"]) -> Vertices:
+    """Normals of an arch of teeth: away from its middle; the mesh's own fold back and forth."""
+    used = np.unique(triangles)
+    middle = (vertices[used].min(0) + vertices[used].max(0)) / 2
+    away = (vertices - [middle[0], middle[1], vertices[used, 2].max() + 10]) * [1.0, 0.5, 1.0]
+    return (away / (np.linalg.norm(away, axis=1, keepdims=True) + 1e-6)).astype(np.float32)
+
+
 class EyePainter:
     """Makes the surfaces that lie in the openings of the skin."""
 
@@ -127,21 +135,22 @@ class EyePainter:
         )
         return vertices, surface
 
-    def mouth(
-        self, vertices: Vertices, opening: float, rng: np.random.Generator
-    ) -> list[tuple[Vertices, Surface]]:
+    def mouth(self, vertices: Vertices, rng: np.random.Generator) -> list[tuple[Vertices, Surface]]:
         """Teeth and tongue, in the dark of the mouth."""
         n = len(vertices)
         made = []
-        dark = 0.25 + 0.5 * min(opening, 1.0)
-        ivory = srgb(np.array([236, 226, 205]) * rng.uniform(0.75, 1.0))
+        # Smiles show teeth in full light, however little the jaw opens.
+        dark = rng.uniform(0.45, 1.0)
+        ivory = srgb(np.array([240, 232, 214]) * rng.uniform(0.75, 1.05))
         pink = srgb(np.array([190, 92, 92]) * rng.uniform(0.7, 1.1))
-        for triangles, colour in [*((t, ivory) for t in self._teeth), (self._tongue, pink)]:
+        parts = [*((t, ivory, dark) for t in self._teeth), (self._tongue, pink, 0.5 * dark)]
+        for triangles, colour, light in parts:
             surface = Surface(
                 vertices,
                 triangles,
+                normals=_outwards(vertices, triangles),
                 colour=np.tile(colour, (n, 1)).astype(np.float32),
-                occlusion=np.full(n, dark, np.float32),
+                occlusion=np.full(n, light, np.float32),
                 specular=0.04,
                 roughness=0.25,
                 two_sided=True,

@@ -11,7 +11,6 @@ from jaxtyping import Float32, Float64, Int32, UInt8
 
 from ..face.camera import Camera
 from ..face.morphable import FaceModel
-from ..face.names import BLENDSHAPE_INDEX
 from ..face.perspective import apparent_rotation, nearest_scaled_orthography
 from ..face.rotation import (
     matrix_from_rotation_vector,
@@ -255,10 +254,9 @@ class Studio:
                 subsurface=float(rng.uniform(0.3, 0.9)),
             )
         ]
-        opening = float(values[BLENDSHAPE_INDEX["jawOpen"]])
         parts = self._eyes.eyeballs(person, values, rng)
         parts.append(self._eyes.lashes(moved, person, rng))
-        parts += self._eyes.mouth(moved, opening, rng)
+        parts += self._eyes.mouth(moved, rng)
         parts += self._hair.hair(person, rng)
         dressed = replace(person, neutral=moved)
         parts += self._hair.beard(dressed, rng)
@@ -269,7 +267,10 @@ class Studio:
             if len(vertices) == len(moved):
                 weight = self._follow
             placed = self._to_camera(vertices, weight, pose, body)
-            surfaces.append(replace(surface, vertices=placed))
+            normals = surface.normals
+            if normals is not None:
+                normals = (normals @ pose.rotation.T).astype(np.float32)
+            surfaces.append(replace(surface, vertices=placed, normals=normals))
         if rng.random() < 0.06:
             surfaces.append(self._occluder(moved, person, pose, rng))
         return surfaces
