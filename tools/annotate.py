@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import tyro
 from tyro.conf import Positional
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from ..stream.frame import Frame
     from ..stream.observation import FaceObservation
+    from ..stream.sources.base import SourceInfo
     from .annotation import Batch, OnFrame, Result
     from .inputs import Input
 
@@ -141,23 +141,38 @@ def annotate_all(
     with tqdm(items, unit="file", disable=None, leave=False) as files:
         for item in files:
             files.set_postfix_str(item.name)
-            with tqdm(unit="frame", disable=None, leave=False) as frames:
-                result = annotate(batch, item, partial(_tick, frames, on_frame))
+            with _FrameBar(on_frame) as bar:
+                result = annotate(batch, item, bar)
             if result.reason:
                 files.write(f"mien: {result.reason}", file=sys.stderr)
             results.append(result)
     return results
 
 
-def _tick(
-    bar: tqdm[Any],
-    on_frame: OnFrame | None,
-    frame: Frame,
-    rows: Sequence[FaceObservation],
-) -> None:
-    bar.update()
-    if on_frame is not None:
-        on_frame(frame, rows)
+class _FrameBar:
+    """How far a file is, with the time that is left; nothing where there is no terminal."""
+
+    def __init__(self, on_frame: OnFrame | None) -> None:
+        self._on_frame = on_frame
+        self._bar: tqdm[NoReturn] | None = None
+
+    def opened(self, info: SourceInfo) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(total=info.frames, unit="frame", disable=None, leave=False)
+
+    def frame(self, frame: Frame, rows: Sequence[FaceObservation]) -> None:
+        if self._bar is not None:
+            self._bar.update()
+        if self._on_frame is not None:
+            self._on_frame(frame, rows)
+
+    def __enter__(self) -> _FrameBar:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
 
 
 def _summary(results: Sequence[Result], out: Path) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 from ..models.errors import InputError, OutputError, SourceError, TruncatedError
 from ..models.face.bundle import Bundle
@@ -35,6 +35,19 @@ SIDECAR_SUFFIX: Final = ".json"
 Outcome = Literal["done", "skipped", "truncated", "failed"]
 OnFrame = Callable[[Frame, Sequence[FaceObservation]], None]
 """Told every frame with its faces."""
+
+
+@runtime_checkable
+class Watcher(Protocol):
+    """Looks on while a file is annotated, for instance to show how far it is."""
+
+    def opened(self, info: SourceInfo) -> None:
+        """The source is open."""
+        ...
+
+    def frame(self, frame: Frame, rows: Sequence[FaceObservation]) -> None:
+        """A frame is done."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -132,13 +145,13 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
 
 
-def annotate(batch: Batch, item: Input, on_frame: OnFrame) -> Result:
+def annotate(batch: Batch, item: Input, watcher: Watcher) -> Result:
     """Annotate one input; what is wrong with it is told in the result.
 
     Args:
         batch: what to do.
         item: with which file.
-        on_frame: called after every frame, for a progress bar.
+        watcher: told what happens.
 
     Raises:
         OutputError: an output cannot be written.
@@ -154,10 +167,11 @@ def annotate(batch: Batch, item: Input, on_frame: OnFrame) -> Result:
     except SourceError as error:
         return Result(item, "failed", str(error))
     with source:
-        return _annotate_open(batch, item, source, on_frame)
+        watcher.opened(source.info)
+        return _annotate_open(batch, item, source, watcher)
 
 
-def _annotate_open(batch: Batch, item: Input, source: Source, on_frame: OnFrame) -> Result:
+def _annotate_open(batch: Batch, item: Input, source: Source, watcher: Watcher) -> Result:
     reason = ""
     place = batch.output(item, SIDECAR_SUFFIX)
     with SidecarSink(place, batch.options, batch.bundle.hash) as facts, ExitStack() as stack:
@@ -171,7 +185,7 @@ def _annotate_open(batch: Batch, item: Input, source: Source, on_frame: OnFrame)
                 rows = follower.follow(frame, boxes)
                 for sink in (*sinks, facts):
                     sink.write(frame, rows)
-                on_frame(frame, rows)
+                watcher.frame(frame, rows)
         except SourceError as error:
             # What came before is good, and kept.
             facts.stopped = "truncated" if isinstance(error, TruncatedError) else "failed"

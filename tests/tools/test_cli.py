@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-import time
+import os
 from collections.abc import Callable
 from subprocess import CompletedProcess
 
@@ -27,15 +27,17 @@ def test_help_lists_every_command_and_is_quick(mien: Mien) -> None:
     took = []
     done = mien("--help")
     for _ in range(3):
-        begin = time.perf_counter()
+        # Time of the processor, since others may be busy too.
+        begin = os.times()
         mien("--help")
-        took.append(time.perf_counter() - begin)
+        end = os.times()
+        took.append(end.children_user + end.children_system - begin[2] - begin[3])
     assert done.returncode == 0
     assert done.stderr == ""
     for command in COMMANDS:
         assert command in done.stdout
     assert "130 interrupted" in done.stdout
-    assert min(took) < 1.5
+    assert min(took) < 1.0
 
 
 @pytest.mark.parametrize("command", COMMANDS)
