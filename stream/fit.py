@@ -181,23 +181,39 @@ class FaceFitter:
         return self._ipd_mm is not None
 
     def landmarks_px(self, state: FaceState, camera: Camera) -> Float64[np.ndarray, "68 2"]:
-        """The 68 landmarks of a face in the image: its mesh in true perspective."""
-        marks, _ = self._decode(state.shape, state.blendshapes)
-        points = state.pose.apply(marks * self.head_scale(state.shape))
-        points[:, 2] = np.maximum(points[:, 2], 1.0)
-        return camera.project(points)
+        """The 68 landmarks of a face in the image.
 
-    def mesh_camera_mm(
+        They lie under the scaled orthography of the pose, as the network was trained to place them:
+        no error of an assumed focal length reaches them, as it would in true perspective.
+        """
+        marks, points = self._decode(state.shape, state.blendshapes)
+        orthography = self._orthography(state.pose, state.shape, points, camera)
+        return apply_orthography(orthography, marks)
+
+    def mesh_px(
         self,
         pose: PerspectivePose,
         shape: Float[np.ndarray, " 40"],
         blendshapes: Float[np.ndarray, " 52"],
-    ) -> Float64[np.ndarray, "N 3"]:
-        """All vertices of a face in the camera frame, mm."""
-        vertices = self.model.decode(
-            shape.astype(np.float32), None, blendshapes.astype(np.float32)
-        ).astype(np.float64)
-        return pose.apply(vertices * self.head_scale(shape.astype(np.float64)))
+        camera: Camera,
+    ) -> Float64[np.ndarray, "N 2"]:
+        """All vertices of a face in the image, under the same orthography as its landmarks."""
+        shape, blendshapes = shape.astype(np.float64), blendshapes.astype(np.float64)
+        _, points = self._decode(shape, blendshapes)
+        vertices = self.model.decode(shape.astype(np.float32), None, blendshapes.astype(np.float32))
+        return apply_orthography(self._orthography(pose, shape, points, camera), vertices)
+
+    def _orthography(
+        self,
+        pose: PerspectivePose,
+        shape: Float64[np.ndarray, " 40"],
+        points: Float64[np.ndarray, "K 3"],
+        camera: Camera,
+    ) -> Float64[np.ndarray, "3 4"]:
+        """The nearest scaled orthography of a pose, image px per mm of the face model."""
+        placed = pose.apply(points * self.head_scale(shape))
+        placed[:, 2] = np.maximum(placed[:, 2], 1.0)
+        return nearest_scaled_orthography(points, camera.project(placed), self._weights)
 
     def _candidate(
         self,

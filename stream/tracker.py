@@ -192,9 +192,7 @@ class FaceTracker:
             np.array([row.qw, row.qx, row.qy, row.qz]), np.array([row.tx, row.ty, row.tz])
         )
         blendshapes = np.zeros(52, np.float32) if row.blendshapes is None else row.blendshapes
-        points = self._fitter.mesh_camera_mm(pose, row.shape, blendshapes)
-        points[:, 2] = np.maximum(points[:, 2], 1.0)
-        return self._camera.project(points)
+        return self._fitter.mesh_px(pose, row.shape, blendshapes, self._camera)
 
     # -- one frame ---------------------------------------------------------------------------
 
