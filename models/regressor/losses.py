@@ -31,7 +31,9 @@ class LossConfig:
         openings: of the vectors across eyes and mouth.
         vdc: mean squared distance in space of all labelled points (vertex distance cost).
         params: smooth absolute error of the whitened parameters.
-        blendshapes: Huber loss of the 52 units, with more weight on blinks, jaw and gaze.
+        blendshapes: relative entropy of the 52 units, with more weight on blinks, jaw and gaze. (An
+            absolute error drives the seldom-used units to their median, 0, where the sigmoid
+            passes no gradient, and they are never learned.)
         presence: binary cross-entropy.
         uncertainty: Gaussian negative log-likelihood; trains the variance head alone.
         blendshape_share: of the point losses that goes through the decode by blendshapes, which is
@@ -40,7 +42,7 @@ class LossConfig:
 
     landmarks: float = 1.0
     points: float = 0.5
-    openings: float = 0.5
+    openings: float = 1.0
     vdc: float = 0.0
     params: float = 0.01
     blendshapes: float = 0.2
@@ -186,14 +188,12 @@ class RegressorLoss(nn.Module):
         terms = self._point_terms(decoded, targets)
         error = functional.smooth_l1_loss(output.params, true_params, reduction="none")
         keep = [i for i in range(error.shape[1]) if i != _DEPTH_OFFSET]
-        units = functional.huber_loss(
-            output.blendshapes, targets.blendshapes, reduction="none", delta=0.1
-        )
+        units = _relative_entropy(output.blendshapes, targets.blendshapes)
         squared = (output.params.detach() - true_params) ** 2
         likelihood = squared * torch.exp(-output.log_variance) + output.log_variance
         terms |= {
             "params": error[:, keep].mean(),
-            "blendshapes": 10 * (units * self.unit_weights).mean(),
+            "blendshapes": (units * self.unit_weights).mean(),
             "uncertainty": 0.5 * likelihood.mean(),
         }
         if self.config.vdc > 0:
@@ -236,6 +236,15 @@ class RegressorLoss(nn.Module):
             error = torch.cat([error[..., :2], depth], -1) / side
             total = total + part * error.square().sum(-1).mean()
         return total
+
+
+def _relative_entropy(
+    values: Float32[torch.Tensor, "B 52"], true: Float32[torch.Tensor, "B 52"]
+) -> Float32[torch.Tensor, "B 52"]:
+    """Kullback-Leibler divergence of Bernoulli means; 0 where they agree."""
+    values, true = values.clamp(1e-6, 1 - 1e-6), true.clamp(1e-6, 1 - 1e-6)
+    entropy = functional.binary_cross_entropy(true, true, reduction="none")
+    return functional.binary_cross_entropy(values, true, reduction="none") - entropy
 
 
 def _unit_weights() -> torch.Tensor:

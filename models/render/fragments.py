@@ -1,7 +1,5 @@
 """Surfaces that can be seen through: every layer of a pixel is kept, sorted and blended."""
 
-
-
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """How much of the surrounding light reaches each vertex."""
 
-
-
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ Vertices are snapped to 1/1024 px and edges are followed in integers, with the t
 triangles that share an edge leave neither a crack nor a pixel drawn twice.
 """
 
-
-
 from __future__ import annotations
 
 from dataclasses import dataclass

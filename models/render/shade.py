@@ -1,7 +1,5 @@
 """Light at points of surfaces: ambient polynomials, lamps with shadows, soft skin, highlights."""
 
-
-
 from __future__ import annotations
 
 from typing import Any, NamedTuple, no_type_check

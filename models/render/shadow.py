@@ -1,7 +1,5 @@
 """Shadow maps: the scene's nearest depth, seen along a light's rays."""
 
-
-
 from __future__ import annotations
 
 from typing import Any, no_type_check

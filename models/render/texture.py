@@ -1,7 +1,5 @@
 """Textures with a mip pyramid, in linear light."""
 
-
-
 from __future__ import annotations
 
 from dataclasses import dataclass
