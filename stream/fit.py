@@ -17,7 +17,7 @@ from ..models.face.perspective import (
     PerspectivePose,
     apply_orthography,
     fit_perspective,
-    nearest_scaled_orthography,
+    quick_orthography,
     split_orthography,
 )
 from ..models.face.quadrature import Quadrature
@@ -141,7 +141,7 @@ class FaceFitter:
         if not np.array_equal(shape, seen.shape):
             _, own = self._decode(seen.shape, seen.blendshapes)
             pixels = apply_orthography(orthography, own)
-            orthography = nearest_scaled_orthography(points, pixels, self._weights)
+            orthography = quick_orthography(points, pixels, self._weights)
         pose = fit_perspective(orthography, seen.crop, camera, points, self._weights)
         pose = PerspectivePose(pose.quat_wxyz, pose.translation_mm * self.head_scale(shape))
         if pose.translation_mm[2] < _NEAREST_MM:
@@ -213,7 +213,7 @@ class FaceFitter:
         """The nearest scaled orthography of a pose, image px per mm of the face model."""
         placed = pose.apply(points * self.head_scale(shape))
         placed[:, 2] = np.maximum(placed[:, 2], 1.0)
-        return nearest_scaled_orthography(points, camera.project(placed), self._weights)
+        return quick_orthography(points, camera.project(placed), self._weights)
 
     def _candidate(
         self,

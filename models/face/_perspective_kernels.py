@@ -130,3 +130,29 @@ def invert_orthography(
         if moved < TOLERANCE:
             return R, centre, iteration + 1
     return R, centre, MOST_ITERATIONS
+
+
+@njit(cache=True)
+@no_type_check
+def fit_orthography(
+    points: Float64[np.ndarray, "N 3"],
+    pixels: Float64[np.ndarray, "N 2"],
+    shares: Float64[np.ndarray, " N"],
+) -> Float64[np.ndarray, "3 4"]:
+    """One nearest scaled orthography; ``shares`` sum to 1 and the points lie in no plane."""
+    mean = shares @ points
+    mean_px = shares @ pixels
+    gram = np.zeros((3, 3))
+    moment = np.zeros((2, 3))
+    for i in range(points.shape[0]):
+        for a in range(3):
+            weighted = shares[i] * (points[i, a] - mean[a])
+            for b in range(3):
+                gram[a, b] += weighted * (points[i, b] - mean[b])
+            moment[0, a] += weighted * (pixels[i, 0] - mean_px[0])
+            moment[1, a] += weighted * (pixels[i, 1] - mean_px[1])
+    R, scale = nearest_rotation(moment @ np.linalg.inv(gram))
+    result = np.zeros((3, 4))
+    result[:, :3] = scale * R
+    result[:2, 3] = mean_px - result[:2, :3] @ mean
+    return result

@@ -101,6 +101,23 @@ def nearest_scaled_orthography(
     return matrix
 
 
+def quick_orthography(
+    points_head_mm: Float64[np.ndarray, "N 3"],
+    points_px: Float64[np.ndarray, "N 2"],
+    weights: Float64[np.ndarray, " N"],
+) -> Float64[np.ndarray, "3 4"]:
+    """:func:`nearest_scaled_orthography` of one set of points, compiled and unchecked.
+
+    Args:
+        points_head_mm: in no one plane.
+        points_px: finite.
+        weights: sum to 1.
+    """
+    from ._perspective_kernels import fit_orthography
+
+    return fit_orthography(points_head_mm, points_px, weights)
+
+
 def split_orthography(
     orthography: Float[np.ndarray, "3 4"],
 ) -> tuple[Float64[np.ndarray, "3 3"], float, Float64[np.ndarray, " 2"]]:
@@ -113,13 +130,16 @@ def split_orthography(
     if not np.all(np.isfinite(matrix)):
         raise InputError("scaled orthography: a value is not finite")
     left, singular, right = np.linalg.svd(matrix[:, :3])
-    if np.linalg.det(left @ right) < 0.0:
+    R = left @ right
+    (a, b, c), (d, e, f), (g, h, i) = R.tolist()
+    if a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g) < 0.0:  # a reflection
         left[:, 2] *= -1.0
         singular[2] *= -1.0
-    scale = float(np.mean(singular))
+        R = left @ right
+    scale = float(singular.sum()) / 3.0
     if scale <= 1e-6:
         raise InputError(f"scaled orthography: its scale of {scale:.3g} px per mm shows no face")
-    return left @ right, scale, matrix[:2, 3]
+    return R, scale, matrix[:2, 3]
 
 
 def orthography_to_image(

@@ -43,7 +43,7 @@ def poses(count: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
 )
 def test_the_fit_inverts_the_labels_over_the_whole_view(camera: Camera) -> None:
     points = face_points()
-    for R, t in poses(300):
+    for R, t in poses(120):
         pixels = camera.project(points @ R.T + t)
         crop = crop_from_landmarks(pixels)
         label = persp.nearest_scaled_orthography(points, crop.from_image(pixels))
@@ -109,6 +109,10 @@ def test_it_commutes_with_the_crop_and_batches() -> None:
     batch = persp.nearest_scaled_orthography(np.broadcast_to(points, (6, 68, 3)), pixels)
     loop = [persp.nearest_scaled_orthography(points, p) for p in pixels]
     np.testing.assert_allclose(batch, np.stack(loop), atol=1e-9)
+    weights = np.random.default_rng(0).uniform(0.5, 1.5, 68)
+    weighted = persp.nearest_scaled_orthography(points, pixels[0], weights)
+    quick = persp.quick_orthography(points, pixels[0], weights / weights.sum())
+    np.testing.assert_allclose(quick, weighted, atol=1e-9)
 
 
 def test_a_raw_matrix_becomes_the_nearest_scaled_rotation() -> None:

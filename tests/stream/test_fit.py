@@ -81,7 +81,7 @@ def test_variance_is_what_noise_on_the_matrix_does(fitter: FaceFitter, told: Tol
     assert plain is not None
     rng = np.random.default_rng(0)
     samples = []
-    for _ in range(1500):
+    for _ in range(400):
         noisy = candidate.orthography + rng.normal(size=(3, 4)) * sd
         turned, scale, shift = split_orthography(noisy)
         matrix = np.concatenate([scale * turned, [[shift[0]], [shift[1]], [0.0]]], axis=1)
@@ -92,7 +92,7 @@ def test_variance_is_what_noise_on_the_matrix_does(fitter: FaceFitter, told: Tol
         samples.append([*turn, x / z, y / z, np.log(z)])
     measured = np.var(np.array(samples), axis=0)
     # The close-up couples rotation, place and distance a little, which the formula leaves out.
-    np.testing.assert_allclose(plain.pose.variance, measured, rtol=0.35)
+    np.testing.assert_allclose(plain.pose.variance, measured, rtol=0.4)
 
 
 def test_a_filtered_shape_leaves_the_points_in_place(fitter: FaceFitter, told: Told) -> None:
