@@ -154,5 +154,8 @@ def fit_orthography(
     R, scale = nearest_rotation(moment @ np.linalg.inv(gram))
     result = np.zeros((3, 4))
     result[:, :3] = scale * R
-    result[:2, 3] = mean_px - result[:2, :3] @ mean
+    for a in range(2):
+        result[a, 3] = mean_px[a]
+        for b in range(3):
+            result[a, 3] -= result[a, b] * mean[b]
     return result
