@@ -50,7 +50,7 @@ class Synthesize:
         check_place(self.sheet)
         if self.workers is not None and self.workers < 1:
             raise InputError(f"--workers is {self.workers}, expected 1 or more")
-        from ..models.synthetic.shards import SynthesisConfig, synthesise
+        from ..models.synthetic.generate import SynthesisConfig, synthesise
         from .options import shipped_face_model
 
         rendered = synthesise(

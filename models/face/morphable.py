@@ -85,7 +85,7 @@ class FaceModel:
         arrays = {field.name: getattr(self, field.name) for field in fields(self)} | (extra or {})
         for name in ("shape_basis", "expression_basis", "blendshape_basis", "uv"):
             arrays[name] = arrays[name].astype(np.float16)
-        np.savez_compressed(path, **arrays)
+        np.savez_compressed(path, allow_pickle=False, **arrays)
 
     def decode(
         self,

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..face.crop import CROP_SIZE
+from ..synthetic.shards import Shard, ShardFolder
 from .mirror import Mirror, mirrored_blendshapes, mirrored_pose
 from .photometry import PhotometricConfig, Photometry
-from .shards import Shard, ShardFolder
 
 MIDDLE = (CROP_SIZE - 1) / 2
 """Centre of a crop, px: pixel centres are at integers."""

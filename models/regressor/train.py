@@ -18,6 +18,7 @@ from torch import nn
 
 from ..errors import InputError, OutputError
 from ..face.morphable import FaceModel
+from ..synthetic.shards import ShardFolder
 from .checkpoint import Checkpoint, Progress
 from .dataset import (
     AugmentationConfig,
@@ -30,7 +31,6 @@ from .losses import LossConfig, PointDecoder, RegressorLoss, Targets
 from .mirror import Mirror
 from .network import FaceNetwork, NetworkConfig
 from .prefetch import Prefetch
-from .shards import ShardFolder
 from .validation import Validation, validate
 
 CHECKPOINT_NAME: Final = "checkpoint.pt"

@@ -52,8 +52,8 @@ class Pose:
 
 
 @dataclass(frozen=True)
-class Labels:
-    """Truth of one picture; see :mod:`mien.models.synthetic.shards` for units."""
+class Truth:
+    """Labels of one picture; :class:`.shards.Labels` says their units."""
 
     pose: Float32[np.ndarray, "3 4"]
     shape: Float32[np.ndarray, " 40"]
@@ -174,7 +174,7 @@ class Studio:
 
     def shoot(
         self, look: Look, rng: np.random.Generator
-    ) -> tuple[UInt8[np.ndarray, "S S 3"], Labels]:
+    ) -> tuple[UInt8[np.ndarray, "S S 3"], Truth]:
         """Render one picture (BGR) of a person with a new expression, pose, hair, light."""
         person = look.person
         values = sample_expression(rng)
@@ -199,11 +199,11 @@ class Studio:
         face: Float64[np.ndarray, "N 3"],
         pose: Pose,
         marks_camera: Float64[np.ndarray, "68 3"],
-    ) -> Labels:
+    ) -> Truth:
         pixels = crop_camera(marks_camera, SIZE).project(face_camera)
         orthography = nearest_scaled_orthography(face, pixels)
         apparent = apparent_rotation(pose.rotation, pose.translation)
-        return Labels(
+        return Truth(
             pose=orthography.astype(np.float32),
             shape=person.shape,
             expression=(self._expression_from_blendshapes @ values).astype(np.float32),
@@ -327,7 +327,7 @@ class Studio:
             subsurface=0.5,
         )
 
-    def shoot_nothing(self, rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "S S 3"], Labels]:
+    def shoot_nothing(self, rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "S S 3"], Truth]:
         """A picture without a face: clutter, or the back of a head."""
         size = round(SIZE * _OVERSAMPLING)
         image = sample_background(rng, size)
@@ -354,7 +354,7 @@ class Studio:
             image = cv2.resize(
                 sample_background(rng, size), (size, size), interpolation=cv2.INTER_LINEAR
             ) * (0.5 + image)
-        none = Labels(
+        none = Truth(
             np.zeros((3, 4), np.float32),
             np.zeros(40, np.float32),
             np.zeros(10, np.float32),

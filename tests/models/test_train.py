@@ -12,7 +12,7 @@ import pytest
 from mien.models.errors import InputError
 from mien.models.regressor.dataset import AugmentationConfig, GeometricConfig
 from mien.models.regressor.photometry import PhotometricConfig
-from mien.models.regressor.shards import Labels
+from mien.models.synthetic.shards import Labels
 
 pytest.importorskip("torch")
 
