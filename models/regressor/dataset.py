@@ -129,7 +129,11 @@ class Sampler:
         self._folder.rescan()
         self._shards = self._folder.training
         if not self._shards:
-            raise InputError(f"{self._folder.folder}: no finished shard to train on yet")
+            held = len(self._folder.validation)
+            raise InputError(
+                f"{self._folder.folder}: no finished shard to train on beside the {held} held out "
+                "for validation; render more"
+            )
         self._before = self._seen
         seen = [
             self._seen.get(shard.number, np.zeros(len(shard), np.uint16)) for shard in self._shards
