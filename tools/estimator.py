@@ -18,7 +18,7 @@ from ..stream.observation import FaceObservation
 from ..stream.regression import Regressor
 from ..stream.tracker import FaceTracker
 from .labels import TrueFace
-from .options import camera_for
+from .options import camera_for, read_camera
 from .scores import Estimate
 
 MOST_FACES = 64
@@ -43,7 +43,7 @@ class Estimator:
             BundleError: a network cannot be used.
         """
         self._bundle = bundle
-        self._camera = camera
+        self._camera = read_camera(camera)
         self._threads = threads
         regressor = Regressor(bundle.regressor_path, threads)
         self._fitter = FaceFitter(bundle.face_model, regressor)

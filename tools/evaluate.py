@@ -13,7 +13,7 @@ from tyro.conf import Positional
 
 from ..models.errors import InputError, OutputError
 from .files import check_place, write_png
-from .options import BundleOption, CameraOption, Lines, camera_for, load_bundle
+from .options import BundleOption, CameraOption, Lines, load_bundle, read_camera
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +66,7 @@ class Evaluate:
             raise InputError(f"{self.set}: no image is left to evaluate")
         check_place(self.json)
         check_place(self.sheet)
-        camera_for(self.camera, 640, 480)
+        read_camera(self.camera)
         if self.threads < 1:
             raise InputError(f"--threads is {self.threads}, expected 1 or more")
         from tqdm import tqdm

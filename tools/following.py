@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float32
 
 from ..models.errors import InputError
 from ..models.face.bundle import Bundle
+from ..models.face.camera import Camera
 from ..stream.frame import Frame
 from ..stream.observation import FaceObservation
 from ..stream.sinks.base import Matrix3, Recording
 from ..stream.sinks.drawing import Annotator
 from ..stream.sources.base import SourceInfo
 from ..stream.tracker import FaceTracker
-from .options import camera_for
+from .options import camera_for, read_camera
+
+if TYPE_CHECKING:
+    from ..stream.smoother import SmoothingConfig
 
 
 @dataclass(frozen=True)
 class FollowingOptions:
-    """How faces are followed; checked in construction.
+    """How faces are followed; files are read and all is checked in construction.
 
     Attributes:
         smoothing: preset or TOML file.
@@ -39,10 +44,7 @@ class FollowingOptions:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        from ..stream.smoother import resolve_smoothing
-
-        resolve_smoothing(self.smoothing)
-        camera_for(self.camera, 640, 480)
+        _ = self.settings, self.lens
         if self.max_faces < 1:
             raise InputError(f"--max-faces is {self.max_faces}, expected 1 or more")
         if self.threads < 1:
@@ -50,10 +52,27 @@ class FollowingOptions:
         if self.ipd_mm is not None and not 40.0 <= self.ipd_mm <= 90.0:
             raise InputError(f"--ipd-mm is {self.ipd_mm:g}, expected 40 to 90 mm")
 
+    @cached_property
+    def settings(self) -> SmoothingConfig:
+        """What ``smoothing`` means."""
+        from ..stream.smoother import resolve_smoothing
+
+        return resolve_smoothing(self.smoothing)
+
+    @cached_property
+    def lens(self) -> Camera | float:
+        """What ``camera`` means: the camera of a file, or degrees across the longer side."""
+        return read_camera(self.camera)
+
     def plain(self) -> dict[str, Any]:
-        """What the results depend on, as plain values."""
+        """What the results depend on, as plain values: of a file its content, not its name."""
+        from ..stream.smoother import PRESETS
+
         values = asdict(self)
         del values["threads"]
+        if self.smoothing not in PRESETS:
+            values["smoothing"] = asdict(self.settings)
+        values["camera"] = asdict(self.lens) if isinstance(self.lens, Camera) else self.lens
         return values
 
 
@@ -72,12 +91,12 @@ class Follower:
             BundleError: a network cannot be used.
         """
         self._bundle = bundle
-        self._camera = camera_for(options.camera, info.width, info.height)
+        self._camera = camera_for(options.lens, info.width, info.height)
         self._still = info.kind == "image"
         self._tracker = FaceTracker(
             bundle,
             self._camera,
-            options.smoothing,
+            options.settings,
             options.max_faces,
             ipd_mm=options.ipd_mm,
             threads=options.threads,

@@ -32,10 +32,10 @@ def load_bundle(folder: Path | None) -> Bundle:
     return Bundle.default() if folder is None else Bundle.load(folder)
 
 
-def camera_for(text: str, width: int, height: int) -> Camera:
-    """The camera that ``--camera`` says, for pictures of this size in pixels.
+def read_camera(text: str) -> Camera | float:
+    """What ``--camera`` says: the camera of a file, or a field of view in degrees.
 
-    A number is the field of view across the longer side in degrees; anything else names a file.
+    A number is the field of view across the longer side; anything else names a file.
 
     Raises:
         InputError: neither, or an impossible camera.
@@ -45,8 +45,18 @@ def camera_for(text: str, width: int, height: int) -> Camera:
     try:
         fov_deg = float(text)
     except ValueError:
-        return Camera.load(Path(text)).resized(width, height)
-    return Camera.from_fov(width, height, fov_deg)
+        return Camera.load(Path(text))
+    Camera.from_fov(640, 480, fov_deg)  # refuses what no camera has
+    return fov_deg
+
+
+def camera_for(said: Camera | float, width: int, height: int) -> Camera:
+    """The camera that :func:`read_camera` gave, for pictures of this size in pixels."""
+    from ..models.face.camera import Camera
+
+    if isinstance(said, Camera):
+        return said.resized(width, height)
+    return Camera.from_fov(width, height, said)
 
 
 def choices(text: str, allowed: Sequence[str], option: str) -> tuple[str, ...]:

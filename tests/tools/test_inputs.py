@@ -8,7 +8,7 @@ import pytest
 
 from mien.models.errors import InputError
 from mien.tools.inputs import collect_inputs
-from mien.tools.options import camera_for, choices
+from mien.tools.options import camera_for, choices, read_camera
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -70,11 +70,31 @@ def test_choices_keep_their_order_and_refuse_others() -> None:
 def test_camera_is_a_field_of_view_or_a_file(tmp_path: Path) -> None:
     from mien.models.face.camera import Camera
 
-    camera = camera_for("90", 640, 480)
+    assert read_camera("90") == 90.0
+    camera = camera_for(90.0, 640, 480)
     assert camera.fx == pytest.approx(320.0)
     Camera.from_fov(320, 240, 90.0).save(tmp_path / "camera.toml")
-    assert camera_for(str(tmp_path / "camera.toml"), 640, 480) == camera
+    assert camera_for(read_camera(str(tmp_path / "camera.toml")), 640, 480) == camera
     with pytest.raises(InputError, match="not a camera file"):
-        camera_for(str(tmp_path / "none.toml"), 640, 480)
+        read_camera(str(tmp_path / "none.toml"))
     with pytest.raises(InputError, match="1 to 175"):
-        camera_for("nan", 640, 480)
+        read_camera("nan")
+
+
+def test_options_say_what_is_in_a_file_and_not_its_name(tmp_path: Path) -> None:
+    from mien.models.face.camera import Camera
+    from mien.tools.following import FollowingOptions
+
+    lens, smoothing = tmp_path / "camera.toml", tmp_path / "smoothing.toml"
+
+    def said(fov_deg: float, gate: float) -> dict[str, object]:
+        Camera.from_fov(320, 240, fov_deg).save(lens)
+        smoothing.write_text(f"gate = {gate}\n")
+        return FollowingOptions(smoothing=str(smoothing), camera=str(lens)).plain()
+
+    before = said(50.0, 7.0)
+    assert said(50.0, 7.0) == before
+    assert said(51.0, 7.0) != before
+    assert said(50.0, 8.0) != before
+    assert str(tmp_path) not in str(before)
+    assert FollowingOptions(camera="60.0").plain() == FollowingOptions().plain()
