@@ -16,6 +16,8 @@ from .observation import FaceObservation
 from .schema import SCHEMA_VERSION, from_plain, to_plain
 
 DEFAULT_ENDPOINT: Final = "tcp://127.0.0.1:5570"
+LAST_PORT: Final = 65_535
+"""Of TCP; ZeroMQ would take the remainder of a larger number."""
 
 SourceState = Literal["running", "stalled", "ended", "failed"]
 

@@ -14,6 +14,7 @@ import zmq
 from ..models.errors import InputError, SourceError
 from .messages import (
     DEFAULT_ENDPOINT,
+    LAST_PORT,
     MESSAGES,
     EchoReply,
     HelloMessage,
@@ -124,6 +125,9 @@ class PoseSubscriber:
         unknown = set(kinds) - set(MESSAGES)
         if unknown:
             raise InputError(f"unknown kinds {sorted(unknown)}: expected some of {list(MESSAGES)}")
+        tcp = _TCP.fullmatch(endpoint)
+        if tcp is not None and int(tcp[2]) > LAST_PORT:
+            raise InputError(f"{endpoint}: expected a port up to {LAST_PORT}")
         part = "" if stream is None else f"{check_stream_name(stream)}."
         self.hello: HelloMessage | None = None
         self.stats = SubscriberStats()
@@ -135,7 +139,8 @@ class PoseSubscriber:
         self._socket = self._context.socket(zmq.SUB)
         self._socket.linger = 0
         self._socket.rcvhwm = _RECEIVE_HWM
-        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 2000)
+        # Trying again costs little on the way, and what is published meanwhile is missed.
+        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 200)
         self._socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
         self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 5000)
         # Before connecting, or the welcome is filtered out.

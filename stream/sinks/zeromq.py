@@ -17,6 +17,7 @@ from ..frame import Frame
 from ..messages import (
     CONVENTIONS,
     DEFAULT_ENDPOINT,
+    LAST_PORT,
     EchoReply,
     FrameMessage,
     HelloMessage,
@@ -295,11 +296,14 @@ def check_endpoint(endpoint: str, insecure: bool) -> None:
         InputError: the endpoint is malformed, or other machines could reach it and ``insecure`` is
             not said.
     """
-    if re.match(r"(ipc|inproc)://.", endpoint) or _LOOPBACK.fullmatch(endpoint):
+    if re.match(r"(ipc|inproc)://.", endpoint):
         return
-    if not _TCP.fullmatch(endpoint):
+    tcp = _TCP.fullmatch(endpoint)
+    if tcp is None:
         raise InputError(f"{endpoint}: expected an endpoint such as {DEFAULT_ENDPOINT}")
-    if not insecure:
+    if tcp[2] != "*" and int(tcp[2]) > LAST_PORT:
+        raise InputError(f"{endpoint}: expected a port up to {LAST_PORT}")
+    if not insecure and not _LOOPBACK.fullmatch(endpoint):
         raise InputError(
             f"{endpoint}: other machines could read the poses there; "
             "bind 127.0.0.1, or say --insecure"

@@ -270,6 +270,14 @@ def test_malformed_endpoints(recording: Recording, wrong: str) -> None:
             PoseSubscriber(wrong)
 
 
+def test_a_port_beyond_the_last_is_refused_and_not_wrapped(recording: Recording) -> None:
+    for endpoint in ("tcp://127.0.0.1:99999", "tcp://127.0.0.1:65535"):  # its echo: 65536
+        with pytest.raises(InputError, match="expected a port up to 65535"):
+            ZeroMQPublisher(recording, endpoint)
+    with pytest.raises(InputError, match="expected a port up to 65535"):
+        PoseSubscriber("tcp://127.0.0.1:99999")
+
+
 @pytest.mark.parametrize("name", ["", "a.b", "a b", "ä"])
 def test_stream_names(recording: Recording, name: str) -> None:
     with pytest.raises(InputError, match="stream name"):
