@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
+from ..models.errors import InputError
 from .files import check_row_place
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Listen:
 
     def run(self) -> int:
         """Listen until told to stop, and return the exit status."""
+        if not self.duration >= 0.0:
+            raise InputError(f"--duration is {self.duration:g}, expected 0 or more seconds")
         check_row_place(self.record)
         from ..stream.subscriber import PoseSubscriber
 

@@ -70,6 +70,8 @@ class Track:
             return _list_cameras()
         if not self.source:
             raise InputError("track: no SOURCE; give a webcam (0), an address or a file, or --list")
+        if self.echo is not None and self.publish is None:
+            raise InputError("track: --echo is for subscribers; it needs --publish")
         from .files import check_row_place
         from .following import FollowingOptions
 

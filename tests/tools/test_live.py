@@ -117,6 +117,14 @@ def test_an_unknown_device_is_told(mien: Mien, told: Told) -> None:
     told(mien("track", "No Such Camera"), 2, "No Such Camera")
 
 
+def test_a_negative_duration_is_told(mien: Mien, told: Told) -> None:
+    told(mien("listen", "--duration", "-1"), 2, "--duration", "seconds")
+
+
+def test_an_echo_without_a_publisher_is_told(mien: Mien, told: Told) -> None:
+    told(mien("track", "0", "--echo", "tcp://127.0.0.1:5571"), 2, "--echo", "--publish")
+
+
 def test_an_address_that_others_reach_needs_a_word(
     mien: Mien, told: Told, portrait_video: Path
 ) -> None:
