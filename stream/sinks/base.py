@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +75,8 @@ class PartialFile:
     """A file that has its name only when it is complete.
 
     It is written beside its final place under a hidden name that no other process uses, and renamed
-    by :meth:`commit`: whoever sees the final name sees a finished file.
+    by :meth:`commit`: whoever sees the final name sees a finished file. What nobody committed goes
+    with this object, also where an interruption came before anybody held it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -87,6 +89,7 @@ class PartialFile:
         self.path = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         if path.is_dir():
             raise OutputError(f"{path}: is a folder, expected a place for a file")
+        self._removal = weakref.finalize(self, _remove, self.path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.path.touch()
@@ -101,6 +104,7 @@ class PartialFile:
         """
         try:
             os.replace(self.path, self.final)
+            self._removal.detach()
         except OSError as error:
             raise OutputError(
                 f"{self.final}: cannot be written: {error.strerror or error}"
@@ -108,8 +112,12 @@ class PartialFile:
 
     def discard(self) -> None:
         """Remove the file, if it is there."""
-        with contextlib.suppress(OSError):
-            self.path.unlink()
+        self._removal()
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 SelfSink = TypeVar("SelfSink", bound="FileSink")

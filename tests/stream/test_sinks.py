@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from mien.models.face.morphable import FaceModel
 from mien.models.face.rotation import quaternion_from_rotation_vector
 from mien.stream.frame import Frame
 from mien.stream.observation import FaceObservation
-from mien.stream.sinks import Sink
+from mien.stream.sinks import Recording, Sink
 from mien.stream.sinks.csv import CsvSink
 from mien.stream.sinks.drawing import Annotator, axes_px, magnification, outline_px, project
 from mien.stream.sinks.overlay import OverlaySink, StillOverlaySink
+from mien.stream.sinks.parquet import ParquetSink
 from mien.stream.sinks.sidecar import Sidecar, SidecarSink, read_sidecar
 from mien.stream.sources import open_source
 
@@ -97,6 +99,20 @@ def test_a_sink_replaces_what_was_there_only_when_it_is_done(tmp_path: Path) -> 
         assert len(list(tmp_path.iterdir())) == 2
     assert path.read_text().startswith("frame,")
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interruption_while_a_sink_is_made_leaves_nothing(
+    tmp_path: Path, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        assert list(tmp_path.glob(".rows.parquet.*.part"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pyarrow.parquet.ParquetWriter", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ParquetSink(tmp_path / "rows.parquet", recording)
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_is_an_output_error(tmp_path: Path, make_face_row: Maker) -> None:
