@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import numpy as np
 
 from ..models.errors import InputError
@@ -30,6 +32,18 @@ def check_image(image_bgr: np.ndarray) -> None:
             f"image is {what}{list(getattr(image_bgr, 'shape', []))}, expected a "
             "uint8[height, width, 3] array, BGR"
         )
+
+
+def checked_time(t_ns: int) -> int:
+    """A time as rows hold it.
+
+    Raises:
+        InputError: it is no integer; float seconds or nanoseconds would be rounded in silence.
+    """
+    try:
+        return operator.index(t_ns)
+    except TypeError as error:
+        raise InputError(f"t_ns is {t_ns!r}, expected integer nanoseconds") from error
 
 
 def checked_boxes(boxes: np.ndarray) -> Detections:

@@ -26,7 +26,7 @@ from .association import (
 from .detector.protocol import Detections, Detector
 from .fit import Candidate, FaceFitter
 from .observation import FaceObservation
-from .rows import check_image, checked_boxes, row_of
+from .rows import check_image, checked_boxes, checked_time, row_of
 from .smoother import PRESETS, SmoothingConfig, resolve_smoothing
 from .track import Track
 from .tracker_config import TrackerConfig
@@ -80,6 +80,8 @@ class FaceTracker:
 
         if max_faces < 1:
             raise InputError(f"max_faces must be 1 or more, got {max_faces}")
+        if camera is not None and not isinstance(camera, Camera):
+            raise InputError(f"camera is {camera!r}, expected a Camera; Camera.from_fov makes one")
         if bundle is None:
             bundle = Bundle.default()
         elif not isinstance(bundle, Bundle):
@@ -132,8 +134,9 @@ class FaceTracker:
             A row a face, seen or predicted, by track number.
 
         Raises:
-            InputError: the picture or the boxes are not of that form.
+            InputError: the picture, the time or the boxes are not of that form.
         """
+        t_ns = checked_time(t_ns)
         rows = self._follow(image_bgr, t_ns, boxes)
         self._frames += 1
         return [row_of(track, self._frames - 1, None, t_ns) for track in rows]
@@ -198,8 +201,8 @@ class FaceTracker:
 
     def _follow(self, image_bgr: np.ndarray, t_ns: int, boxes: Boxes | None) -> list[Track]:
         camera = self._prepare(image_bgr)
-        dt_s = 0.0 if self._t_ns is None else max(0.0, (int(t_ns) - self._t_ns) * _NS)
-        self._t_ns = int(t_ns)
+        dt_s = 0.0 if self._t_ns is None else max(0.0, (t_ns - self._t_ns) * _NS)
+        self._t_ns = t_ns
         self._since_search_s += dt_s
         for track in self._tracks:
             track.predict(dt_s, camera)

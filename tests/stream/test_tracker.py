@@ -6,6 +6,8 @@ regressor can read from a crop's colours where it was cut, and answer as a perfe
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -480,6 +482,24 @@ def test_impossible_settings_are_refused(make: MakeTracker, world: World) -> Non
         make().fit(world.image, np.array([[1.0, 2.0, 0.0, 4.0]], np.float32))
     with pytest.raises(InputError, match="boxes"):
         make().fit(world.image, np.ones((2, 3), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ("checked_time(0.5)", "0.5, expected integer nanoseconds"),
+        ("FaceTracker(camera='60')", "'60', expected a Camera"),
+    ],
+)
+def test_values_of_another_type_are_refused(call: str, words: str) -> None:
+    # In another process: here the tests check every type before mien does.
+    imports = "from mien.stream import FaceTracker; from mien.stream.rows import checked_time"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{imports}; {call}"], capture_output=True, text=True, check=False
+    )
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("mien.models.errors.InputError: ")
+    assert words in last
 
 
 @pytest.mark.parametrize("size", [(1, 1), (8, 640), (480, 640)])
