@@ -25,11 +25,9 @@ from ..stream.sources.opening import open_source
 from .boxes import Boxes
 from .files import row_sink
 from .following import Follower, FollowingOptions
-from .inputs import Input
+from .inputs import STILL_OVERLAY, VIDEO_OVERLAY, Input
 
 FORMATS: Final = ("parquet", "csv", "jsonl")
-VIDEO_OVERLAY: Final = ".overlay.mp4"
-STILL_OVERLAY: Final = ".overlay.png"
 SIDECAR_SUFFIX: Final = ".json"
 
 Outcome = Literal["done", "skipped", "truncated", "failed"]
@@ -175,8 +173,7 @@ def _annotate_open(batch: Batch, item: Input, source: Source, watcher: Watcher) 
     reason = ""
     place = batch.output(item, SIDECAR_SUFFIX)
     with SidecarSink(place, batch.options, batch.bundle.hash) as facts, ExitStack() as stack:
-        # Of a run that is being replaced: while it lies there, the outputs count as finished.
-        place.unlink(missing_ok=True)
+        _forget(batch, item)
         follower = Follower(batch.bundle, batch.tracking, source.info)
         sinks = _sinks(batch, item, source.info, follower, stack)
         try:
@@ -195,6 +192,24 @@ def _annotate_open(batch: Batch, item: Input, source: Source, watcher: Watcher) 
         return Result(item, "done", sidecar=facts.sidecar)
     outcome: Outcome = "truncated" if facts.stopped == "truncated" else "failed"
     return Result(item, outcome, reason, facts.sidecar)
+
+
+def _forget(batch: Batch, item: Input) -> None:
+    """Of a run that is being replaced, remove the sidecar and the outputs that this one lacks.
+
+    While the sidecar lies there, the outputs count as finished, and with its options.
+    """
+    place = batch.output(item, SIDECAR_SUFFIX)
+    try:
+        options = read_sidecar(place).options
+    except InputError:  # there is none, or a file that is no sidecar
+        options = {}
+    stale = [f".{name}" for name in FORMATS if name in options.get("formats", ())]
+    stale += [VIDEO_OVERLAY, STILL_OVERLAY] if options.get("overlay") else []
+    kept = [f".{name}" for name in batch.formats]
+    kept += [VIDEO_OVERLAY, STILL_OVERLAY] if batch.overlay else []
+    for suffix in (SIDECAR_SUFFIX, *(suffix for suffix in stale if suffix not in kept)):
+        batch.output(item, suffix).unlink(missing_ok=True)
 
 
 def _sinks(

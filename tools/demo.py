@@ -33,9 +33,9 @@ class Demo:
     def run(self) -> int:
         """Track the clip and say where the results are."""
         from .annotate import annotate_all, check_folder
-        from .annotation import VIDEO_OVERLAY, Batch
+        from .annotation import Batch
         from .following import FollowingOptions
-        from .inputs import Input
+        from .inputs import VIDEO_OVERLAY, Input
         from .options import load_bundle
 
         check_folder(self.out)

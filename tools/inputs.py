@@ -21,6 +21,9 @@ IMAGE_SUFFIXES: Final = frozenset(
     (".bmp", ".jpeg", ".jpg", ".jp2", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
 """What is picked up in folders; a file that is named is read whatever its name is."""
+VIDEO_OVERLAY: Final = ".overlay.mp4"
+STILL_OVERLAY: Final = ".overlay.png"
+"""Endings of outputs that look like inputs."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +47,22 @@ def collect_inputs(named: Sequence[Path], out: Path) -> tuple[list[Input], list[
     extension, and of two with one file name both keep what tells their folders apart.
     """
     found: dict[Path, Path] = {}  # file -> its place below the input that brought it
+    known: set[str] = set()  # however a file was named
     missing = []
     for path in named:
         if path.is_dir():
-            files = _walk(path, out)
-            found.update({file: file.relative_to(path) for file in files if file not in found})
+            files = {file: file.relative_to(path) for file in _walk(path, out)}
             if not files:
                 missing.append(f"{path}: no video or picture in this folder")
         elif path.exists():
-            found.setdefault(path, Path(path.name))
+            files = {path: Path(path.name)}
         else:
+            files = {}
             missing.append(f"{path}: no such file or folder")
+        found |= {
+            file: place for file, place in files.items() if os.path.abspath(file) not in known
+        }
+        known.update(map(os.path.abspath, files))
     return _name(found), missing
 
 
@@ -67,10 +75,14 @@ def _walk(folder: Path, out: Path) -> list[Path]:
             f for f in folders if not f.startswith(".") and (here / f).resolve() != kept_out
         )
         suffixes = VIDEO_SUFFIXES | IMAGE_SUFFIXES
+        # Where outputs lie among the inputs, the overlays of an earlier run are none.
+        ours = (VIDEO_OVERLAY, STILL_OVERLAY) if here.resolve().is_relative_to(kept_out) else ()
         files += [
             here / name
             for name in names
-            if not name.startswith(".") and Path(name).suffix.lower() in suffixes
+            if not name.startswith(".")
+            and not name.endswith(ours)
+            and Path(name).suffix.lower() in suffixes
         ]
     return sorted(files)
 

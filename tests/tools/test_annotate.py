@@ -97,6 +97,16 @@ def test_a_second_run_skips_a_mismatch_is_refused_and_overwrite_redoes(
     assert json.loads((tmp_path / "out/empty.json").read_text())["options"]["smoothing"] == "raw"
 
 
+def test_overwriting_removes_what_the_new_run_does_not_make(
+    mien: Mien, tmp_path: Path, empty_room_video: Path
+) -> None:
+    command = ("annotate", empty_room_video, "--out", "out")
+    assert mien(*command, "--format", "csv,parquet", "--overlay").returncode == 0
+    (tmp_path / "out/empty.jsonl").write_text("not ours")
+    assert mien(*command, "--smoothing", "raw", "--overwrite").returncode == 0
+    assert sorted(bytes_of(tmp_path / "out")) == ["empty.json", "empty.jsonl", "empty.parquet"]
+
+
 def test_what_is_unfinished_is_done_again(
     mien: Mien, tmp_path: Path, empty_room_video: Path
 ) -> None:

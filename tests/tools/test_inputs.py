@@ -42,10 +42,17 @@ def test_of_two_inputs_with_one_name_both_keep_their_folder(tmp_path: Path) -> N
 def test_the_output_folder_is_no_input(tmp_path: Path) -> None:
     touch(tmp_path, "a.mp4", "out/a.overlay.mp4")
     assert names_of([tmp_path], tmp_path / "out") == ["a"]
+    touch(tmp_path, "a.overlay.mp4", "b/c.png", "b/c.overlay.png")
+    assert names_of([tmp_path / "b", tmp_path / "a.mp4"], tmp_path) == ["c", "a"]
+    assert names_of([tmp_path / "b"], tmp_path / "out") == ["c.overlay", "c"]
 
 
-def test_an_input_named_twice_is_done_once(tmp_path: Path) -> None:
+def test_an_input_named_twice_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "a.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert names_of(
+        [Path("a.mp4"), tmp_path / "a.mp4", Path("../") / tmp_path.name], Path("o")
+    ) == ["a"]
     assert names_of([tmp_path / "a.mp4", tmp_path, tmp_path / "a.mp4"], tmp_path / "o") == ["a"]
 
 
