@@ -131,7 +131,7 @@ def annotate_all(
     """Annotate inputs one after the other, with a progress bar; failures are named on stderr.
 
     Raises:
-        OutputError: an output cannot be written.
+        OutputError: an input was finished with other options or another bundle.
     """
     from tqdm import tqdm
 

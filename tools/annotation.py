@@ -152,7 +152,7 @@ def annotate(batch: Batch, item: Input, watcher: Watcher) -> Result:
         watcher: told what happens.
 
     Raises:
-        OutputError: an output cannot be written.
+        OutputError: it was finished with other options or another bundle.
     """
     sidecar = finished(batch, item)
     if sidecar is not None:
@@ -166,7 +166,10 @@ def annotate(batch: Batch, item: Input, watcher: Watcher) -> Result:
         return Result(item, "failed", str(error))
     with source:
         watcher.opened(source.info)
-        return _annotate_open(batch, item, source, watcher)
+        try:
+            return _annotate_open(batch, item, source, watcher)
+        except OutputError as error:
+            return Result(item, "failed", str(error))
 
 
 def _annotate_open(batch: Batch, item: Input, source: Source, watcher: Watcher) -> Result:

@@ -213,6 +213,18 @@ def test_of_many_inputs_the_others_complete(
     assert (tmp_path / "out/empty.json").is_file()
 
 
+def test_an_output_that_cannot_be_written_fails_its_input_alone(
+    mien: Mien, told: Told, tmp_path: Path, empty_room_video: Path
+) -> None:
+    other = tmp_path / "other.mp4"
+    other.write_bytes(empty_room_video.read_bytes())
+    (tmp_path / "out/empty.parquet").mkdir(parents=True)
+    done = mien("annotate", empty_room_video, other, "--out", "out")
+    told(done, 1, "empty.parquet", "is a folder")
+    assert "1 done, 1 failed" in done.stdout
+    assert sorted(bytes_of(tmp_path / "out")) == ["other.json", "other.parquet"]
+
+
 def test_a_missing_input_is_told(mien: Mien, told: Told) -> None:
     told(mien("annotate", "missing.mp4", "--out", "out"), 2, "missing.mp4", "no such file")
 
