@@ -22,7 +22,6 @@ class Export:
         checkpoint: checkpoint.pt of "mien train regressor".
         out: folder of the bundle, or a file that ends .onnx for the network alone.
         face_model: the file that the network was trained with; default: the shipped bundle's.
-        smoother: TOML file of smoother settings to put in.
         name: of the bundle.
         version: of the weights: major.minor.patch.
         licence: SPDX expression for everything in the bundle, the weights too.
@@ -34,7 +33,6 @@ class Export:
     checkpoint: Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
     out: Annotated[Path, tyro.conf.arg(metavar="DIR|FILE.onnx")]
     face_model: Annotated[Path | None, tyro.conf.arg(metavar="FILE.npz")] = None
-    smoother: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     name: str = "mien-own"
     version: str = "0.1.0"
     licence: str = "Apache-2.0"
@@ -64,11 +62,7 @@ class Export:
             command=self.command or shlex.join(["mien", *sys.argv[1:]]),
         )
         bundle = make_bundle(
-            self.out,
-            self.checkpoint,
-            self.face_model or shipped_face_model(),
-            info,
-            self.smoother,
+            self.out, self.checkpoint, self.face_model or shipped_face_model(), info
         )
         print(f"wrote {bundle.folder}: {bundle.name} {bundle.version}, {bundle.hash[:12]}")
         return 0

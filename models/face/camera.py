@@ -95,8 +95,18 @@ class Camera:
             path.write_text("".join(lines), encoding="utf-8")
 
     def resized(self, width: int, height: int) -> Camera:
-        """The same camera delivering pictures of another size (same view, other pixels)."""
+        """The same camera delivering pictures of another size (same view, other pixels).
+
+        Raises:
+            InputError: that size has another aspect ratio, so that it cannot show the same view.
+        """
         sx, sy = width / self.width, height / self.height
+        # Scaled sizes are rounded to whole, often even, pixels.
+        if abs(sx / sy - 1.0) > 0.02:
+            raise InputError(
+                f"the camera is of {self.width}x{self.height} pictures, this one is "
+                f"{width}x{height}: another aspect ratio"
+            )
         return Camera(
             fx=self.fx * sx,
             fy=self.fy * sy,

@@ -69,3 +69,8 @@ def test_impossible_cameras_are_refused() -> None:
         Camera(0.0, 1.0, 1.0, 1.0, 640, 480)
     with pytest.raises(InputError, match="finite"):
         Camera(float("nan"), 1.0, 1.0, 1.0, 640, 480)
+
+
+def test_another_aspect_ratio_is_another_camera() -> None:
+    with pytest.raises(InputError, match="640x480 pictures, this one is 640x360"):
+        Camera.from_fov(640, 480).resized(640, 360)
