@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,7 +124,7 @@ def _remove(path: Path) -> None:
 SelfSink = TypeVar("SelfSink", bound="FileSink")
 
 
-class FileSink:
+class FileSink(ABC):
     """Base of the sinks that write one file: opening, renaming, giving up.
 
     A subclass implements :meth:`_write`, :meth:`_finish` and :meth:`_release`. Rows are handed to
@@ -198,8 +199,9 @@ class FileSink:
         else:
             self.abort()
 
+    @abstractmethod
     def _write(self, frame: Frame, observations: Sequence[FaceObservation]) -> None:
-        raise NotImplementedError
+        """Take in one frame's rows."""
 
     def _finish(self) -> None:
         """Write what is still held back."""
