@@ -203,8 +203,8 @@ class FileSink(ABC):
     def _write(self, frame: Frame, observations: Sequence[FaceObservation]) -> None:
         """Take in one frame's rows."""
 
-    def _finish(self) -> None:
+    def _finish(self) -> None:  # noqa: B027 - need not be overridden
         """Write what is still held back."""
 
-    def _release(self) -> None:
+    def _release(self) -> None:  # noqa: B027 - need not be overridden
         """Close the file handle; called once, also where something failed."""
