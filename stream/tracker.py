@@ -49,7 +49,7 @@ class FaceTracker:
 
     Args:
         bundle: the model bundle, or its folder; None takes the one that ships with mien.
-        camera: of the source; None assumes 60 degrees across the longer side of each picture.
+        camera: of the source, or its field of view across the longer side of a picture, degrees.
         smoothing: ``raw``, ``responsive``, ``steady``, a TOML file, or settings.
         max_faces: followed at once.
         detector: finds faces; None makes a CenterFace detector when it is first needed.
@@ -65,7 +65,7 @@ class FaceTracker:
     def __init__(
         self,
         bundle: Bundle | Path | str | None = None,
-        camera: Camera | None = None,
+        camera: Camera | float = 60.0,
         smoothing: str | Path | SmoothingConfig = "responsive",
         max_faces: int = 1,
         *,
@@ -80,8 +80,10 @@ class FaceTracker:
 
         if max_faces < 1:
             raise InputError(f"max_faces must be 1 or more, got {max_faces}")
-        if camera is not None and not isinstance(camera, Camera):
-            raise InputError(f"camera is {camera!r}, expected a Camera; Camera.from_fov makes one")
+        if isinstance(camera, bool) or not isinstance(camera, (Camera, float, int)):
+            raise InputError(f"camera is {camera!r}, expected a Camera or a field of view, degrees")
+        if not isinstance(camera, Camera):
+            Camera.from_fov(640, 480, camera)  # refuses what no camera has
         if bundle is None:
             bundle = Bundle.default()
         elif not isinstance(bundle, Bundle):
@@ -91,7 +93,7 @@ class FaceTracker:
         self.smoothing = resolve_smoothing(smoothing)
         self.max_faces = max_faces
         self._given_camera = camera
-        self._camera = camera
+        self._camera = camera if isinstance(camera, Camera) else None
         self._detector = detector
         self._threads = threads
         self._fitter = FaceFitter(
@@ -356,7 +358,9 @@ class FaceTracker:
         if camera is None or (camera.width, camera.height) != (width, height):
             given = self._given_camera
             camera = (
-                Camera.from_fov(width, height) if given is None else given.resized(width, height)
+                given.resized(width, height)
+                if isinstance(given, Camera)
+                else Camera.from_fov(width, height, given)
             )
             self._camera = camera
         return camera

@@ -18,7 +18,7 @@ from ..stream.observation import FaceObservation
 from ..stream.regression import Regressor
 from ..stream.tracker import FaceTracker
 from .labels import TrueFace
-from .options import camera_for, read_camera
+from .options import read_camera
 from .scores import Estimate
 
 MOST_FACES = 64
@@ -75,8 +75,7 @@ class Estimator:
 
         A true face without landmarks and without a box takes the largest detection that is left.
         """
-        height, width = image_bgr.shape[:2]
-        tracker = self._tracker_for(width, height)
+        tracker = self._follower()
         found = [self._of_row(tracker, row) for row in tracker.fit(image_bgr)]
         boxes = np.array([face.box_px for face in found], dtype=np.float64).reshape(-1, 4)
         placed = [(face, face.box_px) for face in faces]
@@ -90,12 +89,11 @@ class Estimator:
                 by_face[face.index] = found[left.pop(0)]
         return [by_face.get(face.index) for face in faces], [boxes[d] for d in sorted(left)]
 
-    def _tracker_for(self, width: int, height: int) -> FaceTracker:
-        """A tracker with the camera for pictures of a size; one for all of them."""
+    def _follower(self) -> FaceTracker:
+        """One tracker for all pictures."""
         if self._tracker is None:
-            camera = camera_for(self._camera, width, height)
             self._tracker = FaceTracker(
-                self._bundle, camera, max_faces=MOST_FACES, threads=self._threads
+                self._bundle, self._camera, max_faces=MOST_FACES, threads=self._threads
             )
         return self._tracker
 

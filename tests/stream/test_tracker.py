@@ -502,9 +502,16 @@ def test_values_of_another_type_are_refused(call: str, words: str) -> None:
     assert words in last
 
 
-@pytest.mark.parametrize("size", [(1, 1), (8, 640), (480, 640)])
-def test_pictures_of_any_size(make: MakeTracker, world: World, size: tuple[int, int]) -> None:
+def test_a_given_camera_holds_for_its_aspect_ratio(make: MakeTracker) -> None:
     tracker = make()
+    tracker.update(np.zeros((240, 320, 3), np.uint8), 0)
+    with pytest.raises(InputError, match="another aspect ratio"):
+        tracker.update(np.zeros((360, 640, 3), np.uint8), 1)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 640), (480, 640)])
+def test_pictures_of_any_size(bundle: Bundle, world: World, size: tuple[int, int]) -> None:
+    tracker = FaceTracker(bundle, detector=world, regressor=world)
     assert tracker.update(np.zeros((*size, 3), np.uint8), 0) == []
     assert tracker.camera is not None
     assert (tracker.camera.height, tracker.camera.width) == size
