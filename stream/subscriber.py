@@ -27,8 +27,16 @@ from .messages import (
 
 _RECEIVE_HWM = 10_000  # 25 MB at most
 _TCP = re.compile(r"tcp://(.+):(\d+)")
-_HEAD = msgspec.msgpack.Decoder(msgspec.defstruct("_Head", [("seq", int)]))
 _REPLY = msgspec.msgpack.Decoder(EchoReply)
+
+
+class _Head(msgspec.Struct):
+    """What every message begins with; the rest is left undecoded."""
+
+    seq: int
+
+
+_HEAD = msgspec.msgpack.Decoder(_Head)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +270,7 @@ class PoseSubscriber:
             if len(frames) == 1:
                 return split_welcome(frames[0])
             name, payload = frames[:2]
-            self._check_sequence(name, _HEAD.decode(payload).seq)  # type: ignore[attr-defined]  # defstruct is opaque to checkers
+            self._check_sequence(name, _HEAD.decode(payload).seq)
         except (InputError, msgspec.DecodeError) as error:
             self._refuse(str(error))
             return None
