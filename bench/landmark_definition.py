@@ -3,8 +3,9 @@
 python bench/landmark_definition.py SET [SET ...]. For near-frontal faces the distance from mien's
 landmark to the hand-placed one is carried into the head frame (mm); its median, made symmetrical,
 is printed a landmark, with the vertex that would be nearest. Only even lines are read, so that odd
-ones remain for reporting. Points on lids and inner lips are left alone: there the median tells of
-the regressor's habits, not of the definition.
+ones remain for reporting. The proposals are a help, the choice is made by hand: the mesh is coarse
+on the jaw, lids stay as they are (there the median tells of the regressor's habits, not of the
+definition), and inner lips may only slide along the lips' rim.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from mien.stream.fit import FaceFitter
 from mien.stream.regression import Regressor
 
 FRONTAL_DEG = 20.0
-FIXED = {*range(37, 39), *range(40, 42), *range(43, 45), *range(46, 48), *range(60, 68)}
+FIXED = {*range(37, 39), *range(40, 42), *range(43, 45), *range(46, 48)}
 
 
 def residuals(folder: Path, fitter: FaceFitter) -> list[np.ndarray]:
