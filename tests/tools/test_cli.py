@@ -40,17 +40,35 @@ def test_help_lists_every_command_and_is_quick(mien: Mien) -> None:
     assert min(took) < 1.0
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_of_a_command_explains_every_option(mien: Mien, command: str) -> None:
-    done = mien(command, "--help")
+PARTS = {"synthesize": ("faces", "scenes"), "train": ("regressor", "detector")}
+"""Commands that have sub-commands of their own."""
+WORDS = [(command,) for command in COMMANDS if command not in PARTS] + [
+    (command, part) for command, parts in PARTS.items() for part in parts
+]
+
+
+@pytest.mark.parametrize("command", WORDS, ids=" ".join)
+def test_help_of_a_command_explains_every_option(mien: Mien, command: tuple[str, ...]) -> None:
+    done = mien(*command, "--help")
     assert done.returncode == 0
+    assert done.stdout.startswith(f"usage: mien {' '.join(command)} [-h] ")
     lines = [line.strip("│ ") for line in done.stdout.splitlines()]
     starts = [i for i, line in enumerate(lines) if line.startswith("--")]
     assert starts
     for begin, end in zip(starts, [*starts[1:], len(lines)], strict=True):
         # Name, metavar, help over one line or several, then the default or that there is none.
         block = " ".join(lines[begin:end]).split("(default")[0].split("(required")[0]
-        assert len(block.split()) > 3, f"{command} {lines[begin]} is not explained"
+        assert len(block.split()) > 3, f"{command}: {lines[begin]} is not explained"
+
+
+@pytest.mark.parametrize(("command", "parts"), PARTS.items())
+def test_help_lists_the_parts_of_a_command(
+    mien: Mien, command: str, parts: tuple[str, ...]
+) -> None:
+    done = mien(command, "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"usage: mien {command} [-h] {{{','.join(parts)}}}")
+    assert mien(command).returncode == 2
 
 
 def test_version(mien: Mien) -> None:
