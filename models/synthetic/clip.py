@@ -73,7 +73,12 @@ def motion(t_s: float) -> tuple[Pose, Float32[np.ndarray, " 52"]]:
 
 
 def render_clip(
-    studio: Studio, seed: int, frames: int, camera: Camera, rate: float = 25.0
+    studio: Studio,
+    seed: int | list[int],
+    frames: int,
+    camera: Camera,
+    rate: float = 25.0,
+    start_s: float = 0.0,
 ) -> Iterator[ClipFrame]:
     """Film one person; the same for the same arguments.
 
@@ -83,6 +88,7 @@ def render_clip(
         frames: how many.
         camera: intrinsics and size of the pictures.
         rate: frames a second.
+        start_s: where in the :func:`motion` the film begins; its own time begins at 0.
     """
     rng = np.random.default_rng(seed)
     look = studio.sample_look(rng)
@@ -102,7 +108,7 @@ def render_clip(
     exposure = 0.0
     for k in range(frames):
         t = k / rate
-        pose, values = motion(t)
+        pose, values = motion(start_s + t)
         # The same draw of hair and accessories in every frame; the shoulders stay.
         surfaces = studio.surfaces(look, values, pose, np.eye(3), np.random.default_rng(seed))
         image = render(surfaces, large, lights, np.ascontiguousarray(room)).image
