@@ -28,6 +28,10 @@ class GeometricConfig:
     Attributes:
         scale: of the logarithm of the crop's side.
         shift: in crop sides, along each axis.
+        loose: probability that the crop is a detector's or a hand's, not of landmarks: such boxes
+            miss a profile's by up to a sixth of their side.
+        loose_scale: ``scale`` of these.
+        loose_shift: ``shift`` of these.
         rotation_deg: in the picture's plane.
         flip: probability of mirroring.
         reflect: probability that what lies beyond the picture is its reflection, black otherwise.
@@ -35,6 +39,9 @@ class GeometricConfig:
 
     scale: float = 0.10
     shift: float = 0.05
+    loose: float = 0.3
+    loose_scale: float = 0.15
+    loose_shift: float = 0.12
     rotation_deg: float = 9.0
     flip: float = 0.5
     reflect: float = 0.7
@@ -162,12 +169,16 @@ def crop_affine(
         rng: source of chance.
     """
     angle = np.deg2rad(rng.normal(0.0, config.rotation_deg))
-    scale = np.exp(-rng.normal(0.0, config.scale))  # a larger crop shows a smaller face
-    shift = rng.normal(0.0, config.shift, 2) * CROP_SIZE
+    loose = rng.random() < config.loose
+    spread, offset = (
+        (config.loose_scale, config.loose_shift) if loose else (config.scale, config.shift)
+    )
+    scale = np.exp(-rng.normal(0.0, spread))  # a larger crop shows a smaller face
+    shift = rng.normal(0.0, offset, 2) * CROP_SIZE
     cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
     linear = np.array([[cosine, -sine], [sine, cosine]])
-    offset = MIDDLE + shift - linear @ np.full(2, (size - 1) / 2)
-    return np.column_stack([linear, offset]).astype(np.float32)
+    origin = MIDDLE + shift - linear @ np.full(2, (size - 1) / 2)
+    return np.column_stack([linear, origin]).astype(np.float32)
 
 
 def nominal_affine(size: int) -> Float32[np.ndarray, "2 3"]:

@@ -43,7 +43,7 @@ class LossConfig:
     landmarks: float = 1.0
     points: float = 0.5
     openings: float = 1.0
-    vdc: float = 0.0
+    vdc: float = 2.0
     params: float = 0.01
     blendshapes: float = 0.2
     presence: float = 0.05
