@@ -44,7 +44,7 @@ def develop(
 def _tone(pixels: UInt8[np.ndarray, "S S 3"], rng: np.random.Generator) -> np.ndarray:
     """Contrast and saturation of a camera's picture style, through a table."""
     x = np.arange(256) / 255.0
-    contrast = rng.normal(0, 0.35)
+    contrast = rng.normal(0.25, 0.35)  # pictures are seldom flatter than the light was
     curve = x + contrast * x * (1 - x) * (x - 0.45) * 2
     table = np.clip(curve * 255, 0, 255).astype(np.uint8)
     pixels = np.asarray(cv2.LUT(pixels, table), np.uint8)

@@ -42,11 +42,18 @@ def _ball() -> tuple[Float32[np.ndarray, "K 3"], Int32[np.ndarray, "M 3"]]:
 _BALL, _BALL_TRIANGLES = _ball()
 
 
-def _outwards(vertices: Vertices, triangles: Int32[np.ndarray, "M 3"]) -> Vertices:
+def _compact(
+    quads: Int32[np.ndarray, "F 4"],
+) -> tuple[Int32[np.ndarray, " K"], Int32[np.ndarray, "M 3"]]:
+    """Vertices that a part of the head uses, and its triangles in their numbering."""
+    used, numbers = np.unique(quads, return_inverse=True)
+    return used, triangulate(numbers.reshape(quads.shape).astype(np.int32))
+
+
+def _outwards(vertices: Vertices) -> Vertices:
     """Normals of an arch of teeth: away from its middle; the mesh's own fold back and forth."""
-    used = np.unique(triangles)
-    middle = (vertices[used].min(0) + vertices[used].max(0)) / 2
-    away = (vertices - [middle[0], middle[1], vertices[used, 2].max() + 10]) * [1.0, 0.5, 1.0]
+    middle = (vertices.min(0) + vertices.max(0)) / 2
+    away = (vertices - [middle[0], middle[1], vertices[:, 2].max() + 10]) * [1.0, 0.5, 1.0]
     return (away / (np.linalg.norm(away, axis=1, keepdims=True) + 1e-6)).astype(np.float32)
 
 
@@ -58,17 +65,17 @@ class EyePainter:
             "Left": np.unique(topology.parts["helper-l-eye"]),
             "Right": np.unique(topology.parts["helper-r-eye"]),
         }
-        self._lashes = triangulate(
+        self._lashes = _compact(
             np.concatenate([q for name, q in topology.parts.items() if "eyelashes" in name])
         )
         self._teeth = [
-            triangulate(topology.parts[f"helper-{row}-teeth"]) for row in ("upper", "lower")
+            _compact(topology.parts[f"helper-{row}-teeth"]) for row in ("upper", "lower")
         ]
-        self._tongue = triangulate(topology.parts["helper-tongue"])
+        self._tongue = _compact(topology.parts["helper-tongue"])
 
     def eyeballs(
         self, person: Person, values: Float32[np.ndarray, " 52"], rng: np.random.Generator
-    ) -> list[tuple[Vertices, Surface]]:
+    ) -> list[Surface]:
         """Each eye's vertices in the head frame, and its surface (vertices to be replaced)."""
         pupil_deg = rng.uniform(9, 17)
         colour = self._colours(person, pupil_deg, rng)
@@ -96,7 +103,7 @@ class EyePainter:
                 roughness=0.12,
                 casts_shadow=False,
             )
-            made.append((vertices, surface))
+            made.append(surface)
         return made
 
     def _colours(
@@ -118,37 +125,35 @@ class EyePainter:
         around = np.array([1] + [_SEGMENTS] * len(_RINGS_DEG))
         return np.repeat(np.asarray(rows, np.float32), around, axis=0)
 
-    def lashes(
-        self, vertices: Vertices, person: Person, rng: np.random.Generator
-    ) -> tuple[Vertices, Surface]:
+    def lashes(self, vertices: Vertices, person: Person, rng: np.random.Generator) -> Surface:
         """Upper and lower lashes as veils of the lash geometry."""
         opacity = rng.uniform(0.15, 0.6) + 0.35 * person.makeup
-        n = len(vertices)
-        surface = Surface(
+        used, triangles = self._lashes
+        vertices, n = vertices[used], len(used)
+        return Surface(
             vertices,
-            self._lashes,
+            triangles,
             colour=np.tile(srgb(person.hair) * 0.3, (n, 1)).astype(np.float32),
             alpha=np.full(n, min(opacity, 0.9), np.float32),
             specular=0.0,
             two_sided=True,
             casts_shadow=False,
         )
-        return vertices, surface
 
-    def mouth(self, vertices: Vertices, rng: np.random.Generator) -> list[tuple[Vertices, Surface]]:
+    def mouth(self, vertices: Vertices, rng: np.random.Generator) -> list[Surface]:
         """Teeth and tongue, in the dark of the mouth."""
-        n = len(vertices)
         made = []
         # Smiles show teeth in full light, however little the jaw opens.
         dark = rng.uniform(0.45, 1.0)
         ivory = srgb(np.array([240, 232, 214]) * rng.uniform(0.75, 1.05))
         pink = srgb(np.array([190, 92, 92]) * rng.uniform(0.7, 1.1))
         parts = [*((t, ivory, dark) for t in self._teeth), (self._tongue, pink, 0.5 * dark)]
-        for triangles, colour, light in parts:
+        for (used, triangles), colour, light in parts:
+            points, n = vertices[used], len(used)
             surface = Surface(
-                vertices,
+                points,
                 triangles,
-                normals=_outwards(vertices, triangles),
+                normals=_outwards(points),
                 colour=np.tile(colour, (n, 1)).astype(np.float32),
                 occlusion=np.full(n, light, np.float32),
                 specular=0.04,
@@ -156,5 +161,5 @@ class EyePainter:
                 two_sided=True,
                 casts_shadow=False,
             )
-            made.append((vertices, surface))
+            made.append(surface)
         return made

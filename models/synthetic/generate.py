@@ -19,7 +19,7 @@ from ..makehuman.source import MakeHumanData
 from .scene import SIZE, Studio, Truth, spread_points
 from .shards import META_NAME, Labels, ShardMeta, save_shard
 
-_PICTURES_PER_LOOK = 6
+_PICTURES_PER_LOOK = 10
 _ABSENT_SHARE = 0.08
 
 
@@ -78,7 +78,7 @@ def shard_samples(
         if look is None or i % _PICTURES_PER_LOOK == 0:
             look = studio.sample_look(rng)
         if rng.random() < _ABSENT_SHARE:
-            yield studio.shoot_nothing(rng)
+            yield studio.shoot_nothing(rng, look)
         else:
             yield studio.shoot(look, rng)
 

@@ -39,9 +39,7 @@ def tube(
     return points.astype(np.float32), triangles.astype(np.int32)
 
 
-def make_glasses(
-    landmarks: Float32[np.ndarray, "68 3"], rng: np.random.Generator
-) -> list[tuple[Vertices, Surface]]:
+def make_glasses(landmarks: Float32[np.ndarray, "68 3"], rng: np.random.Generator) -> list[Surface]:
     """Frame and lenses that sit on a face, in its head frame."""
     eyes = [landmarks[36:42].mean(0), landmarks[42:48].mean(0)]
     front = min(landmarks[27, 2], landmarks[28, 2]) - rng.uniform(1, 5)
@@ -79,7 +77,7 @@ def make_glasses(
         roughness=rng.uniform(0.15, 0.5),
         two_sided=True,
     )
-    made = [(vertices, frame)]
+    made = [frame]
     tint = rng.choice([0.02, 0.08, 0.75], p=[0.6, 0.28, 0.12])
     shade = srgb(rng.uniform(0, 50, 3))
     for rim in lenses:
@@ -98,5 +96,5 @@ def make_glasses(
             casts_shadow=False,
             clear_coat=True,
         )
-        made.append((points, lens))
+        made.append(lens)
     return made

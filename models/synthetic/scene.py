@@ -15,40 +15,29 @@ from ..face.perspective import apparent_rotation, nearest_scaled_orthography
 from ..face.rotation import (
     matrix_from_rotation_vector,
     matrix_from_yaw_pitch_roll,
-    rotation_between,
-    rotation_vector_from_matrix,
     yaw_pitch_roll_from_matrix,
 )
 from ..makehuman.build import HeadModel
 from ..makehuman.expression import sample_expression
 from ..makehuman.head import cylinder_uv, triangulate
 from ..noise.photo import develop
+from ..render.occlusion import ambient_occlusion
 from ..render.raster import vertex_normals
 from ..render.scene import render
 from ..render.surface import Surface
 from ..render.texture import Texture
 from .eyes import EyePainter, srgb
+from .framing import SIZE, Pose, crop_camera, sample_body, sample_pose
 from .glasses import make_glasses
 from .hair import HairMaker
 from .person import People, Person
 from .skin import SkinPainter
 from .surroundings import sample_background, sample_lights
 
-SIZE = 144
-"""Side of a training picture; the nominal 120-pixel crop is its middle."""
-_CROP = 120
 N_POINTS = 220
 """Vertices whose projections are labels: the 68 landmarks, then spread ones."""
-_OVERSAMPLING = 1.6
+_OVERSAMPLING = 1.4
 _NECK_PIVOT = np.array([0.0, 135.0, 95.0])
-
-
-@dataclass(frozen=True)
-class Pose:
-    """Where a head is: ``x -> rotation x + translation`` from head frame to camera frame, mm."""
-
-    rotation: Float64[np.ndarray, "3 3"]
-    translation: Float64[np.ndarray, " 3"]
 
 
 @dataclass(frozen=True)
@@ -72,29 +61,6 @@ class Look:
     texture: Texture
 
 
-def sample_pose(rng: np.random.Generator) -> Pose:
-    """Half of the yaws normal, half uniform to profile; 35 cm to 3 m; anywhere in a wide view."""
-    yaw = rng.normal(0, 28) if rng.random() < 0.5 else rng.uniform(-95, 95)
-    pitch = rng.normal(0, 15) if rng.random() < 0.8 else rng.uniform(-45, 45)
-    roll = rng.normal(0, 11) if rng.random() < 0.9 else rng.uniform(-60, 60)
-    off_axis = np.clip(rng.normal(0, 10, 2), -28, 28)
-    ray = np.array([*np.tan(np.radians(off_axis)), 1.0])
-    ray /= np.linalg.norm(ray)
-    distance = float(np.exp(rng.uniform(np.log(350), np.log(3000))))
-    turned = rotation_between(np.array([0.0, 0.0, 1.0]), ray)
-    rotation = turned @ matrix_from_yaw_pitch_roll(np.array([yaw, pitch, roll]))
-    return Pose(rotation, ray * distance)
-
-
-def crop_camera(landmarks_camera: Float64[np.ndarray, "68 3"], size: int) -> Camera:
-    """The camera whose picture is the nominal crop of these landmarks, with its margin."""
-    flat = landmarks_camera[:, :2] / landmarks_camera[:, 2:]
-    low, high = flat.min(0), flat.max(0)
-    focal = size * _CROP / SIZE / (1.414 * float((high - low).max()))
-    centre = (size - 1) / 2 - focal * (low + high) / 2
-    return Camera(focal, focal, float(centre[0]), float(centre[1]), size, size)
-
-
 def spread_points(model: FaceModel, count: int = N_POINTS) -> Int32[np.ndarray, " K"]:
     """The landmarks' vertices, then the vertex farthest from all before, again and again."""
     mean, chosen = model.mean, list(model.landmark_vertices)
@@ -103,6 +69,12 @@ def spread_points(model: FaceModel, count: int = N_POINTS) -> Int32[np.ndarray, 
         chosen.append(np.int32(distance.argmax()))
         distance = np.minimum(distance, np.linalg.norm(mean - mean[chosen[-1]], axis=1))
     return np.asarray(chosen, np.int32)
+
+
+def following(points: Float32[np.ndarray, "K 3"]) -> Float32[np.ndarray, " K"]:
+    """1 where a point of the head frame turns with the head, 0 at the shoulders."""
+    t = np.clip((points[:, 1] + 0.25 * points[:, 2] - 128) / 75, 0, 1)
+    return (1 - t * t * (3 - 2 * t)).astype(np.float32)
 
 
 class Studio:
@@ -127,7 +99,7 @@ class Studio:
         self._hair = HairMaker(topology, self.reference, assets)
         self._uv = self._skin_uv()
         self._tint, self._occlusion = self._insides()
-        self._follow = self._neck_weights()
+        self._follow = following(self.reference)
         self.points = spread_points(head.model)
         basis = head.model.expression_basis.reshape(len(head.model.expression_basis), -1)
         whiten = basis.astype(np.float64) / (basis.astype(np.float64) ** 2).sum(1, keepdims=True)
@@ -159,13 +131,8 @@ class Studio:
         occlusion[mouth], occlusion[nose], occlusion[socket] = 0.12, 0.25, 0.5
         under = np.clip((p[:, 1] - marks[8, 1]) / 25, 0, 1) * (p[:, 1] < 200)
         occlusion *= 1 - 0.45 * under.astype(np.float32)
-        return tint, occlusion
-
-    def _neck_weights(self) -> Float32[np.ndarray, " V"]:
-        """1 where a vertex turns with the head, 0 at the shoulders."""
-        p = self.reference
-        t = np.clip((p[:, 1] + 0.25 * p[:, 2] - 128) / 75, 0, 1)
-        return (1 - t * t * (3 - 2 * t)).astype(np.float32)
+        (reached,) = ambient_occlusion([Surface(p, self._skin)], directions=64)
+        return tint, (occlusion * (0.15 + 0.85 * reached)).astype(np.float32)
 
     def sample_look(self, rng: np.random.Generator) -> Look:
         """Draw a person and paint their skin."""
@@ -184,7 +151,7 @@ class Studio:
         face_camera = face @ pose.rotation.T + pose.translation
         marks_camera = face_camera[self.head.model.landmark_vertices]
         camera = crop_camera(marks_camera, round(SIZE * _OVERSAMPLING))
-        body = self._body_rotation(pose, rng)
+        body = sample_body(pose, rng)
         surfaces = self.surfaces(look, values, pose, body, rng)
         background = sample_background(rng, camera.width)
         picture = render(surfaces, camera, sample_lights(rng), background)
@@ -262,11 +229,8 @@ class Studio:
         parts += self._hair.beard(dressed, rng)
         if rng.random() < 0.22:
             parts += make_glasses(person.neutral[self.head.topology.landmarks], rng)
-        for vertices, surface in parts:
-            weight = np.ones(len(vertices), np.float32)
-            if len(vertices) == len(moved):
-                weight = self._follow
-            placed = self._to_camera(vertices, weight, pose, body)
+        for surface in parts:
+            placed = self._to_camera(surface.vertices, following(surface.vertices), pose, body)
             normals = surface.normals
             if normals is not None:
                 normals = (normals @ pose.rotation.T).astype(np.float32)
@@ -276,25 +240,18 @@ class Studio:
         return surfaces
 
     @staticmethod
-    def _body_rotation(pose: Pose, rng: np.random.Generator) -> Float64[np.ndarray, "3 3"]:
-        """How the shoulders stand: they follow the head's turn in part, to 60 degrees of neck."""
-        turn = rotation_vector_from_matrix(pose.rotation)
-        angle = float(np.linalg.norm(turn))
-        least = max(0.0, 1 - np.radians(60) / max(angle, 1e-6))
-        return matrix_from_rotation_vector(turn * rng.uniform(least, 1.0))
-
-    @staticmethod
     def _to_camera(
         vertices: Float32[np.ndarray, "K 3"],
         follow: Float32[np.ndarray, " K"],
         pose: Pose,
         body: Float64[np.ndarray, "3 3"],
     ) -> Float32[np.ndarray, "K 3"]:
-        pivot = pose.rotation @ _NECK_PIVOT
-        head = vertices @ pose.rotation.T
-        trunk = (vertices - _NECK_PIVOT) @ body.T + pivot
-        w = follow[:, None]
-        return (w * head + (1 - w) * trunk + pose.translation).astype(np.float32)
+        head = vertices @ pose.rotation.T.astype(np.float32)
+        if follow.min() < 1:
+            trunk = vertices @ body.T.astype(np.float32)
+            trunk += (pose.rotation @ _NECK_PIVOT - body @ _NECK_PIVOT).astype(np.float32)
+            head += (1 - follow)[:, None] * (trunk - head)
+        return head + pose.translation.astype(np.float32)
 
     def _occluder(
         self,
@@ -327,16 +284,18 @@ class Studio:
             subsurface=0.5,
         )
 
-    def shoot_nothing(self, rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "S S 3"], Truth]:
-        """A picture without a face: clutter, or the back of a head."""
+    def shoot_nothing(
+        self, rng: np.random.Generator, look: Look | None = None
+    ) -> tuple[UInt8[np.ndarray, "S S 3"], Truth]:
+        """A picture without a face: clutter, or the back of a head (of ``look``, if given)."""
         size = round(SIZE * _OVERSAMPLING)
         image = sample_background(rng, size)
         if rng.random() < 0.4:
-            look = self.sample_look(rng)
+            look = look or self.sample_look(rng)
             look = replace(look, person=replace(look.person, long_hair=float(rng.choice([0.3, 1]))))
             angles = np.array([rng.uniform(135, 225), rng.normal(0, 15), rng.normal(0, 10)])
             pose = Pose(matrix_from_yaw_pitch_roll(angles), np.array([0.0, 0.0, 900.0]))
-            body = self._body_rotation(pose, rng)
+            body = sample_body(pose, rng)
             surfaces = self.surfaces(look, np.zeros(52, np.float32), pose, body, rng)
             centre = pose.rotation @ [0.0, 20.0, 90.0] + pose.translation
             focal = size * float(rng.uniform(3.0, 6.0))

@@ -20,7 +20,7 @@ from ..render.texture import Texture
 from .noise2d import octaves, smooth_field, smoothstep
 from .person import Person
 
-WIDTH, HEIGHT = 512, 320
+WIDTH, HEIGHT = 416, 264
 _CANVAS_X, _CANVAS_Y = (-90.0, 90.0), (-90.0, 140.0)
 _PX_PER_MM = 2.0
 Field = Float32[np.ndarray, "H W"]
@@ -217,11 +217,11 @@ class SkinPainter:
         low = smoothstep(self.y + wobble, cheek_line + 2, cheek_line + 12)
         below = smoothstep(self.y + 0.35 * self.z, chin + 35, chin + 20)
         side = smoothstep(self.z, 92, 78)
-        lips = np.exp(-0.5 * ((self.x / 24) ** 2 + ((self.y - mouth) / 10) ** 2) ** 2)
+        oval = (self.x / 24) ** 2 + ((self.y - mouth) / 10) ** 2
+        lips = np.exp(-0.5 * oval * oval)
         beard = low * below * side * (1 - np.clip(1.3 * lips, 0, 1))
-        moustache = np.exp(
-            -0.5 * ((self.x / 25) ** 4 + ((self.y - (nose + mouth) / 2 - 1) / 6.0) ** 4)
-        )
+        across, along = (self.x / 25) ** 2, ((self.y - (nose + mouth) / 2 - 1) / 6) ** 2
+        moustache = np.exp(-0.5 * (across * across + along * along))
         under = smoothstep(self.y, nose + 1, nose + 4)
         return beard.astype(np.float32), (moustache * under * self.front).astype(np.float32)
 

@@ -15,8 +15,8 @@ from mien.models.face.crop import crop_from_landmarks
 from mien.models.face.morphable import FaceModel
 from mien.models.makehuman.build import HeadModel, build_head_model
 from mien.models.makehuman.source import MakeHumanData
+from mien.models.synthetic.fitted import read_fitted_mesh
 from mien.models.synthetic.generate import SynthesisConfig, shard_samples, synthesise
-from mien.models.synthetic.hair import read_fitted_mesh
 from mien.models.synthetic.scene import SIZE, Studio
 from mien.models.synthetic.sheet import contact_sheet
 
