@@ -12,7 +12,7 @@ from ..models.errors import InputError
 from ..models.face.camera import Camera
 from ..models.face.crop import CROP_SIZE, Crop, crop_from_landmarks, extract, tight_box
 from ..models.face.morphable import FaceModel, LinearPoints
-from ..models.face.names import N_BLENDSHAPES, N_LANDMARKS
+from ..models.face.names import N_LANDMARKS
 from ..models.face.perspective import (
     PerspectivePose,
     apply_orthography,
@@ -21,7 +21,7 @@ from ..models.face.perspective import (
     split_orthography,
 )
 from ..models.face.quadrature import Quadrature
-from .regression import N_PARAMS, N_POSE, RegressorLike
+from .regression import N_PARAMS, N_POSE, RegressedFace, RegressorLike
 from .smoother import FaceMeasurement, FaceState, PoseMeasurement
 
 _LEFT_EYE, _RIGHT_EYE = (42, 45), (36, 39)  # outer and inner corners of the subject's eyes
@@ -38,27 +38,29 @@ class Candidate:
 
     Attributes:
         crop: where it looked.
-        presence: probability that a face is there.
+        presence: probability that a face is there; None where the network does not say.
         orthography: (3, 4) scaled rotation, crop px per mm.
         orthography_variance: (3, 4) of the network's matrix.
         shape: (40,) standard deviations.
         shape_variance: (40,) of these.
         expression: (10,) standard deviations.
         expression_variance: (10,) of these.
-        blendshapes: (52,) in [0, 1].
+        blendshapes: (52,) in [0, 1]; None where the network does not say.
         landmarks_px: (68, 2) image px, under the orthography.
+        variance_stated: whether the variances are the network's own, not assumed ones.
     """
 
     crop: Crop
-    presence: float
+    presence: float | None
     orthography: Float64[np.ndarray, "3 4"]
     orthography_variance: Float64[np.ndarray, "3 4"]
     shape: Float64[np.ndarray, " 40"]
     shape_variance: Float64[np.ndarray, " 40"]
     expression: Float64[np.ndarray, " 10"]
     expression_variance: Float64[np.ndarray, " 10"]
-    blendshapes: Float64[np.ndarray, " 52"]
+    blendshapes: Float64[np.ndarray, " 52"] | None
     landmarks_px: Float64[np.ndarray, "68 2"]
+    variance_stated: bool = True
 
     @property
     def box_xywh_px(self) -> tuple[float, float, float, float]:
@@ -69,6 +71,10 @@ class Candidate:
     def next_crop(self) -> Crop:
         """The nominal crop about these landmarks."""
         return crop_from_landmarks(self.landmarks_px)
+
+    def shows_face(self, least: float) -> bool:
+        """Whether the network says so; one that says nothing leaves it to the geometry."""
+        return self.presence is None or self.presence >= least
 
     def plausible(self, width: int, height: int) -> bool:
         """Whether the landmarks lie in the crop as a face's do, and in the frame."""
@@ -116,14 +122,7 @@ class FaceFitter:
         if not crops:
             return []
         said = self._regressor.run(np.stack([extract(image_bgr, crop) for crop in crops]))
-        params = said.params.astype(np.float64)
-        variance = np.exp(np.clip(said.log_variance.astype(np.float64), -30.0, 30.0))
-        blendshapes = said.blendshapes.astype(np.float64)
-        presence = said.presence
-        return [
-            self._candidate(crop, params[i], variance[i], blendshapes[i], float(presence[i]))
-            for i, crop in enumerate(crops)
-        ]
+        return [self._candidate(crop, said.one(i)) for i, crop in enumerate(crops)]
 
     def measure(
         self, seen: Candidate, shape: Float64[np.ndarray, " 40"], camera: Camera
@@ -137,9 +136,9 @@ class FaceFitter:
             None where no such face can stand before the camera.
         """
         orthography = seen.orthography
-        _, points = self._decode(shape, seen.blendshapes)
+        _, points = self._decode(shape, seen.expression, seen.blendshapes)
         if not np.array_equal(shape, seen.shape):
-            _, own = self._decode(seen.shape, seen.blendshapes)
+            _, own = self._decode(seen.shape, seen.expression, seen.blendshapes)
             pixels = apply_orthography(orthography, own)
             orthography = quick_orthography(points, pixels, self._weights)
         pose = fit_perspective(orthography, seen.crop, camera, points, self._weights)
@@ -157,12 +156,12 @@ class FaceFitter:
         """The neutral mean face, frontal, as a network would see it in a crop of its own."""
         mean = self.model.mean[self.model.landmark_vertices].mean(axis=0)
         scale = 0.6  # px per mm
-        params = np.zeros(N_PARAMS)
+        params = np.zeros(N_PARAMS, np.float32)
         params[[0, 5, 10]] = scale
         params[[3, 7]] = (CROP_SIZE - 1) / 2.0 - scale * mean[:2]
         middle = (CROP_SIZE - 1) / 2.0
         crop = Crop(middle, middle, float(CROP_SIZE))
-        candidate = self._candidate(crop, params, np.ones(N_PARAMS), np.zeros(N_BLENDSHAPES), 1.0)
+        candidate = self._candidate(crop, RegressedFace(params))
         if candidate is None:
             raise InputError("the face model has no finite mean face")
         return candidate
@@ -171,7 +170,7 @@ class FaceFitter:
         """Size of this head over the model's of the same shape; 1 where no ``ipd_mm`` says it."""
         if self._ipd_mm is None:
             return 1.0
-        marks, _ = self._decode(shape, np.zeros(N_BLENDSHAPES))
+        marks = self._points.decode(shape.astype(np.float32))
         eyes = marks[list(_LEFT_EYE)].mean(axis=0) - marks[list(_RIGHT_EYE)].mean(axis=0)
         return self._ipd_mm / float(np.linalg.norm(eyes))
 
@@ -186,7 +185,7 @@ class FaceFitter:
         They lie under the scaled orthography of the pose, as the network was trained to place them:
         no error of an assumed focal length reaches them, as it would in true perspective.
         """
-        marks, points = self._decode(state.shape, state.blendshapes)
+        marks, points = self._decode(state.shape, state.expression, state.blendshapes)
         orthography = self._orthography(state.pose, state.shape, points, camera)
         return apply_orthography(orthography, marks)
 
@@ -194,14 +193,19 @@ class FaceFitter:
         self,
         pose: PerspectivePose,
         shape: Float[np.ndarray, " 40"],
-        blendshapes: Float[np.ndarray, " 52"],
+        expression: Float[np.ndarray, " 10"],
+        blendshapes: Float[np.ndarray, " 52"] | None,
         camera: Camera,
     ) -> Float64[np.ndarray, "N 2"]:
         """All vertices of a face in the image, under the same orthography as its landmarks."""
-        shape, blendshapes = shape.astype(np.float64), blendshapes.astype(np.float64)
-        _, points = self._decode(shape, blendshapes)
-        vertices = self.model.decode(shape.astype(np.float32), None, blendshapes.astype(np.float32))
-        return apply_orthography(self._orthography(pose, shape, points, camera), vertices)
+        face = (
+            shape.astype(np.float32),
+            expression.astype(np.float32),
+            None if blendshapes is None else blendshapes.astype(np.float32),
+        )
+        _, points = self._decode(*face)
+        orthography = self._orthography(pose, shape.astype(np.float64), points, camera)
+        return apply_orthography(orthography, self.model.decode_seen(*face))
 
     def _orthography(
         self,
@@ -215,16 +219,11 @@ class FaceFitter:
         placed[:, 2] = np.maximum(placed[:, 2], 1.0)
         return quick_orthography(points, camera.project(placed), self._weights)
 
-    def _candidate(
-        self,
-        crop: Crop,
-        params: Float64[np.ndarray, " 62"],
-        variance: Float64[np.ndarray, " 62"],
-        blendshapes: Float64[np.ndarray, " 52"],
-        presence: float,
-    ) -> Candidate | None:
-        if not (np.all(np.isfinite(params)) and np.all(np.isfinite(blendshapes))):
+    def _candidate(self, crop: Crop, said: RegressedFace) -> Candidate | None:
+        if not said.finite:
             return None
+        params = said.params.astype(np.float64)
+        blendshapes = None if said.blendshapes is None else said.blendshapes.astype(np.float64)
         try:
             R, scale, shift = split_orthography(params[:N_POSE].reshape(3, 4))
         except InputError:
@@ -232,27 +231,34 @@ class FaceFitter:
         orthography = np.zeros((3, 4))
         orthography[:, :3] = scale * R
         orthography[:2, 3] = shift
+        variance = said.variance
         shape, expression = params[N_POSE:-10], params[-10:]
-        marks, _ = self._decode(shape, blendshapes)
+        marks, _ = self._decode(shape, expression, blendshapes)
         return Candidate(
             crop=crop,
-            presence=presence,
+            presence=said.presence,
             orthography=orthography,
             orthography_variance=variance[:N_POSE].reshape(3, 4),
             shape=shape,
             shape_variance=variance[N_POSE:-10],
             expression=expression,
             expression_variance=variance[-10:],
-            blendshapes=np.clip(blendshapes, 0.0, 1.0),
+            blendshapes=None if blendshapes is None else np.clip(blendshapes, 0.0, 1.0),
             landmarks_px=crop.to_image(apply_orthography(orthography, marks)),
+            variance_stated=said.log_variance is not None,
         )
 
     def _decode(
-        self, shape: Float64[np.ndarray, " 40"], blendshapes: Float64[np.ndarray, " 52"]
+        self,
+        shape: Float[np.ndarray, " 40"],
+        expression: Float[np.ndarray, " 10"],
+        blendshapes: Float[np.ndarray, " 52"] | None,
     ) -> tuple[Float64[np.ndarray, "68 3"], Float64[np.ndarray, "K 3"]]:
         """Landmarks and the points that stand for the mesh, head frame, mm."""
-        points = self._points.decode(
-            shape.astype(np.float32), None, blendshapes.astype(np.float32)
+        points = self._points.decode_seen(
+            shape.astype(np.float32),
+            expression.astype(np.float32),
+            None if blendshapes is None else blendshapes.astype(np.float32),
         ).astype(np.float64)
         return points[:N_LANDMARKS], points[N_LANDMARKS:]
 

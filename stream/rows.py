@@ -99,9 +99,9 @@ def row_of(
         tx=tx,
         ty=ty,
         tz=tz,
-        pose_variance=state.pose_variance.astype(np.float32),
+        pose_variance=state.pose_variance.astype(np.float32) if track.variance_stated else None,
         shape=state.shape.astype(np.float32),
         expression=state.expression.astype(np.float32),
         landmarks=track.landmarks_px.reshape(-1).astype(np.float32),
-        blendshapes=state.blendshapes.astype(np.float32),
+        blendshapes=None if state.blendshapes is None else state.blendshapes.astype(np.float32),
     )

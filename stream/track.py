@@ -22,7 +22,10 @@ class Track:
     Attributes:
         number: stable identity within the source; None until it is published.
         seen: whether the present frame shows it.
-        presence: what the network said of the present frame.
+        presence: what the network said of the present frame; None where it has no word on that.
+        variance_stated: whether the network states its uncertainty.
+        doubted: whether the detector sees nothing here that the network could not deny; the face
+            is taken as not seen until the detector finds it again.
         strayed: whether it was last missed because what is there fills its crop as no face does.
         unseen_s: time since it was last seen.
         unseen_frames: frames since then.
@@ -35,7 +38,9 @@ class Track:
         self.number: int | None = None
         self.seen = False
         self.strayed = False
-        self.presence = 0.0
+        self.doubted = False
+        self.presence: float | None = 0.0
+        self.variance_stated = True
         self.unseen_s = 0.0
         self.unseen_frames = 0
         self.seen_frames = 0
@@ -64,18 +69,28 @@ class Track:
         if measured is None:
             return False
         self._smoother.update(measured)
-        self.seen, self.strayed = True, False
-        self.presence = candidate.presence
+        self.seen, self.strayed, self.doubted = True, False, False
+        self.presence, self.variance_stated = candidate.presence, candidate.variance_stated
         self.unseen_s, self.unseen_frames = 0.0, 0
         self.seen_frames += 1
         self._place(camera)
         return True
 
-    def miss(self, presence: float, strayed: bool = False) -> None:
-        """The present frame does not show it: the prediction stands."""
-        self.presence = presence
+    def miss(self, candidate: Candidate | None, strayed: bool = False) -> None:
+        """The present frame does not show it: the prediction stands.
+
+        Args:
+            candidate: what is seen in its place.
+            strayed: whether that fills its crop as no face does.
+        """
+        if self.presence is not None:
+            self.presence = 0.0 if candidate is None else candidate.presence
         self.strayed = strayed
         self._smoother.miss()
+
+    def doubt(self) -> None:
+        """The detector sees no face where this one was taken to be, and the network cannot say."""
+        self.doubted, self.seen = True, False
 
     def restart(self, smoothing: SmoothingConfig, same_person: bool = True) -> None:
         """Forget pose and expression, and, unless it is the same person, who it is."""

@@ -196,8 +196,7 @@ class FaceTracker:
         pose = PerspectivePose(
             np.array([row.qw, row.qx, row.qy, row.qz]), np.array([row.tx, row.ty, row.tz])
         )
-        blendshapes = np.zeros(52, np.float32) if row.blendshapes is None else row.blendshapes
-        return self._fitter.mesh_px(pose, row.shape, blendshapes, self._camera)
+        return self._fitter.mesh_px(pose, row.shape, row.expression, row.blendshapes, self._camera)
 
     # -- one frame ---------------------------------------------------------------------------
 
@@ -234,23 +233,23 @@ class FaceTracker:
             needed = (
                 self.config.lose_presence if track.unseen_frames <= 1 else self.config.find_presence
             )
-            if candidate is None or candidate.presence < needed:
-                track.miss(0.0 if candidate is None else candidate.presence)
+            if candidate is None or track.doubted or not candidate.shows_face(needed):
+                track.miss(candidate)
             elif candidate.plausible(width, height):
                 looks.append((track, candidate))
             else:
-                track.miss(candidate.presence, strayed=True)
+                track.miss(candidate, strayed=True)
         kept, losers = settle_duplicates(looks, self.config.duplicate_overlap)
         for track, candidate in kept:
             if not track.take(candidate, camera):
-                track.miss(candidate.presence)
+                track.miss(candidate)
         for track in losers:
-            track.miss(0.0)
+            track.miss(None)
         self._tracks = [t for t in self._tracks if t.seen or not is_young(t) or t not in losers]
 
     def _search_is_due(self) -> bool:
         seen = sum(track.seen for track in self._tracks)
-        if seen >= self.max_faces:
+        if seen >= self.max_faces and all(track.presence is not None for track in self._tracks):
             return self._since_search_s >= self.config.verify_interval_s
         just_missed = any(track.unseen_frames == 1 for track in self._tracks if not track.seen)
         missing = not self._tracks or seen < len(self._tracks)
@@ -261,7 +260,8 @@ class FaceTracker:
         """Find faces that are on no track; known ones go on, others begin.
 
         A track on which the detector sees nothing, with a face beside it that no track follows, has
-        slid off that face, and goes back to it.
+        slid off that face, and goes back to it. Where the network has no word on presence and there
+        is no such face, the detector decides that nobody is there.
         """
         boxes = self._detect(image_bgr) if given is None else given
         seen = [track for track in self._tracks if track.seen]
@@ -298,6 +298,9 @@ class FaceTracker:
                     self._next_number += 1
                 if track not in self._tracks:
                     self._tracks.append(track)
+        for track in suspects:
+            if track.presence is None:
+                track.doubt()
 
     def _confirm(
         self, image_bgr: np.ndarray, boxes: Detections, taken: Sequence[Box]
@@ -308,13 +311,13 @@ class FaceTracker:
         crops = [
             look.next_crop
             for look in first
-            if look is not None and look.presence >= self.config.lose_presence
+            if look is not None and look.shows_face(self.config.lose_presence)
         ]
         found: list[Candidate] = []
         for look in self._fitter.look(image_bgr, crops):
             if (
                 look is not None
-                and look.presence >= self.config.find_presence
+                and look.shows_face(self.config.find_presence)
                 and look.plausible(width, height)
                 and not any(
                     one_face(look.box_xywh_px, box, self.config.duplicate_overlap)

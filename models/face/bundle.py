@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ..errors import BundleError, OutputError
 from ..weights import default as default_weights
@@ -33,6 +33,9 @@ DETECTOR: Final = "detector.onnx"
 SMOOTHER: Final = "smoother.toml"
 REQUIRED_FILES: Final = (FACE_MODEL, REGRESSOR)
 OPTIONAL_FILES: Final = (DETECTOR, SMOOTHER)
+
+OUTPUTS: Final = ("params", "log_variance", "blendshapes", "presence")
+"""What a regressor may say; a bundle made of another's network has ``params`` and lacks others."""
 
 Scalar = str | int | float | bool
 """What a value of ``bundle.toml`` may be."""
@@ -55,6 +58,7 @@ class BundleInfo:
         input_size: side of the square crop, px.
         colour_order: of the crop: ``bgr``.
         training: further facts (images seen, validation figures) as plain values.
+        outputs: what the network says, of :data:`OUTPUTS`; ``params`` is always among them.
     """
 
     name: str
@@ -66,6 +70,7 @@ class BundleInfo:
     input_size: int = 120
     colour_order: str = "bgr"
     training: Mapping[str, Scalar] = field(default_factory=dict)
+    outputs: tuple[str, ...] = OUTPUTS
 
 
 @dataclass(frozen=True)
@@ -167,11 +172,12 @@ def write_bundle(folder: Path, info: BundleInfo) -> Bundle:
         "pose": N_POSE,
         "shape": N_SHAPE,
         "expression": N_EXPRESSION,
-        "blendshapes": N_BLENDSHAPES,
+        "blendshapes": N_BLENDSHAPES if "blendshapes" in info.outputs else 0,
     }
     tables: dict[str, Mapping[str, Scalar]] = {
         "": header,
         "parameters": counts,
+        "outputs": {name: name in info.outputs for name in OUTPUTS},
         "training": info.training,
         "files": files,
     }
@@ -201,19 +207,30 @@ def _parse(table: Mapping[str, object], manifest: Path) -> tuple[BundleInfo, dic
         if not isinstance(value, kind):
             raise BundleError(f"{manifest}: {key} is {value!r}, expected a {kind.__name__}")
         values[key] = value
-    training = table.get("training", {})
-    listed = table.get("files")
-    if not isinstance(listed, dict) or not isinstance(training, dict):
-        raise BundleError(f"{manifest}: the tables [files] and [training] are not as expected")
+    training = _part(table, "training", manifest, {})
+    said = _part(table, "outputs", manifest, dict.fromkeys(OUTPUTS, True))  # older ones have all
+    outputs = tuple(name for name in OUTPUTS if said.get(name) is True)
+    if "params" not in outputs:
+        raise BundleError(f"{manifest}: [outputs] lacks params")
     files: dict[str, str] = {}
-    for name, digest in listed.items():
+    for name, digest in _part(table, "files", manifest, None).items():
         if not _PLAIN_NAME.fullmatch(name) or not isinstance(digest, str):
             raise BundleError(f"{manifest}: {name!r} is not the plain name of a file with its hash")
         files[name] = digest
     missing = [name for name in REQUIRED_FILES if name not in files]
     if missing:
         raise BundleError(f"{manifest}: [files] lacks {', '.join(missing)}")
-    return BundleInfo(training=training, **values), files
+    return BundleInfo(training=training, outputs=outputs, **values), files
+
+
+def _part(
+    table: Mapping[str, object], name: str, manifest: Path, default: dict[str, Any] | None
+) -> dict[str, Any]:
+    """A table of the manifest."""
+    part = table.get(name, default)
+    if not isinstance(part, dict):
+        raise BundleError(f"{manifest}: the table [{name}] is not as expected")
+    return part
 
 
 def _check_file(folder: Path, name: str, expected: str) -> None:

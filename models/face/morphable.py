@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float32, Int32
 
 from ..errors import BundleError
 from .names import N_BLENDSHAPES, N_EXPRESSION, N_LANDMARKS, N_SHAPE
+
+
+_MAY_LACK: Final = ("blendshape_basis", "uv")
+"""Arrays that a model may do without."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,9 @@ class FaceModel:
         triangles: (M, 3) vertex indices, counter-clockwise seen from outside.
         landmark_vertices: (68,) vertex of each iBUG landmark.
         uv: (N, 2) texture coordinates in [0, 1].
+
+    A model made elsewhere may lack ``blendshape_basis`` and ``uv``: these then have length 0, and
+    its files do not hold them.
     """
 
     mean: Float32[np.ndarray, "N 3"]
@@ -35,7 +43,7 @@ class FaceModel:
     blendshape_basis: Float32[np.ndarray, "B N 3"]
     triangles: Int32[np.ndarray, "M 3"]
     landmark_vertices: Int32[np.ndarray, " L"]
-    uv: Float32[np.ndarray, "N 2"]
+    uv: Float32[np.ndarray, "U 2"]
 
     def __post_init__(self) -> None:
         n = len(self.mean)
@@ -49,7 +57,8 @@ class FaceModel:
         }
         for name, shape in wanted.items():
             actual = getattr(self, name).shape
-            if actual != shape:
+            absent = name in _MAY_LACK and actual == (0, *shape[1:])
+            if actual != shape and not absent:
                 raise BundleError(f"face model: {name} has shape {actual}, expected {shape}")
         for name in ("triangles", "landmark_vertices"):
             index = getattr(self, name)
@@ -65,26 +74,41 @@ class FaceModel:
         """
         try:
             with np.load(path, allow_pickle=False) as archive:
-                arrays = {}
-                for field in fields(cls):
-                    dtype = (
-                        np.int32 if field.name in ("triangles", "landmark_vertices") else np.float32
-                    )
-                    arrays[field.name] = np.ascontiguousarray(archive[field.name], dtype=dtype)
+                arrays = {
+                    field.name: archive[field.name]
+                    for field in fields(cls)
+                    if field.name in archive or field.name not in _MAY_LACK
+                }
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise BundleError(f"{path}: not a face model: {error}") from error
-        return cls(**arrays)
+        absent = {
+            "blendshape_basis": np.zeros((0, *arrays["mean"].shape)),
+            "uv": np.zeros((0, 2)),
+        }
+        return cls(
+            **{
+                name: np.ascontiguousarray(
+                    array, np.int32 if name in ("triangles", "landmark_vertices") else np.float32
+                )
+                for name, array in (absent | arrays).items()
+            }
+        )
 
-    def save(self, path: Path, extra: dict[str, np.ndarray] | None = None) -> None:
-        """Write ``face_model.npz``; bases are kept in half precision (under 0.02 mm off).
+    def save(
+        self, path: Path, extra: dict[str, np.ndarray] | None = None, *, half: bool = True
+    ) -> None:
+        """Write ``face_model.npz``.
 
         Args:
             path: where to.
             extra: further arrays to keep in the file, which :meth:`load` does not read.
+            half: keep the bases in half precision (under 0.02 mm off).
         """
-        arrays = {field.name: getattr(self, field.name) for field in fields(self)} | (extra or {})
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        arrays = {name: array for name, array in own.items() if array.size} | (extra or {})
         for name in ("shape_basis", "expression_basis", "blendshape_basis", "uv"):
-            arrays[name] = arrays[name].astype(np.float16)
+            if half and name in arrays:
+                arrays[name] = arrays[name].astype(np.float16)
         np.savez_compressed(path, allow_pickle=False, **arrays)
 
     def decode(
@@ -100,6 +124,17 @@ class FaceModel:
         if blendshapes is not None:
             vertices = vertices + np.tensordot(blendshapes, self.blendshape_basis, axes=1)
         return vertices
+
+    def decode_seen(
+        self,
+        shape: Float32[np.ndarray, " S"],
+        expression: Float32[np.ndarray, " E"],
+        blendshapes: Float32[np.ndarray, " B"] | None,
+    ) -> Float32[np.ndarray, "N 3"]:
+        """A face as it was seen: by its blendshapes where these are known, else by expression."""
+        if blendshapes is None or not len(self.blendshape_basis):
+            return self.decode(shape, expression)
+        return self.decode(shape, None, blendshapes)
 
     def subset(self, vertices: Int32[np.ndarray, " K"]) -> LinearPoints:
         """The same linear model, for chosen vertices only."""
@@ -137,3 +172,14 @@ class LinearPoints:
         if blendshapes is not None:
             flat = flat + blendshapes @ self.blendshape_basis.reshape(len(blendshapes), -1)
         return flat.reshape(-1, 3)
+
+    def decode_seen(
+        self,
+        shape: Float32[np.ndarray, " S"],
+        expression: Float32[np.ndarray, " E"],
+        blendshapes: Float32[np.ndarray, " B"] | None,
+    ) -> Float32[np.ndarray, "K 3"]:
+        """As :meth:`FaceModel.decode_seen`."""
+        if blendshapes is None or not len(self.blendshape_basis):
+            return self.decode(shape, expression)
+        return self.decode(shape, None, blendshapes)

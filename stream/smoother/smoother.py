@@ -26,14 +26,14 @@ class FaceState:
         pose_variance: (6,) left perturbation about camera x, y, z (rad^2), then tx, ty, tz (mm^2).
         shape: (40,) standard deviations.
         expression: (10,) standard deviations.
-        blendshapes: (52,) in [0, 1].
+        blendshapes: (52,) in [0, 1]; None where the network has none.
     """
 
     pose: PerspectivePose
     pose_variance: Float64[np.ndarray, " 6"]
     shape: Float64[np.ndarray, " 40"]
     expression: Float64[np.ndarray, " 10"]
-    blendshapes: Float64[np.ndarray, " 52"]
+    blendshapes: Float64[np.ndarray, " 52"] | None
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,20 @@ class FaceMeasurement:
         pose: with its variance.
         expression: (10,) standard deviations.
         expression_variance: (10,) of these.
-        blendshapes: (52,) in [0, 1].
+        blendshapes: (52,) in [0, 1]; None where the network has none.
     """
 
     pose: PoseMeasurement
     expression: Float64[np.ndarray, " 10"]
     expression_variance: Float64[np.ndarray, " 10"]
-    blendshapes: Float64[np.ndarray, " 52"]
+    blendshapes: Float64[np.ndarray, " 52"] | None
+
+    @property
+    def channels(self) -> Float64[np.ndarray, " C"]:
+        """Expression, and blendshapes where there are any, in one: (10,) or (62,)."""
+        if self.blendshapes is None:
+            return self.expression
+        return np.concatenate([self.expression, self.blendshapes])
 
 
 class FaceSmoother:
@@ -108,13 +115,15 @@ class FaceSmoother:
 
     def update(self, measured: FaceMeasurement) -> None:
         """Take in one frame's pose and expression."""
-        values = np.concatenate([measured.expression, measured.blendshapes])
+        values = measured.channels
         variance = np.full(len(values), self.config.blendshape_sd**2)
         variance[:N_EXPRESSION] = measured.expression_variance
         self._raw = measured
         if self._pose is None or self._channels is None:
             self._pose = PoseFilter(self.config, measured.pose)
-            self._channels = ChannelBank(self._densities(), values, variance, gate=self.config.gate)
+            self._channels = ChannelBank(
+                self._densities()[: len(values)], values, variance, gate=self.config.gate
+            )
         else:
             self._pose.update(measured.pose)
             self._channels.update(values, variance)
@@ -132,14 +141,15 @@ class FaceSmoother:
         values = self._channels.values
         if self.config.publish_raw and self._raw is not None:
             pose, variance = self._raw.pose.pose, self._raw.pose.variance
-            values = np.concatenate([self._raw.expression, self._raw.blendshapes])
+            values = self._raw.channels
+        blendshapes = values[N_EXPRESSION:]
         in_mm = translation_variance(pose.translation_mm, variance, relative_size_sd)
         return FaceState(
             pose=pose,
             pose_variance=np.concatenate([variance[:3], in_mm]),
             shape=self.shape,
             expression=values[:N_EXPRESSION],
-            blendshapes=np.clip(values[N_EXPRESSION:], 0.0, 1.0),
+            blendshapes=np.clip(blendshapes, 0.0, 1.0) if len(blendshapes) else None,
         )
 
     def _densities(self) -> Float64[np.ndarray, " 62"]:
