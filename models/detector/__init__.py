@@ -1,0 +1,1 @@
+"""mien's own face detector: network, training on composed scenes, export."""

@@ -1,0 +1,96 @@
+"""Checkpoints of the detector's training, as plain tensors and containers."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from ..errors import InputError
+from .network import DetectorNetwork, DetectorNetworkConfig
+
+DETECTOR_CHECKPOINT_FORMAT: Final = "detector-1"
+"""Kind and version of the file's layout."""
+
+
+@dataclass
+class DetectorProgress:
+    """How far a training is: optimiser steps, pictures seen, seconds over all its parts."""
+
+    step: int = 0
+    images: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class DetectorCheckpoint:
+    """A training that can go on, or be exported.
+
+    Attributes:
+        network: its architecture.
+        weights: of the network in training.
+        averaged: their exponential moving average, which is what gets exported.
+        optimiser: state of the optimiser.
+        progress: how far it is.
+        threshold: score that a face needs, as the last validation chose it.
+    """
+
+    network: DetectorNetworkConfig
+    weights: Mapping[str, torch.Tensor]
+    averaged: Mapping[str, torch.Tensor]
+    optimiser: Mapping[str, Any]
+    progress: DetectorProgress
+    threshold: float
+
+    def save(self, path: Path) -> None:
+        """Write the file; an old one of that name stays whole until this one is."""
+        content = {
+            "format": DETECTOR_CHECKPOINT_FORMAT,
+            "network": asdict(self.network),
+            "weights": dict(self.weights),
+            "averaged": dict(self.averaged),
+            "optimiser": dict(self.optimiser),
+            "progress": asdict(self.progress),
+            "threshold": self.threshold,
+        }
+        temporary = path.with_name(f".{path.name}.tmp")
+        torch.save(content, temporary)
+        temporary.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> DetectorCheckpoint:
+        """Read a checkpoint; nothing but tensors and plain containers is unpickled.
+
+        Raises:
+            InputError: the file is missing, damaged, or no detector's.
+        """
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            reason = str(error).splitlines()[0] if str(error) else "it breaks off"
+            raise InputError(f"{path}: not a checkpoint: {reason}") from error
+        if not isinstance(content, dict) or content.get("format") != DETECTOR_CHECKPOINT_FORMAT:
+            raise InputError(f"{path}: not a checkpoint of format {DETECTOR_CHECKPOINT_FORMAT}")
+        table = {name: _tuple(value) for name, value in content["network"].items()}
+        return cls(
+            network=DetectorNetworkConfig(**table),
+            weights=content["weights"],
+            averaged=content["averaged"],
+            optimiser=content["optimiser"],
+            progress=DetectorProgress(**content["progress"]),
+            threshold=float(content["threshold"]),
+        )
+
+    def averaged_network(self) -> DetectorNetwork:
+        """The network with averaged weights, in evaluation mode."""
+        network = DetectorNetwork(self.network)
+        network.load_state_dict(dict(self.averaged))
+        return network.eval()
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, (list, tuple)) else value

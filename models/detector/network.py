@@ -1,0 +1,134 @@
+"""A small fully convolutional face detector: faces are points on a map (CenterNet), with a box.
+
+"Objects as Points" (Zhou, Wang, Krähenbühl 2019): one cell in 4 x 4 pixels says how likely the
+middle of a face lies in it, how far that middle is from the cell's, and how large the face is. The
+encoder is of depthwise-separable convolutions down to stride 32; a narrow decoder adds its levels
+together on the way back up to stride 4 (Lin et al. 2017).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import torch
+from jaxtyping import Float32, UInt8
+from torch import nn
+from torch.nn import functional
+
+from ..regressor.network import StridedDepthwise
+
+STRIDE: Final = 4
+"""Pixels a cell of the outputs."""
+MULTIPLE: Final = 32
+"""The input's height and width are multiples of this."""
+BOX_NAMES: Final = ("down", "right", "log_height", "log_width")
+_RARE: Final = -4.6
+"""Logit of a face in a cell before training: 1 %."""
+
+
+@dataclass(frozen=True)
+class DetectorNetworkConfig:
+    """Architecture.
+
+    Attributes:
+        stem: channels at stride 2.
+        channels: at strides 4, 8, 16 and 32.
+        blocks: depthwise-separable blocks there.
+        decoder: channels of the decoder at strides 4, 8 and 16.
+    """
+
+    stem: int = 16
+    channels: tuple[int, int, int, int] = (32, 64, 128, 192)
+    blocks: tuple[int, int, int, int] = (1, 4, 5, 3)
+    decoder: tuple[int, int, int] = (32, 48, 64)
+
+
+class DetectorOutput(NamedTuple):
+    """Maps at stride 4.
+
+    Attributes:
+        heat: (B, 1, h, w) logit of a face whose middle lies in the cell.
+        box: (B, 4, h, w) from the cell's middle to the face's, down and right, in cells; natural
+            logarithms of the face's height and width in cells.
+    """
+
+    heat: Float32[torch.Tensor, "B 1 h w"]
+    box: Float32[torch.Tensor, "B 4 h w"]
+
+
+class DetectorNetwork(nn.Module):
+    """Encoder, decoder and the two output maps."""
+
+    def __init__(self, config: DetectorNetworkConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or DetectorNetworkConfig()
+        wide, narrow = self.config.channels, self.config.decoder
+        self.stem = nn.Sequential(*_activated(nn.Conv2d(3, self.config.stem, 3, 2, 1, bias=False)))
+        inputs = (self.config.stem, *wide[:-1])
+        self.stages = nn.ModuleList(
+            _stage(i, o, n) for i, o, n in zip(inputs, wide, self.config.blocks, strict=True)
+        )
+        # From stride 32 up to 4: each level's encoder output is brought to the width of the one
+        # above it, added, and mixed.
+        self.tops = nn.Sequential(*_activated(nn.Conv2d(wide[3], narrow[2], 1, bias=False)))
+        self.sides = nn.ModuleList(
+            nn.Sequential(*_activated(nn.Conv2d(i, o, 1, bias=False)))
+            for i, o in zip(wide[2::-1], (narrow[2], narrow[1], narrow[0]), strict=True)
+        )
+        self.mixes = nn.ModuleList(
+            nn.Sequential(*_separable(i, o))
+            for i, o in (
+                (narrow[2], narrow[1]),
+                (narrow[1], narrow[0]),
+                (narrow[0], narrow[0]),
+            )
+        )
+        self.out = nn.Conv2d(narrow[0], 1 + len(BOX_NAMES), 1)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                module.weight.data = module.weight.data.contiguous(
+                    memory_format=torch.channels_last
+                )
+        nn.init.normal_(self.out.weight, std=0.01)
+        nn.init.zeros_(self.out.bias)
+        nn.init.constant_(self.out.bias[:1], _RARE)
+        nn.init.constant_(self.out.bias[3:], 1.5)
+
+    def forward(self, pictures: UInt8[torch.Tensor, "B H W 3"]) -> DetectorOutput:
+        """Maps of a batch of BGR pictures whose sides are multiples of 32."""
+        # NHWC memory seen as NCHW is channels-last, which the processor convolves fastest.
+        pixels = pictures.permute(0, 3, 1, 2).float()
+        last = self.stem((pixels - 127.5) / 64)
+        levels = []
+        for stage in self.stages:
+            last = stage(last)
+            levels.append(last)
+        last = self.tops(levels.pop())
+        for side, mix in zip(self.sides, self.mixes, strict=True):
+            last = mix(functional.interpolate(last, scale_factor=2.0) + side(levels.pop()))
+        with torch.autocast(last.device.type, enabled=False):
+            maps = self.out(last.float())
+        return DetectorOutput(maps[:, :1], maps[:, 1:])
+
+
+def _activated(convolution: nn.Conv2d) -> list[nn.Module]:
+    return [convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU(inplace=True)]
+
+
+def _separable(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
+    kind = nn.Conv2d if stride == 1 else StridedDepthwise
+    depthwise = kind(inputs, inputs, 3, stride, 1, groups=inputs, bias=False)
+    return _activated(depthwise) + _activated(nn.Conv2d(inputs, outputs, 1, bias=False))
+
+
+def _stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
+    """Blocks of which the first halves the resolution."""
+    layers = _separable(inputs, outputs, 2)
+    for _ in range(blocks - 1):
+        layers += _separable(outputs, outputs)
+    return nn.Sequential(*layers)

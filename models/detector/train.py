@@ -1,0 +1,319 @@
+"""Trains the detector on composed scenes: a budget of pictures or minutes, checkpoints, a log."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import torch
+from torch import nn
+
+from ..errors import InputError, OutputError
+from ..regressor.prefetch import Prefetch
+from ..synthetic.scenes_bank import CutOutFolder
+from ..synthetic.scenes_compose import Scene
+from ..synthetic.scenes_ground import Grounds
+from .checkpoint import DetectorCheckpoint, DetectorProgress
+from .dataset import SceneSource
+from .losses import detector_loss
+from .network import DetectorNetwork, DetectorNetworkConfig
+from .targets import DetectorBatch
+from .validation import DetectorValidation, validate
+
+CHECKPOINT_NAME: Final = "checkpoint.pt"
+LOG_NAME: Final = "log.jsonl"
+
+_WEIGHT_DECAY: Final = 0.02
+_CLIP: Final = 10.0
+"""Largest norm of the gradient."""
+_LAST_RATE: Final = 0.01
+"""Learning rate at the end, as a share of the peak."""
+_VALIDATION_SEED: Final = 7_777
+_VALIDATION_SIZE: Final = (256, 320)
+
+Report = Callable[[dict[str, Any]], None]
+"""Receives every line of the log as it is written; ``done`` in it is the share of the budget."""
+
+
+@dataclass(frozen=True)
+class DetectorTrainConfig:
+    """One training of the detector.
+
+    Attributes:
+        shards: folder of cut-outs (``mien synthesize scenes``).
+        out: folder for ``checkpoint.pt`` and ``log.jsonl``.
+        photographs: folder of pictures without faces as further backgrounds, if any.
+        images: pictures to see in all; None for no such limit.
+        minutes: minutes to train in all; None for no such limit. One of the two must be given; the
+            learning rate falls along whichever is further.
+        network: architecture; of a checkpoint given in ``init`` or resumed, that one's holds.
+        batch: pictures a step, if they were of 224 x 224 px.
+        learning_rate: at its peak.
+        warmup_steps: until the peak.
+        average_decay: of the moving average of the weights, a step.
+        threads: processor threads for the network; one more prepares batches.
+        bfloat16: whether convolutions run in bfloat16 (faster where the processor has it).
+        seed: of everything random.
+        init: checkpoint whose averaged weights are the start.
+        resume: go on from ``out/checkpoint.pt`` where there is one.
+        validation_shards: how many of the lowest-numbered shards are held out.
+        validation_pictures: how many scenes of them are measured.
+        log_steps: steps between two lines of the log.
+        validate_steps: steps between two validations, each with a checkpoint.
+    """
+
+    shards: Path
+    out: Path
+    photographs: Path | None = None
+    images: int | None = None
+    minutes: float | None = None
+    network: DetectorNetworkConfig = field(default_factory=DetectorNetworkConfig)
+    batch: int = 32
+    learning_rate: float = 2e-3
+    warmup_steps: int = 100
+    average_decay: float = 0.998
+    threads: int = 1
+    bfloat16: bool = True
+    seed: int = 0
+    init: Path | None = None
+    resume: bool = False
+    validation_shards: int = 2
+    validation_pictures: int = 200
+    log_steps: int = 50
+    validate_steps: int = 500
+
+    def __post_init__(self) -> None:
+        if self.images is None and self.minutes is None:
+            raise InputError("training needs a budget: a number of images, of minutes, or both")
+        if self.batch < 2 or self.threads < 1 or self.learning_rate <= 0:
+            raise InputError("training needs batch >= 2, threads >= 1 and learning rate > 0")
+
+
+@dataclass(frozen=True)
+class DetectorTrainResult:
+    """What a training came to: its file, pictures seen, seconds, and figures of the average."""
+
+    checkpoint: Path
+    images: int
+    seconds: float
+    validation: DetectorValidation
+
+
+def train_detector(
+    config: DetectorTrainConfig,
+    report: Report | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> DetectorTrainResult:
+    """Train, or go on training; an interrupted run leaves a checkpoint that ``resume`` continues.
+
+    Args:
+        config: what to do.
+        report: told every line of the log.
+        clock: seconds, for the budget in minutes.
+
+    Raises:
+        InputError: shards, photographs or checkpoint cannot be used.
+        OutputError: ``out`` cannot be written.
+    """
+    try:
+        config.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{config.out}: cannot be made: {error.strerror}") from error
+    with _processor_threads(config.threads):
+        training = DetectorTraining(config, report, clock)
+        try:
+            training.run()
+        except KeyboardInterrupt:
+            training.save()
+            raise
+        return training.finish()
+
+
+class DetectorTraining:
+    """The state of one run: network, average, optimiser, progress."""
+
+    def __init__(
+        self,
+        config: DetectorTrainConfig,
+        report: Report | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.config = config
+        self._report = report
+        self._clock = clock
+        folder = CutOutFolder(config.shards, config.validation_shards)
+        grounds = Grounds(config.seed, config.photographs)
+        self._source = SceneSource(folder.training, grounds, config.seed)
+        self._held_out = _held_out_scenes(config, folder)
+        start, resumed = self._starting_point()
+        torch.manual_seed(config.seed)
+        self.network = DetectorNetwork(start.network if start else config.network)
+        if start:
+            self.network.load_state_dict(dict(start.weights if resumed else start.averaged))
+        self.average = DetectorNetwork(self.network.config).requires_grad_(False)
+        self.average.load_state_dict(self.network.state_dict())
+        self.optimiser = torch.optim.AdamW(_groups(self.network), config.learning_rate)
+        self.progress = DetectorProgress()
+        self.threshold = start.threshold if start else 0.5
+        if start and resumed:
+            self.average.load_state_dict(dict(start.averaged))
+            self.optimiser.load_state_dict(dict(start.optimiser))
+            self.progress = start.progress
+        self._began = clock() - self.progress.seconds
+        self._sums: dict[str, float] = {}
+
+    def _starting_point(self) -> tuple[DetectorCheckpoint | None, bool]:
+        """The checkpoint to start from, and whether that means going on with its training."""
+        path = self.config.out / CHECKPOINT_NAME
+        if self.config.resume and path.is_file():
+            return DetectorCheckpoint.load(path), True
+        return (DetectorCheckpoint.load(self.config.init) if self.config.init else None), False
+
+    def done(self) -> float:
+        """Share of the budget that is spent, 0 to 1."""
+        images, minutes = self.config.images, self.config.minutes
+        shares = [
+            self.progress.images / images if images else 0.0,
+            self.progress.seconds / (60 * minutes) if minutes else 0.0,
+        ]
+        return min(1.0, max(shares))
+
+    def run(self) -> None:
+        """Train until the budget is spent."""
+        if self.done() >= 1.0:
+            return
+        with Prefetch(self._source.batches(self.config.batch, self.progress.step)) as ahead:
+            for batch in ahead:
+                self._step(batch)
+                self.progress.step += 1
+                self.progress.images += len(batch.pictures)
+                self.progress.seconds = self._clock() - self._began
+                if self.progress.step % self.config.log_steps == 0:
+                    self._log_training()
+                if self.done() >= 1.0:
+                    return
+                if self.progress.step % self.config.validate_steps == 0:
+                    self._log_validation()
+                    self.save()
+
+    def finish(self) -> DetectorTrainResult:
+        """Measure the averaged weights and write the last checkpoint."""
+        validation = self._log_validation()
+        self.save()
+        path = self.config.out / CHECKPOINT_NAME
+        return DetectorTrainResult(path, self.progress.images, self.progress.seconds, validation)
+
+    def save(self) -> None:
+        """Write the checkpoint.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        path = self.config.out / CHECKPOINT_NAME
+        checkpoint = DetectorCheckpoint(
+            network=self.network.config,
+            weights=self.network.state_dict(),
+            averaged=self.average.state_dict(),
+            optimiser=self.optimiser.state_dict(),
+            progress=self.progress,
+            threshold=self.threshold,
+        )
+        try:
+            checkpoint.save(path)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+
+    def _step(self, batch: DetectorBatch) -> None:
+        rate = self._learning_rate()
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.network.train()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bfloat16):
+            output = self.network(torch.from_numpy(batch.pictures))
+        targets = (batch.heat, batch.free, batch.box, batch.weight)
+        total, terms = detector_loss(output, *(torch.from_numpy(target) for target in targets))
+        self.optimiser.zero_grad()
+        total.backward()
+        # Above all a guard: one NaN in the weights would cost the whole training.
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP)
+        if bool(torch.isfinite(norm)):
+            self.optimiser.step()
+            self._move_average()
+        for name, value in {"loss": total.detach(), **terms}.items():
+            self._sums[name] = self._sums.get(name, 0.0) + float(value)
+        self._sums["steps"] = self._sums.get("steps", 0.0) + 1
+
+    def _learning_rate(self) -> float:
+        warmup = min(1.0, (self.progress.step + 1) / self.config.warmup_steps)
+        cosine = 0.5 * (1 + math.cos(math.pi * self.done()))
+        return self.config.learning_rate * warmup * max(cosine, _LAST_RATE)
+
+    def _move_average(self) -> None:
+        step = self.progress.step
+        decay = min(self.config.average_decay, (1 + step) / (10 + step))
+        mine, theirs = self.average.state_dict(), self.network.state_dict()
+        for name, value in mine.items():
+            if value.is_floating_point():
+                value.lerp_(theirs[name], 1 - decay)
+
+    def _log_training(self) -> None:
+        steps = self._sums.pop("steps", 1.0)
+        line: dict[str, Any] = {name: value / steps for name, value in self._sums.items()}
+        self._sums.clear()
+        self._write({"lr": self._learning_rate(), **line})
+
+    def _log_validation(self) -> DetectorValidation:
+        result = validate(self.average, self._held_out)
+        self.threshold = result.threshold
+        self._write({"validation": asdict(result)})
+        return result
+
+    def _write(self, line: dict[str, Any]) -> None:
+        line = {
+            "step": self.progress.step,
+            "images": self.progress.images,
+            "seconds": round(self.progress.seconds, 1),
+            "done": round(self.done(), 4),
+            **line,
+        }
+        with (self.config.out / LOG_NAME).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        if self._report:
+            self._report(line)
+
+
+def _held_out_scenes(config: DetectorTrainConfig, folder: CutOutFolder) -> list[Scene]:
+    """Scenes of held-out people before backgrounds of their own; always the same."""
+    grounds = Grounds(_VALIDATION_SEED, count=60)
+    source = SceneSource(folder.validation, grounds, _VALIDATION_SEED)
+    return [source.scene(0, i, *_VALIDATION_SIZE) for i in range(config.validation_pictures)]
+
+
+def _groups(network: DetectorNetwork) -> list[dict[str, Any]]:
+    """Weight decay for convolutions, none for biases and normalisation."""
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    plain = [p for p in network.parameters() if p.ndim <= 1]
+    return [
+        {"params": decayed, "weight_decay": _WEIGHT_DECAY},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+
+
+@contextmanager
+def _processor_threads(count: int) -> Iterator[None]:
+    """Threads of torch and OpenCV for the time of a training."""
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(count)
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
