@@ -13,7 +13,7 @@ from ..models.face.metrics import match
 from ..models.face.names import N_BLENDSHAPES
 from ..models.face.perspective import nearest_scaled_orthography, split_orthography
 from ..models.face.rotation import yaw_pitch_roll_from_matrix
-from ..stream.fit import FaceFitter
+from ..stream.fit import Candidate, FaceFitter
 from ..stream.observation import FaceObservation
 from ..stream.regression import Regressor
 from ..stream.tracker import FaceTracker
@@ -49,6 +49,20 @@ class Estimator:
         self._fitter = FaceFitter(bundle.face_model, regressor)
         self._tracker: FaceTracker | None = None
 
+    def look(self, image_bgr: UInt8[np.ndarray, "H W 3"], crop: Crop) -> Candidate | None:
+        """What the network says of one crop, one pass; None where that is no face at all."""
+        return self._fitter.look(image_bgr, [crop])[0]
+
+    @staticmethod
+    def of_candidate(candidate: Candidate) -> Estimate:
+        """What was seen in a crop, its rotation as the picture shows it."""
+        return _estimate(
+            candidate.landmarks_px,
+            candidate.orthography,
+            candidate.presence,
+            candidate.blendshapes,
+        )
+
     def at_truth(
         self, image_bgr: UInt8[np.ndarray, "H W 3"], faces: Sequence[TrueFace]
     ) -> list[Estimate | None]:
@@ -57,14 +71,7 @@ class Estimator:
         crops = {index: crop for index, crop in placed.items() if crop is not None}
         seen = dict(zip(crops, self._fitter.look(image_bgr, list(crops.values())), strict=True))
         return [
-            None
-            if (candidate := seen.get(face.index)) is None
-            else _estimate(
-                candidate.landmarks_px,
-                candidate.orthography,
-                candidate.presence,
-                candidate.blendshapes,
-            )
+            None if (candidate := seen.get(face.index)) is None else self.of_candidate(candidate)
             for face in faces
         ]
 

@@ -1,10 +1,10 @@
-"""``mien evaluate``: how far mien is off, on a set of stills with ground truth."""
+"""``mien evaluate``: how far mien is off, on labelled stills or on rendered people and films."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,12 +25,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Measure accuracy on a set of labelled stills; print a table, write JSON and a picture sheet.
+    """Measure accuracy on a labelled set; print a table, write JSON and a picture sheet.
 
-    By default faces are detected, matched to the true ones by overlap, and missed ones counted.
+    Stills: by default faces are detected, matched to the true ones by overlap, and missed ones
+    counted. Rendered sets (of "mien synthesize faces" or "python -m mien.tools.evaluation_set"):
+    one crop by the truth, and beyond landmarks and angles also 3D shape, expression, blinks, gaze,
+    stated variances and errors by group; films are followed, for steadiness, lag and failures.
 
     Attributes:
-        set: folder with labels.jsonl and the images that it names.
+        set: folder with labels.jsonl and the images that it names, or with rendered shards.
         use_boxes: measure the regressor alone: one crop by the truth (the box of the landmarks
             where there are any, else the given box), one pass, no detection.
         json: file for the summary and what was found of every true face.
@@ -38,7 +41,8 @@ class Evaluate:
         sheet_count: how many cases the sheet shows.
         yaw_max: only faces whose label says |yaw| up to this, degrees; others are ignored.
         pitch_max: only faces whose label says |pitch| up to this, degrees; others are ignored.
-        lines: which lines of labels.jsonl: choose on even ones, report odd ones.
+        lines: which lines of labels.jsonl: choose on even ones, report odd ones. These three are
+            for stills only.
         bundle: folder of a model bundle; default: the one that mien ships.
         camera: camera file (TOML or JSON: fx, fy, cx, cy, width, height in pixels), or field of
             view across the longer side in degrees.
@@ -59,16 +63,15 @@ class Evaluate:
 
     def run(self) -> int:
         """Evaluate and return the exit status."""
+        from .held_out import is_shard_folder
         from .labels import read_labels
 
+        if is_shard_folder(self.set):
+            return self._run_rendered()
         images = self._selected(read_labels(self.set, self.lines))
         if not images:
             raise InputError(f"{self.set}: no image is left to evaluate")
-        check_place(self.json)
-        check_place(self.sheet)
-        read_camera(self.camera)
-        if self.threads < 1:
-            raise InputError(f"--threads is {self.threads}, expected 1 or more")
+        self._check()
         from tqdm import tqdm
 
         from .estimator import Estimator
@@ -89,10 +92,35 @@ class Evaluate:
         }
         print(f"{self.set.name or self.set}: {len(images)} images, {len(failed)} failed")
         print(table(summary))
-        self._write(summary, faces, false)
+        self._write(summary, faces, false, lambda name: read_image(self.set / name))
         for line in failed:
             print(f"mien: {line}", file=sys.stderr)
         return 1 if failed else 0
+
+    def _check(self) -> None:
+        """Refuse what could not end well, before the work."""
+        check_place(self.json)
+        check_place(self.sheet)
+        read_camera(self.camera)
+        if self.threads < 1:
+            raise InputError(f"--threads is {self.threads}, expected 1 or more")
+
+    def _run_rendered(self) -> int:
+        """Evaluate pictures and films of synthetic people."""
+        if self.yaw_max is not None or self.pitch_max is not None or self.lines != "all":
+            raise InputError(f"{self.set}: --yaw-max, --pitch-max and --lines are for stills only")
+        self._check()
+        from .held_out import picture_reader
+        from .rendered import measure_rendered
+
+        bundle = load_bundle(self.bundle)
+        measured = measure_rendered(self.set, bundle, self.camera, self.threads)
+        summary = self._options() | {"use_boxes": True, "bundle_hash": bundle.hash}
+        summary |= measured.summary
+        print(f"{self.set.name or self.set}: rendered people")
+        print(measured.table)
+        self._write(summary, measured.faces, measured.false, picture_reader(self.set))
+        return 0
 
     def _options(self) -> dict[str, Any]:
         return {
@@ -151,7 +179,11 @@ class Evaluate:
             false.extend({"image": image.name, "box": box.tolist()} for box in unmatched)
 
     def _write(
-        self, summary: dict[str, Any], faces: list[Scored], false: list[dict[str, Any]]
+        self,
+        summary: dict[str, Any],
+        faces: list[Scored],
+        false: list[dict[str, Any]],
+        read: Callable[[str], np.ndarray | None],
     ) -> None:
         from .scores import face_entry
 
@@ -168,8 +200,7 @@ class Evaluate:
         if self.sheet is not None:
             from .sheet import worst_cases
 
-            picture = worst_cases(faces, lambda name: read_image(self.set / name), self.sheet_count)
-            write_png(self.sheet, picture)
+            write_png(self.sheet, worst_cases(faces, read, self.sheet_count))
 
 
 def read_image(path: Path) -> np.ndarray | None:
