@@ -13,7 +13,6 @@ from ..face.camera import Camera
 from ..face.morphable import FaceModel
 from ..face.perspective import apparent_rotation, nearest_scaled_orthography
 from ..face.rotation import (
-    matrix_from_rotation_vector,
     matrix_from_yaw_pitch_roll,
     yaw_pitch_roll_from_matrix,
 )
@@ -26,9 +25,9 @@ from ..render.raster import vertex_normals
 from ..render.scene import render
 from ..render.surface import Surface
 from ..render.texture import Texture
-from .eyes import EyePainter, srgb
+from .accessories import Wardrobe
+from .eyes import EyePainter
 from .framing import SIZE, Pose, crop_camera, sample_body, sample_pose
-from .glasses import make_glasses
 from .hair import HairMaker
 from .person import People, Person
 from .skin import SkinPainter
@@ -97,6 +96,7 @@ class Studio:
         self._painter = SkinPainter(head, self.reference)
         self._eyes = EyePainter(topology)
         self._hair = HairMaker(topology, self.reference, assets)
+        self._wardrobe = Wardrobe(head, self.reference)
         self._uv = self._skin_uv()
         self._tint, self._occlusion = self._insides()
         self._follow = following(self.reference)
@@ -224,19 +224,21 @@ class Studio:
         parts = self._eyes.eyeballs(person, values, rng)
         parts.append(self._eyes.lashes(moved, person, rng))
         parts += self._eyes.mouth(moved, rng)
-        parts += self._hair.hair(person, rng)
-        dressed = replace(person, neutral=moved)
-        parts += self._hair.beard(dressed, rng)
-        if rng.random() < 0.22:
-            parts += make_glasses(person.neutral[self.head.topology.landmarks], rng)
-        for surface in parts:
+        outfit = self._wardrobe.dress(person, moved, rng)
+        if not outfit.hides_hair:
+            parts += self._hair.hair(person, rng)
+        parts += self._hair.beard(replace(person, neutral=moved), rng)
+        for surface in parts + outfit.worn:
             placed = self._to_camera(surface.vertices, following(surface.vertices), pose, body)
             normals = surface.normals
             if normals is not None:
                 normals = (normals @ pose.rotation.T).astype(np.float32)
             surfaces.append(replace(surface, vertices=placed, normals=normals))
-        if rng.random() < 0.06:
-            surfaces.append(self._occluder(moved, person, pose, rng))
+        still = np.ones(1, np.float32)
+        surfaces += [
+            replace(held, vertices=self._to_camera(held.vertices, still, pose, body))
+            for held in outfit.held
+        ]
         return surfaces
 
     @staticmethod
@@ -252,37 +254,6 @@ class Studio:
             trunk += (pose.rotation @ _NECK_PIVOT - body @ _NECK_PIVOT).astype(np.float32)
             head += (1 - follow)[:, None] * (trunk - head)
         return head + pose.translation.astype(np.float32)
-
-    def _occluder(
-        self,
-        moved: Float32[np.ndarray, "V 3"],
-        person: Person,
-        pose: Pose,
-        rng: np.random.Generator,
-    ) -> Surface:
-        """A slab with a rounded outline before the face: a hand, a cup, a microphone."""
-        around = np.linspace(0, 2 * np.pi, 20, endpoint=False)
-        radius = rng.uniform(15, 45) * (1 + 0.25 * np.sin(3 * around + rng.uniform(0, 6)))
-        outline = np.stack([radius * np.cos(around), 0.7 * radius * np.sin(around)], 1)
-        place = moved[self.head.topology.landmarks[rng.integers(0, 68)]].astype(np.float64)
-        centre = np.array([*(place[:2] * 1.1), min(place[2], 0.0) - rng.uniform(15, 40)])
-        rim = np.c_[outline, np.full(20, 12.0)]
-        points = np.concatenate([[[0, 0, 0]], rim * [0.7, 0.7, 0.2], rim])
-        tilt = matrix_from_rotation_vector(rng.normal(0, 0.6, 3))
-        points = points @ tilt.T + centre
-        i = np.arange(20)
-        j = (i + 1) % 20
-        fan = np.stack([np.zeros_like(i), 1 + j, 1 + i], 1)
-        rings = [np.stack([1 + i, 1 + j, 21 + j], 1), np.stack([1 + i, 21 + j, 21 + i], 1)]
-        colour = srgb(person.skin) if rng.random() < 0.6 else srgb(rng.uniform(5, 240, 3))
-        camera_points = (points @ pose.rotation.T + pose.translation).astype(np.float32)
-        return Surface(
-            camera_points,
-            np.concatenate([fan, *rings]).astype(np.int32),
-            colour=np.tile(colour, (len(points), 1)).astype(np.float32),
-            two_sided=True,
-            subsurface=0.5,
-        )
 
     def shoot_nothing(
         self, rng: np.random.Generator, look: Look | None = None

@@ -83,6 +83,12 @@ class SkinPainter:
         corners = reference[skin[np.maximum(hit.triangle, 0)]]
         position = (corners * hit.barycentric[..., None]).sum(2)
         outside = hit.triangle < 0
+        # The seam's triangles were left out: they take after their neighbours in the same row.
+        for step in (1, -1) * 12:
+            beside = np.roll(outside, step, 1)
+            fill = outside & ~beside
+            position[fill] = np.roll(position, step, 1)[fill]
+            outside = outside & beside
         position[outside] = (0, 300, 150)
         self.position: Float32[np.ndarray, "H W 3"] = position.astype(np.float32)
         x, y, z = np.moveaxis(self.position, 2, 0)
@@ -260,8 +266,8 @@ class SkinPainter:
             outline = np.concatenate([top, bottom[::-1]]).astype(np.float32)
             canvas.polygon(outline)
         mask = self.spread(canvas.blurred(rng.uniform(0.7, 1.6)))
-        strand = smooth_field(rng, HEIGHT, WIDTH, HEIGHT / 2.5, rng.uniform(0.3, 2))
-        cover = np.clip(mask * (rng.uniform(0.45, 1.25) + 0.35 * strand), 0, 0.95)[..., None]
+        strand = smooth_field(rng, HEIGHT, WIDTH, HEIGHT / 1.5, rng.uniform(0.5, 3))
+        cover = np.clip(mask * (rng.uniform(0.4, 1.2) + 0.18 * strand), 0, 0.95)[..., None]
         hair = np.array(person.hair, np.float32) * rng.uniform(0.55, 1.0)
         image += cover * (hair - image)
 
