@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import torch
 
 from ..errors import InputError
 from .dataset import SamplerState
-from .network import FaceNetwork, NetworkConfig
+from .learner import OptimiserKind
+from .network import FaceNetwork, NetworkConfig, without_landmark_head
 
 CHECKPOINT_FORMAT = 1
 """Version of the file's layout."""
@@ -37,6 +38,23 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """One part of a training, as it was begun.
+
+    Attributes:
+        command: the exact command line; empty where it was called from a program.
+        seed: of everything random in it.
+        images: pictures seen before it, in all parts together.
+        device: ``cpu`` or ``cuda``.
+    """
+
+    command: str
+    seed: int
+    images: int
+    device: str
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """A training that can go on, or be exported.
 
@@ -46,6 +64,8 @@ class Checkpoint:
         averaged: their exponential moving average, which is what gets exported.
         optimiser: state of the optimiser.
         progress: how far it is.
+        optimiser_kind: whose state that is.
+        history: how it came about, the first part first; unknown for old files.
     """
 
     network: NetworkConfig
@@ -53,6 +73,8 @@ class Checkpoint:
     averaged: Mapping[str, torch.Tensor]
     optimiser: Mapping[str, Any]
     progress: Progress
+    optimiser_kind: OptimiserKind = "adamw"
+    history: tuple[Origin, ...] = ()
 
     def save(self, path: Path) -> None:
         """Write the file; an old one of that name stays whole until this one is."""
@@ -69,6 +91,8 @@ class Checkpoint:
                 "seconds": self.progress.seconds,
             },
             "sampler": None if sampler is None else _packed(sampler),
+            "optimiser_kind": self.optimiser_kind,
+            "history": [asdict(origin) for origin in self.history],
         }
         temporary = path.with_name(f".{path.name}.tmp")
         torch.save(content, temporary)
@@ -97,12 +121,15 @@ class Checkpoint:
             progress=Progress(
                 **content["progress"], sampler=None if sampler is None else _unpacked(sampler)
             ),
+            # Files from before these were recorded lack them.
+            optimiser_kind=content.get("optimiser_kind", "adamw"),
+            history=tuple(Origin(**origin) for origin in content.get("history", ())),
         )
 
     def averaged_network(self) -> FaceNetwork:
-        """The network with averaged weights, in evaluation mode."""
-        network = FaceNetwork(self.network)
-        network.load_state_dict(dict(self.averaged))
+        """The network with averaged weights and without a landmark head, in evaluation mode."""
+        network = FaceNetwork(replace(self.network, landmark_head=False))
+        network.load_state_dict(without_landmark_head(self.averaged))
         return network.eval()
 
 

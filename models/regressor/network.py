@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
@@ -11,7 +12,7 @@ from jaxtyping import Float32, UInt8
 from torch import nn
 
 from ..errors import InputError
-from ..face.names import N_BLENDSHAPES, N_PARAMS
+from ..face.names import N_BLENDSHAPES, N_LANDMARKS, N_PARAMS
 
 _BLOCKS: Final = (
     *((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)),
@@ -34,10 +35,13 @@ class NetworkConfig:
         width: multiplies every channel count; 1.0 costs 183 million multiply-adds, 0.5 a quarter.
         pooling: ``average`` over the last 4x4 map, or ``weighted``: learned weights for each
             channel and place (a depthwise 4x4 convolution), which keeps where a feature was.
+        landmark_head: whether a further head regresses the 68 landmarks while training, which
+            regularises the features (Guo et al. 2020, 3.2); no export has it.
     """
 
     width: float = 0.5
     pooling: Pooling = "weighted"
+    landmark_head: bool = False
 
     def __post_init__(self) -> None:
         if not 0.1 <= self.width <= 2.0:
@@ -58,6 +62,19 @@ class RegressorOutput(NamedTuple):
     log_variance: Float32[torch.Tensor, "B 62"]
     blendshapes: Float32[torch.Tensor, "B 52"]
     presence: Float32[torch.Tensor, " B"]
+
+
+class TrainingOutput(NamedTuple):
+    """What a training sees of a batch.
+
+    Attributes:
+        heads: what the network says.
+        landmarks: (B, 68, 2) of the landmark head, in crop sides from the middle of the top-left
+            pixel; None where the network has no such head.
+    """
+
+    heads: RegressorOutput
+    landmarks: Float32[torch.Tensor, "B 68 2"] | None
 
 
 class StridedDepthwise(nn.Conv2d):
@@ -95,6 +112,9 @@ class FaceNetwork(nn.Module):
         self.log_variance_head = nn.Linear(channels, N_PARAMS)
         self.blendshapes_head = nn.Linear(channels, N_BLENDSHAPES)
         self.presence_head = nn.Linear(channels, 1)
+        self.landmark_head = (
+            nn.Linear(channels, 2 * N_LANDMARKS) if self.config.landmark_head else None
+        )
         self.register_buffer("param_mean", torch.zeros(N_PARAMS))
         self.register_buffer("param_std", torch.ones(N_PARAMS))
         self._initialise()
@@ -111,6 +131,9 @@ class FaceNetwork(nn.Module):
             nn.init.zeros_(head.bias)
         nn.init.normal_(self.blendshapes_head.weight, std=0.01)
         nn.init.constant_(self.blendshapes_head.bias, -2.0)  # most units are near zero
+        if self.landmark_head is not None:
+            nn.init.normal_(self.landmark_head.weight, std=0.01)
+            nn.init.constant_(self.landmark_head.bias, 0.5)  # the middle of the crop
 
     def set_whitening(
         self, mean: Float32[np.ndarray, " 62"], std: Float32[np.ndarray, " 62"]
@@ -128,7 +151,18 @@ class FaceNetwork(nn.Module):
 
     def forward(self, crops: UInt8[torch.Tensor, "B 120 120 3"]) -> RegressorOutput:
         """Heads for a batch of BGR crops. The variance head sends no gradient into the trunk."""
+        return self._heads(self.features(crops))
+
+    def training_output(self, crops: UInt8[torch.Tensor, "B 120 120 3"]) -> TrainingOutput:
+        """:meth:`forward`, and what the landmark head says where there is one."""
         features = self.features(crops)
+        if self.landmark_head is None:
+            return TrainingOutput(self._heads(features), None)
+        with torch.autocast(features.device.type, enabled=False):
+            landmarks = self.landmark_head(features).view(-1, N_LANDMARKS, 2)
+        return TrainingOutput(self._heads(features), landmarks)
+
+    def _heads(self, features: torch.Tensor) -> RegressorOutput:
         with torch.autocast(features.device.type, enabled=False):
             return RegressorOutput(
                 params=self.params_head(features),
@@ -142,6 +176,11 @@ class FaceNetwork(nn.Module):
     def denormalised(self, params: Float32[torch.Tensor, "B 62"]) -> Float32[torch.Tensor, "B 62"]:
         """Whitened parameters in their own units."""
         return self.param_mean + self.param_std * params
+
+
+def without_landmark_head(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A network's state without the landmark head's part."""
+    return {name: value for name, value in state.items() if not name.startswith("landmark_head.")}
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -20,7 +20,7 @@ from jaxtyping import Float, Float64
 from torch import nn
 
 from ..face.morphable import FaceModel, LinearPoints
-from ..face.names import N_EXPRESSION, N_PARAMS, N_POSE, N_SHAPE
+from ..face.names import N_PARAMS, N_POSE
 
 DEPTH_OFFSET: Final = 11
 """Index of t_z among the parameters."""

@@ -2,107 +2,51 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import cv2
 import numpy as np
 import torch
-from torch import nn
 
 from ..errors import InputError, OutputError
 from ..face.morphable import FaceModel
+from ..synthetic.generate import synthesise
 from ..synthetic.shards import ShardFolder
-from .checkpoint import Checkpoint, Progress
+from .checkpoint import Checkpoint, Origin, Progress
 from .dataset import (
-    AugmentationConfig,
     Augmenter,
     Batch,
+    SamplerState,
     training_batches,
     validation_batches,
 )
-from .losses import LossConfig, PointDecoder, RegressorLoss, Targets
+from .learner import Learner, find_device, mixed_precision
+from .losses import LossConfig, PointDecoder, RegressorLoss
 from .mirror import Mirror
-from .network import FaceNetwork, NetworkConfig
+from .network import FaceNetwork, without_landmark_head
+from .objective import Objective, ParameterLoss, TensorBatch, vertex_error
+from .parameter_losses import MeshDistance
 from .prefetch import Prefetch
+from .render_ahead import RenderAhead
+from .short_video_batches import VideoAugmenter, short_video_batches
+from .strategy import EveryBatch, MetaJoint, Strategy
+from .train_config import TrainConfig
+from .training_log import Report, TrainingLog
 from .validation import Validation, validate
 
 CHECKPOINT_NAME: Final = "checkpoint.pt"
-LOG_NAME: Final = "log.jsonl"
 
-_WEIGHT_DECAY: Final = 0.02
-_CLIP: Final = 5.0
-"""Largest norm of the gradient."""
 _LAST_RATE: Final = 0.01
 """Learning rate at the end, as a share of the peak."""
 _STATISTICS: Final = 4096
 """Augmented pictures from which the whitening is taken, at most."""
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """One training of the regressor.
-
-    Attributes:
-        shards: folder of training shards; it may grow meanwhile.
-        out: folder for ``checkpoint.pt`` and ``log.jsonl``.
-        face_model: the ``face_model.npz`` that the shards were made with.
-        images: pictures to see in all; None for no such limit.
-        minutes: minutes to train in all; None for no such limit. One of the two must be given; the
-            learning rate falls along whichever is further.
-        network: architecture; of a checkpoint given in ``init`` or resumed, that one's holds.
-        losses: weights of the loss.
-        augmentation: of crops and pixels.
-        batch: pictures a step.
-        learning_rate: at its peak.
-        warmup_images: pictures until the peak.
-        average_decay: of the moving average of the weights, a step.
-        threads: processor threads for the network; one more prepares batches.
-        bfloat16: whether convolutions run in bfloat16 (faster where the processor has it).
-        seed: of everything random.
-        init: checkpoint whose averaged weights are the start.
-        resume: go on from ``out/checkpoint.pt`` where there is one.
-        validation_shards: how many of the lowest-numbered shards are held out.
-        validation_pictures: how many of their pictures are measured at most.
-        log_images: pictures between two lines of the log.
-        validate_images: pictures between two validations.
-        checkpoint_images: pictures between two checkpoints.
-    """
-
-    shards: Path
-    out: Path
-    face_model: Path
-    images: int | None = None
-    minutes: float | None = None
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    losses: LossConfig = field(default_factory=LossConfig)
-    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-    batch: int = 64
-    learning_rate: float = 2e-3
-    warmup_images: int = 20_000
-    average_decay: float = 0.9995
-    threads: int = 1
-    bfloat16: bool = True
-    seed: int = 0
-    init: Path | None = None
-    resume: bool = False
-    validation_shards: int = 4
-    validation_pictures: int = 2000
-    log_images: int = 6_400
-    validate_images: int = 64_000
-    checkpoint_images: int = 32_000
-
-    def __post_init__(self) -> None:
-        if self.images is None and self.minutes is None:
-            raise InputError("training needs a budget: a number of images, of minutes, or both")
-        if self.batch < 2 or self.threads < 1 or self.learning_rate <= 0:
-            raise InputError("training needs batch >= 2, threads >= 1 and learning rate > 0")
 
 
 @dataclass(frozen=True)
@@ -120,10 +64,6 @@ class TrainResult:
     images: int
     seconds: float
     validation: Validation
-
-
-Report = Callable[[dict[str, Any]], None]
-"""Receives every line of the log as it is written; ``done`` in it is the share of the budget."""
 
 
 def train_regressor(
@@ -146,8 +86,10 @@ def train_regressor(
         config.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{config.out}: cannot be made: {error.strerror}") from error
-    with _processor_threads(config.threads):
-        training = Training(config, report, clock)
+    with _processor_threads(config.threads), _rendering(config) as renderer:
+        if renderer is not None:
+            renderer.wait(config.validation_shards + 1)
+        training = Training(config, report, clock, renderer)
         try:
             training.run()
         except KeyboardInterrupt:
@@ -157,42 +99,86 @@ def train_regressor(
 
 
 class Training:
-    """The state of one run: network, average, optimiser, progress."""
+    """The state of one run: what learns, how, and how far it is."""
 
     def __init__(
-        self, config: TrainConfig, report: Report | None, clock: Callable[[], float]
+        self,
+        config: TrainConfig,
+        report: Report | None,
+        clock: Callable[[], float],
+        renderer: RenderAhead | None = None,
     ) -> None:
         self.config = config
-        self._report = report
         self._clock = clock
+        self._renderer = renderer
+        self._log = TrainingLog(config.out, report)
+        self.device = find_device(config.device)
         self.folder = ShardFolder(config.shards, config.validation_shards)
         model = FaceModel.load(config.face_model)
         vertices = self.folder.meta.point_vertices
         if max(vertices) >= len(model.mean):
             raise InputError(f"{config.shards}: made with another face model than the given one")
-        self.decoder = PointDecoder(model.subset(np.array(vertices, dtype=np.int32)))
+        points = model.subset(np.array(vertices, dtype=np.int32))
+        self.decoder = PointDecoder(points).to(self.device)
         flips = config.augmentation.geometric.flip > 0
-        self.augmenter = Augmenter(
-            config.augmentation, Mirror.of(model, vertices) if flips else None
-        )
-        self.loss = RegressorLoss(self.decoder, config.losses)
+        mirror = Mirror.of(model, vertices) if flips else None
+        self.augmenter = Augmenter(config.augmentation, mirror)
+        self._videos: VideoAugmenter | None = None
+        if config.short_video is not None:
+            self._videos = VideoAugmenter(
+                model, vertices, config.augmentation, config.short_video, mirror
+            )
         start, resumed = self._starting_point()
         torch.manual_seed(config.seed)
-        self.network = FaceNetwork(start.network if start else config.network)
-        if start:
-            self.network.load_state_dict(dict(start.weights if resumed else start.averaged))
-        else:
-            self.network.set_whitening(*self._label_statistics())
-        self.average = FaceNetwork(self.network.config).requires_grad_(False)
-        self.average.load_state_dict(self.network.state_dict())
-        self.optimiser = torch.optim.AdamW(_groups(self.network), config.learning_rate)
-        self.progress = Progress()
-        if start and resumed:
-            self.average.load_state_dict(dict(start.averaged))
-            self.optimiser.load_state_dict(dict(start.optimiser))
-            self.progress = start.progress
+        learner = self._learner(start, resumed)
+        self.strategy = self._strategy(learner, model)
+        self.progress = start.progress if start and resumed else Progress()
+        self._settled = replace(self.progress)
+        self._origins = (
+            *(start.history if start else ()),
+            Origin(config.command, config.seed, self.progress.images, self.device.type),
+        )
         self._began = clock() - self.progress.seconds
-        self._sums: dict[str, float] = {}
+
+    def _learner(self, start: Checkpoint | None, resumed: bool) -> Learner:
+        config = self.config
+        shape = config.network
+        if start:
+            extra = start.network if resumed else config.network
+            shape = replace(start.network, landmark_head=extra.landmark_head)
+        network = FaceNetwork(shape)
+        if start and resumed:
+            network.load_state_dict(dict(start.weights))
+        elif start:
+            network.load_state_dict(network.state_dict() | without_landmark_head(start.averaged))
+        else:
+            network.set_whitening(*self._label_statistics())
+        bfloat16 = mixed_precision(self.device, config.bfloat16)
+        learner = Learner(network.to(self.device), config.optimiser, config.average_decay, bfloat16)
+        if start and resumed:
+            if start.optimiser_kind != config.optimiser.kind:
+                raise InputError(
+                    f"{config.out / CHECKPOINT_NAME}: trained with {start.optimiser_kind}, cannot "
+                    f"go on with {config.optimiser.kind}"
+                )
+            learner.load(start.averaged, start.optimiser)
+        return learner
+
+    def _strategy(self, learner: Learner, model: FaceModel) -> Strategy:
+        losses = self.config.losses
+        if isinstance(losses, LossConfig):
+            main = RegressorLoss(self.decoder, losses).to(self.device)
+            return EveryBatch(learner, Objective(main, self.decoder))
+        distance = MeshDistance(model).to(self.device)
+        if losses.method != "meta":
+            main = ParameterLoss(distance, losses.method, losses)
+            return EveryBatch(learner, Objective(main, self.decoder))
+        branches = {
+            "fwpdc": Objective(ParameterLoss(distance, "fwpdc", losses), self.decoder),
+            "vdc": Objective(ParameterLoss(distance, "vdc", losses), self.decoder),
+        }
+        error = partial(vertex_error, distance)
+        return MetaJoint(learner, branches, error, losses.look_ahead)
 
     def _starting_point(self) -> tuple[Checkpoint | None, bool]:
         """The checkpoint to start from, and whether that means going on with its training."""
@@ -229,31 +215,51 @@ class Training:
 
     def run(self) -> None:
         """Train until the budget is spent."""
+        self._write({"begun": self._settings()})
         if self.done() >= 1.0:
             return
-        batches = training_batches(
-            self.folder,
-            self.augmenter,
-            self.config.batch,
-            self.config.seed,
-            state=self.progress.sampler,
-            step=self.progress.step,
-        )
-        with Prefetch(batches) as ahead:
+        pending: set[str] = set()
+        with Prefetch(self._batches()) as ahead:
             for batch, sampler in ahead:
-                self._step(batch)
-                self.progress.step += 1
-                self.progress.images += len(batch.crops)
-                self.progress.seconds = self._clock() - self._began
-                self.progress.sampler = sampler
+                terms = self.strategy.take(
+                    TensorBatch.of(batch, self.device),
+                    self._learning_rate(),
+                    self.progress.step,
+                    self.done() >= 1.0,
+                )
+                self._log.add(terms)
+                self._advance(len(batch.crops), sampler)
+                if self.strategy.settled:
+                    self._settled = replace(self.progress)
                 if self._due(self.config.log_images):
                     self._log_training()
+                if self._due(self.config.validate_images):
+                    pending.add("validation")
+                if self._due(self.config.checkpoint_images):
+                    pending.add("checkpoint")
+                if not self.strategy.settled:
+                    continue
                 if self.done() >= 1.0:
                     return
-                if self._due(self.config.validate_images):
+                if "validation" in pending:
                     self._log_validation()
-                if self._due(self.config.checkpoint_images):
+                if "checkpoint" in pending:
                     self.save()
+                pending.clear()
+
+    def _batches(self) -> Iterator[tuple[Batch, SamplerState]]:
+        """Batches from where the training is."""
+        size, seed = self.config.batch, self.config.seed
+        state, step = self.progress.sampler, self.progress.step
+        if self._videos is None:
+            return training_batches(self.folder, self.augmenter, size, seed, state=state, step=step)
+        return short_video_batches(self.folder, self._videos, size, seed, state=state, step=step)
+
+    def _advance(self, images: int, sampler: SamplerState) -> None:
+        self.progress.step += 1
+        self.progress.images += images
+        self.progress.seconds = self._clock() - self._began
+        self.progress.sampler = sampler
 
     def finish(self) -> TrainResult:
         """Write the last checkpoint and measure the averaged weights."""
@@ -263,101 +269,91 @@ class Training:
         return TrainResult(path, self.progress.images, self.progress.seconds, validation)
 
     def save(self) -> None:
-        """Write the checkpoint.
+        """Write the checkpoint, of the last point from which the training can be continued.
 
         Raises:
             OutputError: it cannot be written.
         """
         path = self.config.out / CHECKPOINT_NAME
+        learner = self.strategy.learner
         checkpoint = Checkpoint(
-            network=self.network.config,
-            weights=self.network.state_dict(),
-            averaged=self.average.state_dict(),
-            optimiser=self.optimiser.state_dict(),
-            progress=self.progress,
+            network=learner.network.config,
+            weights=learner.network.state_dict(),
+            averaged=learner.average.state_dict(),
+            optimiser=learner.optimiser.state_dict(),
+            progress=self._settled,
+            optimiser_kind=self.config.optimiser.kind,
+            history=self._origins,
         )
         try:
             checkpoint.save(path)
         except OSError as error:
             raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
 
-    def _step(self, batch: Batch) -> None:
-        rate = self._learning_rate()
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.network.train()
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bfloat16):
-            output = self.network(torch.from_numpy(batch.crops))
-        total, terms = self.loss(self.network, output, _targets(batch))
-        self.optimiser.zero_grad()
-        total.backward()
-        # Above all a guard: one NaN in the weights would cost the whole training.
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP)
-        if bool(torch.isfinite(norm)):
-            self.optimiser.step()
-            self._move_average()
-        for name, value in {"loss": total.detach(), **terms}.items():
-            self._sums[name] = self._sums.get(name, 0.0) + float(value)
-        self._sums["steps"] = self._sums.get("steps", 0.0) + 1
-
     def _learning_rate(self) -> float:
         warmup = min(1.0, (self.progress.images + self.config.batch) / self.config.warmup_images)
         cosine = 0.5 * (1 + math.cos(math.pi * self.done()))
         return self.config.learning_rate * warmup * max(cosine, _LAST_RATE)
-
-    def _move_average(self) -> None:
-        step = self.progress.step
-        decay = min(self.config.average_decay, (1 + step) / (10 + step))
-        mine, theirs = self.average.state_dict(), self.network.state_dict()
-        for name, value in mine.items():
-            if value.is_floating_point():
-                value.lerp_(theirs[name], 1 - decay)
 
     def _due(self, every: int) -> bool:
         """Whether the last step passed a multiple of ``every`` pictures."""
         return self.progress.images % every < self.config.batch
 
     def _log_training(self) -> None:
-        steps = self._sums.pop("steps", 1.0)
-        line: dict[str, Any] = {name: value / steps for name, value in self._sums.items()}
-        self._sums.clear()
-        self._write({"lr": self._learning_rate(), **line})
+        self._write({"lr": self._learning_rate(), **self._log.means()})
+        if self._renderer is not None:
+            self._renderer.check()
 
     def _log_validation(self) -> Validation:
         held_out = validation_batches(
             self.folder, self.config.batch, self.config.validation_pictures
         )
-        result = validate(self.average, self.decoder, held_out)
+        result = validate(self.strategy.learner.average, self.decoder, held_out)
         self._write({"validation": asdict(result)})
+        self._log.draw()
         return result
+
+    def _settings(self) -> dict[str, Any]:
+        """What this part of the training is a function of, besides the shards."""
+        config = self.config
+        return {
+            "command": config.command,
+            "seed": config.seed,
+            "device": self.device.type,
+            "torch": torch.__version__,
+            "bfloat16": mixed_precision(self.device, config.bfloat16),
+            "images": config.images,
+            "minutes": config.minutes,
+            "batch": config.batch,
+            "learning_rate": config.learning_rate,
+            "init": str(config.init) if config.init else None,
+            "resumed": self.progress.images > 0,
+            "network": asdict(self.strategy.learner.network.config),
+            "objective": type(config.losses).__name__,
+            "losses": asdict(config.losses),
+            "optimiser": asdict(config.optimiser),
+            "short_video": asdict(config.short_video) if config.short_video else None,
+            "augmentation": asdict(config.augmentation),
+        }
 
     def _write(self, line: dict[str, Any]) -> None:
         pictures = sum(len(shard) for shard in self.folder.training)
-        line = {
-            "images": self.progress.images,
-            "seconds": round(self.progress.seconds, 1),
-            "done": round(self.done(), 4),
-            "pictures": pictures,
-            **line,
-        }
-        with (self.config.out / LOG_NAME).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        if self._report:
-            self._report(line)
+        self._log.write(
+            {
+                "images": self.progress.images,
+                "seconds": round(self.progress.seconds, 1),
+                "done": round(self.done(), 4),
+                "pictures": pictures,
+                **line,
+            }
+        )
 
 
-def _targets(batch: Batch) -> Targets:
-    return Targets(*(torch.from_numpy(getattr(batch, name)) for name in Targets._fields))
-
-
-def _groups(network: FaceNetwork) -> list[dict[str, Any]]:
-    """Weight decay for convolutions and heads, none for biases and normalisation."""
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    plain = [p for p in network.parameters() if p.ndim <= 1]
-    return [
-        {"params": decayed, "weight_decay": _WEIGHT_DECAY},
-        {"params": plain, "weight_decay": 0.0},
-    ]
+def _rendering(config: TrainConfig) -> AbstractContextManager[RenderAhead | None]:
+    """What renders meanwhile, if anything is to."""
+    if config.render is None:
+        return nullcontext()
+    return RenderAhead(partial(synthesise, config.render), config.shards)
 
 
 @contextmanager

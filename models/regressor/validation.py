@@ -98,18 +98,19 @@ def validate(network: FaceNetwork, decoder: PointDecoder, batches: Iterable[Batc
 
 
 def _predict(network: FaceNetwork, decoder: PointDecoder, batch: Batch) -> _Predicted:
-    faces = torch.from_numpy(batch.presence > 0)
+    device = network.param_mean.device
+    faces = torch.from_numpy(batch.presence > 0).to(device)
     with torch.inference_mode():
-        output = network(torch.from_numpy(batch.crops))
+        output = network(torch.from_numpy(batch.crops).to(device))
         pose, shape, expression = split_params(network.denormalised(output.params))
         decoded = decoder(pose, shape, expression, output.blendshapes)
     right = (output.presence > 0) == faces
     return _Predicted(
-        landmarks=decoded.by_blendshapes[faces, :N_LANDMARKS, :2].numpy(),
-        landmarks_expression=decoded.by_expression[faces, :N_LANDMARKS, :2].numpy(),
-        pose=pose[faces].numpy(),
-        blendshapes=output.blendshapes[faces].numpy(),
-        presence_right=right.numpy().astype(np.float32),
+        landmarks=decoded.by_blendshapes[faces, :N_LANDMARKS, :2].cpu().numpy(),
+        landmarks_expression=decoded.by_expression[faces, :N_LANDMARKS, :2].cpu().numpy(),
+        pose=pose[faces].cpu().numpy(),
+        blendshapes=output.blendshapes[faces].cpu().numpy(),
+        presence_right=right.cpu().numpy().astype(np.float32),
     )
 
 

@@ -18,13 +18,18 @@ pytest.importorskip("torch")
 
 import torch
 
+from mien.models.noise.video import VideoNoise
 from mien.models.regressor.checkpoint import Checkpoint
+from mien.models.regressor.learner import OptimiserConfig
 from mien.models.regressor.network import NetworkConfig
-from mien.models.regressor.train import TrainConfig, train_regressor
+from mien.models.regressor.objective import PaperLossConfig
+from mien.models.regressor.short_video_batches import ShortVideoConfig
+from mien.models.regressor.train import train_regressor
+from mien.models.regressor.train_config import TrainConfig
 
 WriteShard = Callable[[Path, int, int], Labels]
 STILL = AugmentationConfig(
-    GeometricConfig(scale=0.0, shift=0.0, rotation_deg=0.0, flip=0.0),
+    GeometricConfig(scale=0.0, shift=0.0, loose=0.0, rotation_deg=0.0, flip=0.0),
     PhotometricConfig(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
 )
 
@@ -159,3 +164,89 @@ def test_bad_checkpoint_is_one_line(config: TrainConfig, tmp_path: Path) -> None
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match=r"gone\.pt: not a checkpoint"):
         train_regressor(replace(config, init=tmp_path / "gone.pt"))
+
+
+META = PaperLossConfig("meta", look_ahead=2)
+
+
+def test_meta_joint_training_goes_on_from_the_end_of_a_block(config: TrainConfig) -> None:
+    """Interrupted within a block, it begins that block anew and ends where it would have."""
+    config = replace(
+        config, images=72, losses=META, optimiser=OptimiserConfig.of_the_paper(),
+        network=NetworkConfig(0.1, landmark_head=True), log_images=8, checkpoint_images=8,
+    )  # fmt: skip
+    whole = train_regressor(config)
+    stopped = replace(config, out=config.out.with_name("parts"))
+
+    def interrupt(line: dict[str, Any]) -> None:
+        if line["images"] == 32:  # the fourth batch is the first of the second block
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_regressor(stopped, report=interrupt)
+    assert Checkpoint.load(stopped.out / "checkpoint.pt").progress.images == 24
+    resumed = train_regressor(replace(stopped, resume=True))
+    assert_same_weights(whole.checkpoint, resumed.checkpoint)
+    lines = [line for line in read_log(config.out) if "vdc_branch_chosen" in line]
+    assert len(lines) == 3
+    assert all(line["vdc_branch_chosen"] + line["fwpdc_branch_chosen"] == 1 for line in lines)
+
+
+def test_a_budget_that_ends_within_a_block_ends_the_block(config: TrainConfig) -> None:
+    losses = PaperLossConfig("meta", look_ahead=100)
+    result = train_regressor(replace(config, images=16, losses=losses, network=NetworkConfig(0.1)))
+    assert result.images == 24  # a further batch chose
+    assert Checkpoint.load(result.checkpoint).progress.images == 24
+
+
+@pytest.mark.parametrize("method", ["vdc", "fwpdc", "joint"])
+def test_objectives_of_the_paper_learn(config: TrainConfig, method: Any) -> None:
+    config = replace(
+        config, images=240, losses=PaperLossConfig(method), augmentation=STILL, log_images=40,
+        optimiser=OptimiserConfig.of_the_paper(), learning_rate=0.02, average_decay=0.0,
+        network=NetworkConfig(0.1, landmark_head=True),
+    )  # fmt: skip
+    train_regressor(config)
+    lines = [line for line in read_log(config.out) if "loss" in line]
+    name = "vdc" if method == "vdc" else "fwpdc"
+    assert lines[-1][name] < 0.9 * lines[0][name]
+    assert lines[-1]["landmark_head"] < 0.7 * lines[0]["landmark_head"]
+
+
+def test_batches_of_short_videos_are_trained_on(config: TrainConfig) -> None:
+    videos = ShortVideoConfig(VideoNoise(frames=4))
+    config = replace(config, images=16, short_video=videos, network=NetworkConfig(0.1))
+    assert train_regressor(config).images == 16
+    with pytest.raises(InputError, match="no whole number of videos"):
+        train_regressor(replace(config, short_video=ShortVideoConfig(VideoNoise(frames=3))))
+
+
+def test_where_weights_come_from_is_recorded(config: TrainConfig) -> None:
+    small = replace(config, images=8, command="mien train regressor --seed 5", seed=5)
+    first = train_regressor(small)
+    begun = read_log(config.out)[0]["begun"]
+    assert begun["command"] == "mien train regressor --seed 5"
+    assert begun["seed"] == 5
+    assert begun["resumed"] is False
+    train_regressor(replace(small, images=16, command="again", resume=True))
+    later = replace(
+        small, out=config.out.with_name("later"), init=first.checkpoint, command="later", seed=6,
+        network=NetworkConfig(0.5, landmark_head=True),
+    )  # fmt: skip
+    last = Checkpoint.load(train_regressor(later).checkpoint)
+    assert [(o.command, o.seed, o.images) for o in last.history] == [
+        ("mien train regressor --seed 5", 5, 0), ("again", 5, 8), ("later", 6, 0),
+    ]  # fmt: skip
+    assert last.network == NetworkConfig(0.25, landmark_head=True)
+    assert (config.out / "curves.png").stat().st_size > 1000
+
+
+def test_device_and_optimiser_are_checked(config: TrainConfig) -> None:
+    small = replace(config, images=8, network=NetworkConfig(0.1))
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="finds no such device"):
+            train_regressor(replace(small, device="cuda"))
+    train_regressor(replace(small, device="cpu"))
+    other = replace(small, resume=True, optimiser=OptimiserConfig("sgd"))
+    with pytest.raises(InputError, match="trained with adamw, cannot go on with sgd"):
+        train_regressor(other)

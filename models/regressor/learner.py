@@ -1,0 +1,143 @@
+"""A network with its optimiser and its moving average: one step, and independent copies."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from ..errors import InputError
+from .network import FaceNetwork
+from .objective import Objective, TensorBatch, Terms
+
+Device = Literal["auto", "cpu", "cuda"]
+OptimiserKind = Literal["adamw", "sgd"]
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """How weights follow gradients.
+
+    Attributes:
+        kind: ``adamw``; or ``sgd`` with Nesterov momentum, as the paper's.
+        weight_decay: of convolutions and heads for ``adamw``, of convolutions alone for ``sgd``.
+        momentum: of ``sgd``.
+        clip: largest norm of the gradient.
+    """
+
+    kind: OptimiserKind = "adamw"
+    weight_decay: float = 0.02
+    momentum: float = 0.9
+    clip: float = 5.0
+
+    @classmethod
+    def of_the_paper(cls) -> OptimiserConfig:
+        """SGD with momentum 0.9 and weight decay 5e-4; VDC diverges unless clipped near 1."""
+        return cls("sgd", weight_decay=5e-4, momentum=0.9, clip=1.0)
+
+
+def find_device(wanted: Device) -> torch.device:
+    """The device that a training asks for; ``auto`` is CUDA where there is one.
+
+    Raises:
+        InputError: CUDA is asked for and there is none.
+    """
+    there = torch.cuda.is_available()
+    if wanted == "cuda" and not there:
+        raise InputError("device cuda: torch finds no such device here; expected auto or cpu")
+    return torch.device("cuda" if there and wanted != "cpu" else "cpu")
+
+
+def mixed_precision(device: torch.device, wanted: bool) -> bool:
+    """Whether convolutions run in bfloat16: as wanted, on GPUs only where they have it."""
+    if device.type == "cuda":
+        return wanted and torch.cuda.is_bf16_supported(including_emulation=False)
+    return wanted
+
+
+class Learner:
+    """A network in training.
+
+    Args:
+        network: on the device that trains.
+        config: of the optimiser.
+        average_decay: of the moving average of the weights, a step; 0 for none.
+        bfloat16: whether convolutions run in bfloat16.
+    """
+
+    def __init__(
+        self, network: FaceNetwork, config: OptimiserConfig, average_decay: float, bfloat16: bool
+    ) -> None:
+        self.network = network
+        self.average = copy.deepcopy(network).requires_grad_(False)
+        self.optimiser = _optimiser(network, config)
+        self._config = config
+        self._decay = average_decay
+        self._bfloat16 = bfloat16
+
+    def copy(self) -> Learner:
+        """An independent one: weights, buffers, average and the optimiser's state are its own."""
+        network = copy.deepcopy(self.network)
+        twin = Learner(network, self._config, self._decay, self._bfloat16)
+        twin.average = copy.deepcopy(self.average)
+        # load_state_dict keeps the very tensors that it is given.
+        twin.optimiser.load_state_dict(copy.deepcopy(self.optimiser.state_dict()))
+        return twin
+
+    def load(self, averaged: Mapping[str, torch.Tensor], optimiser: Mapping[str, Any]) -> None:
+        """Go on with a checkpoint's average and optimiser."""
+        self.average.load_state_dict(dict(averaged))
+        self.optimiser.load_state_dict(copy.deepcopy(dict(optimiser)))
+
+    def step(self, batch: TensorBatch, objective: Objective, rate: float, number: int) -> Terms:
+        """One step of the optimiser.
+
+        Args:
+            batch: to learn from.
+            objective: to lower.
+            rate: learning rate.
+            number: of the step, from 0: the average follows faster at the beginning.
+
+        Returns:
+            ``loss`` and its terms, detached.
+        """
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.network.train()
+        kind = batch.crops.device.type
+        with torch.autocast(kind, torch.bfloat16, enabled=self._bfloat16):
+            output = self.network.training_output(batch.crops)
+        total, terms = objective(self.network, output, batch.targets)
+        self.optimiser.zero_grad()
+        total.backward()
+        # Above all a guard: one NaN in the weights would cost the whole training.
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self._config.clip)
+        if bool(torch.isfinite(norm)):
+            self.optimiser.step()
+            self._move_average(number)
+        return {"loss": total.detach(), **terms}
+
+    def _move_average(self, number: int) -> None:
+        decay = min(self._decay, (1 + number) / (10 + number))
+        mine, theirs = self.average.state_dict(), self.network.state_dict()
+        for name, value in mine.items():
+            if value.is_floating_point():
+                value.lerp_(theirs[name], 1 - decay)
+
+
+def _optimiser(network: FaceNetwork, config: OptimiserConfig) -> torch.optim.Optimizer:
+    """No weight decay for biases and normalisation."""
+    least_axes = 2 if config.kind == "adamw" else 4
+    decayed = [p for p in network.parameters() if p.ndim >= least_axes]
+    plain = [p for p in network.parameters() if p.ndim < least_axes]
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    if config.kind == "adamw":
+        return torch.optim.AdamW(groups)
+    return torch.optim.SGD(groups, lr=0.1, momentum=config.momentum, nesterov=True)
