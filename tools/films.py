@@ -50,15 +50,20 @@ class _Followed:
 
 
 def measure_films(
-    paths: Sequence[Path], bundle: Bundle, threads: int, step: Callable[[], object]
+    paths: Sequence[Path],
+    bundle: Bundle,
+    threads: int,
+    step: Callable[[], object],
+    presets: Sequence[str] = tuple(PRESETS),
 ) -> dict[str, Any]:
-    """Follow every film with every preset of the smoother, detecting as ``mien track`` does.
+    """Follow every film with presets of the smoother, detecting as ``mien track`` does.
 
     Args:
         paths: films of an evaluation set.
         bundle: the model.
         threads: of the networks.
         step: called after every film and preset.
+        presets: names; ``raw`` must be among them, it is what lag is measured against.
 
     Returns:
         By preset: frames, missed frames, rows that are no face's, changes of a face's number,
@@ -69,14 +74,18 @@ def measure_films(
     Raises:
         InputError: a film cannot be read.
     """
-    followed = {name: _Followed() for name in PRESETS}
+    followed = {name: _Followed() for name in presets}
+    trackers: dict[str, FaceTracker] = {}
     for path in paths:
         clip = resized_head(load_clip(path))
         for name, seen in followed.items():
-            tracker = FaceTracker(bundle, clip.pinhole, smoothing=name, threads=threads)
-            _follow(clip, tracker, seen)
-            tracker.reset()
-            _hold_still(clip, tracker, seen)
+            tracker = trackers.get(name)
+            if tracker is None or tracker.camera != clip.pinhole:
+                tracker = FaceTracker(bundle, clip.pinhole, smoothing=name, threads=threads)
+                trackers[name] = tracker
+            for follow in (_follow, _hold_still):
+                tracker.reset()
+                follow(clip, tracker, seen)
             step()
     raw = followed["raw"]
     return {name: _summary(seen, raw) for name, seen in followed.items()}

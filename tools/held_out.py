@@ -82,7 +82,12 @@ def _shards(folder: Path) -> list[Shard]:
 
 
 def measure_shards(
-    folder: Path, bundle: Bundle, estimator: Estimator, step: Callable[[], object]
+    folder: Path,
+    bundle: Bundle,
+    estimator: Estimator,
+    step: Callable[[], object],
+    *,
+    degraded: bool = True,
 ) -> HeldOut:
     """Look at the nominal crop of every picture, one pass.
 
@@ -91,6 +96,7 @@ def measure_shards(
         bundle: whose face model the true meshes follow.
         estimator: looks with that bundle.
         step: called after every picture.
+        degraded: whether to look at some pictures again with losses of quality.
 
     Raises:
         InputError: there is no finished shard, one is damaged or of another face model, or the
@@ -121,7 +127,8 @@ def measure_shards(
             faces.append(score(name, truth, estimate))
             if candidate is not None:
                 _add(rows, shard, index, image, candidate, faces[-1])
-                _degrade(rows, estimator, image, faces[-1], len(faces))
+                if degraded and len(faces) % _DEGRADED_EVERY == 0:
+                    _degrade(rows, estimator, image, faces[-1], len(faces))
         elif candidate is not None and candidate.shows_face(_FACE):
             false.append({"image": name, "box": list(candidate.box_xywh_px)})
         step()
@@ -182,8 +189,6 @@ def _degrade(
     rows: _Rows, estimator: Estimator, image: np.ndarray, scored: Scored, count: int
 ) -> None:
     """Look at some pictures again with each loss of quality."""
-    if count % _DEGRADED_EVERY:
-        return
     rows.degraded.setdefault("as rendered", []).append(scored.nme or 0.0)
     for name, degrade in DEGRADATIONS.items():
         worse = degrade(image, np.random.default_rng(count))
@@ -220,8 +225,6 @@ def _figures(rows: _Rows, bundle: Bundle, people: dict[int, PeopleTable | None])
     # The depth offset of an orthography says nothing.
     known = np.delete(np.arange(N_PARAMS), 11)
     variances[:, 11] = np.maximum(variances[:, 11], 1e-12)
-    degraded = np.concatenate([np.full(len(v), name) for name, v in rows.degraded.items()])
-    values = np.concatenate([np.array(v) for v in rows.degraded.values()])
     turn_deg = np.array(rows.turn_deg)
     return {
         "rotation": {
@@ -237,9 +240,16 @@ def _figures(rows: _Rows, bundle: Bundle, people: dict[int, PeopleTable | None])
         "normalised_error_squared_by_output": dict(
             zip(known.tolist(), (errors**2 / variances).mean(axis=0)[known].tolist(), strict=True)
         ),
-        "nme_by_group": measures.group_means(nme, groups)
-        | measures.group_means(values, {"loss of quality": degraded}),
+        "nme_by_group": measures.group_means(nme, groups) | _by_degradation(rows.degraded),
     }
+
+
+def _by_degradation(nme: dict[str, list[float]]) -> dict[str, Any]:
+    if not nme:
+        return {}
+    names = np.concatenate([np.full(len(values), name) for name, values in nme.items()])
+    every = np.concatenate([np.array(values) for values in nme.values()])
+    return measures.group_means(every, {"loss of quality": names})
 
 
 def _joined(

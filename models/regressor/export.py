@@ -10,6 +10,8 @@ from typing import Final
 import numpy as np
 import onnx
 import torch
+from google.protobuf.message import DecodeError
+from jaxtyping import Float
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
@@ -31,6 +33,8 @@ from .network import FaceNetwork, count_parameters
 
 INPUT_NAME: Final = "crops"
 OUTPUT_NAMES: Final = ("params", "log_variance", "blendshapes", "presence")
+_UNITS: Final = "log_variance_of_units"
+"""What turns whitened log-variances into those of the parameters; calibration adds to it."""
 _OPSET: Final = 17
 _IR_VERSION: Final = 8
 """Old enough for every onnxruntime that mien admits."""
@@ -62,7 +66,10 @@ def save_onnx(network: FaceNetwork, path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    model = to_onnx(network)
+    _write(to_onnx(network), path)
+
+
+def _write(model: onnx.ModelProto, path: Path) -> None:
     onnx.checker.check_model(model, full_check=True)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
@@ -71,6 +78,33 @@ def save_onnx(network: FaceNetwork, path: Path) -> None:
         temporary.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def offset_log_variance(path: Path, offset: Float[np.ndarray, " 62"]) -> None:
+    """Add constants to the stated log-variances of an exported network, in place.
+
+    Args:
+        path: ONNX file of :func:`save_onnx`, or its int8 form.
+        offset: natural logarithm of what each of the 62 variances is to be multiplied with.
+
+    Raises:
+        InputError: the file is no such network, or an offset is not finite.
+        OutputError: it cannot be written.
+    """
+    if not np.all(np.isfinite(offset)):
+        raise InputError("calibration: an offset of the log-variance is not finite")
+    try:
+        model = onnx.load(path)
+    except (OSError, DecodeError) as error:
+        raise InputError(f"{path}: not an exported network: {error}") from error
+    for value in model.graph.initializer:
+        if value.name == _UNITS:
+            units = numpy_helper.to_array(value).astype(np.float64) + offset
+            value.CopyFrom(numpy_helper.from_array(units.astype(np.float32), _UNITS))
+            break
+    else:
+        raise InputError(f"{path}: no {_UNITS} in it, so not exported by mien")
+    _write(model, path)
 
 
 def make_bundle(
@@ -117,7 +151,7 @@ def _facts(checkpoint: Path) -> dict[str, Scalar]:
         "network": "MobileNet-V1",
         "width": trained.network.width,
         "pooling": trained.network.pooling,
-        "learned_values": count_parameters(FaceNetwork(trained.network)),
+        "learned_values": count_parameters(trained.averaged_network()),
         "images": trained.progress.images,
         "minutes": round(trained.progress.seconds / 60, 1),
     }
@@ -132,7 +166,7 @@ def to_onnx(network: FaceNetwork) -> onnx.ModelProto:
     normalisation and whitening are folded in.
     """
     network = network.eval()
-    graph = _Graph()
+    graph = OnnxGraph()
     graph.value("mean_pixel", np.array(127.5, np.float32))
     graph.value("pixel_scale", np.array(1 / 128, np.float32))
     graph.add("Cast", [INPUT_NAME], "float_pixels", to=TensorProto.FLOAT)
@@ -151,7 +185,7 @@ def to_onnx(network: FaceNetwork) -> onnx.ModelProto:
     return graph.model()
 
 
-def _add_heads(graph: _Graph, network: FaceNetwork, features: str) -> None:
+def _add_heads(graph: OnnxGraph, network: FaceNetwork, features: str) -> None:
     mean, std = (_array(buffer) for buffer in (network.param_mean, network.param_std))
     params, variance = network.params_head, network.log_variance_head
     weight, bias = _linear(params)
@@ -160,9 +194,9 @@ def _add_heads(graph: _Graph, network: FaceNetwork, features: str) -> None:
     low, high = network.log_variance_range
     graph.value("least", np.array(low, np.float32))
     graph.value("most", np.array(high, np.float32))
-    graph.value("log_variance_of_units", 2 * np.log(std))
+    graph.value(_UNITS, 2 * np.log(std))
     graph.add("Clip", ["whitened_log_variance", "least", "most"], "clipped_log_variance")
-    graph.add("Add", ["clipped_log_variance", "log_variance_of_units"], "log_variance")
+    graph.add("Add", ["clipped_log_variance", _UNITS], "log_variance")
     for name, head in (
         ("blendshapes", network.blendshapes_head),
         ("presence", network.presence_head),
@@ -171,24 +205,29 @@ def _add_heads(graph: _Graph, network: FaceNetwork, features: str) -> None:
         graph.add("Sigmoid", [f"{name}_logit"], name)
 
 
-class _Graph:
+class OnnxGraph:
     """An ONNX graph in the making; every node is named after its output."""
 
     def __init__(self) -> None:
-        self._nodes: list[onnx.NodeProto] = []
-        self._values: list[onnx.TensorProto] = []
+        self.nodes: list[onnx.NodeProto] = []
+        self.values: list[onnx.TensorProto] = []
 
-    def value(self, name: str, array: NDArray[np.float32]) -> str:
-        self._values.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+    def value(self, name: str, array: NDArray[np.generic]) -> str:
+        """A constant."""
+        self.values.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
-    def add(self, kind: str, inputs: list[str], output: str, **attributes: int | list[int]) -> str:
+    def add(
+        self, kind: str, inputs: list[str], output: str, **attributes: int | str | list[int]
+    ) -> str:
+        """A node with one output; an empty name leaves an input out."""
         node = helper.make_node(kind, inputs, [output], name=output)
         node.attribute.extend(helper.make_attribute(*pair) for pair in attributes.items())
-        self._nodes.append(node)
+        self.nodes.append(node)
         return output
 
     def convolution(self, name: str, source: str, layer: nn.Conv2d) -> str:
+        """A convolution with its weights."""
         inputs = [source, self.value(f"{name}.weight", _array(layer.weight))]
         if layer.bias is not None:
             inputs.append(self.value(f"{name}.bias", _array(layer.bias)))
@@ -203,13 +242,19 @@ class _Graph:
             group=layer.groups,
         )
 
+    def split(self, source: str, sizes: str, outputs: list[str]) -> None:
+        """Parts of ``source`` along the channels."""
+        self.nodes.append(helper.make_node("Split", [source, sizes], outputs, name=source, axis=1))
+
     def linear(
         self, name: str, source: str, weight: NDArray[np.float32], bias: NDArray[np.float32]
     ) -> str:
+        """A fully connected layer with its weights."""
         inputs = [source, self.value(f"{name}.weight", weight), self.value(f"{name}.bias", bias)]
         return self.add("Gemm", inputs, name, transB=1)
 
     def model(self) -> onnx.ModelProto:
+        """The regressor's model of these nodes."""
         crops = helper.make_tensor_value_info(
             INPUT_NAME, TensorProto.UINT8, ["batch", CROP_SIZE, CROP_SIZE, 3]
         )
@@ -217,7 +262,7 @@ class _Graph:
             helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width])
             for name, width in zip(OUTPUT_NAMES, (62, 62, 52, 1), strict=True)
         ]
-        graph = helper.make_graph(self._nodes, "regressor", [crops], outputs, self._values)
+        graph = helper.make_graph(self.nodes, "regressor", [crops], outputs, self.values)
         return helper.make_model(
             graph,
             opset_imports=[helper.make_opsetid("", _OPSET)],
