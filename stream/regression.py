@@ -152,10 +152,10 @@ class Regressor:
             crops: (B, 120, 120, 3) uint8, B may be 0.
         """
         if len(crops) == 0:
-            said = {name: np.zeros((0, _WIDTHS[name]), np.float32) for name in self._names}
+            outputs = [np.zeros((0, _WIDTHS[name]), np.float32) for name in self._names]
         else:
             outputs = self._session.run(self._names, {"crops": crops})
-            said = dict(zip(self._names, map(np.asarray, outputs), strict=True))
+        said: dict[str, np.ndarray] = dict(zip(self._names, map(np.asarray, outputs), strict=True))
         if "presence" in said:
             said["presence"] = said["presence"].reshape(-1)
         return Regression(**said)

@@ -12,7 +12,6 @@ from jaxtyping import Float32, Int32
 from ..errors import BundleError
 from .names import N_BLENDSHAPES, N_EXPRESSION, N_LANDMARKS, N_SHAPE
 
-
 _MAY_LACK: Final = ("blendshape_basis", "uv")
 """Arrays that a model may do without."""
 
