@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 from ..errors import InputError
 from ..makehuman.head import HeadTopology, cylinder_uv, triangulate
@@ -13,11 +14,14 @@ from ..render.raster import vertex_normals
 from ..render.surface import Surface
 from ..render.texture import Texture
 from .fitted import FittedMesh, read_fitted_mesh
+from .headmap import HeadMap
+from .locks import LockStyle, locks, sample_style
 from .noise2d import smoothstep
 from .person import Person
 from .strands import strands
 
 Vertices = Float32[np.ndarray, "V 3"]
+_DOWN = np.array([0.0, 1.0, 0.0])
 
 
 class HairMaker:
@@ -42,6 +46,7 @@ class HairMaker:
         radial /= np.linalg.norm(radial, axis=1, keepdims=True)
         outside[np.unique(self._skin)] = True
         self._outside = outside & ((normals * radial).sum(1) > 0.15)
+        self._map = HeadMap(reference, self._skin)
         self.meshes: list[FittedMesh] = []
         if assets is not None:
             files = sorted(assets.glob("**/hair/*/*.mhclo"))
@@ -50,15 +55,58 @@ class HairMaker:
             read = (read_fitted_mesh(file, topology) for file in files)
             self.meshes = [mesh for mesh in read if mesh is not None]
 
-    def hair(self, person: Person, rng: np.random.Generator) -> list[Surface]:
-        """Surfaces of a person's hair, vertices in the head frame."""
+    def hair(
+        self,
+        person: Person,
+        rng: np.random.Generator,
+        down: Float[np.ndarray, " 3"] = _DOWN,
+    ) -> list[Surface]:
+        """Surfaces of a person's hair, vertices in the head frame; ``down`` is where it falls."""
         if person.long_hair <= 0:
             return []
-        if self.meshes and rng.random() < 0.55:
+        kind = rng.random()
+        if self.meshes and kind < 0.34:
             return [self._fitted(person, rng)]
         made = self._cap(person, rng)
+        if kind < 0.75:
+            return made + self._locks(person, down, rng)
         if person.long_hair > 0.6:
             made.append(self._curtain(person, rng))
+        return made
+
+    def _locks(
+        self, person: Person, down: Float[np.ndarray, " 3"], rng: np.random.Generator
+    ) -> list[Surface]:
+        """Locks all over the scalp, some of them over the forehead or tied up behind."""
+        long = person.long_hair > 0.6
+        style = sample_style(rng, long)
+        p = self._reference
+        brow = self._marks[17:27, 1].mean()
+        hairline = brow - rng.uniform(30, 58) + rng.uniform(0.4, 0.8) * np.maximum(p[:, 2] - 18, 0)
+        grows = self._outside & (p[:, 1] < np.minimum(hairline, 60)) & (p[:, 2] > 0)
+        grows |= self._outside & (p[:, 2] > 100) & (p[:, 1] < 75)
+        table = self._map.measure(person.neutral, tight=True)
+        normals = vertex_normals(person.neutral, self._skin)
+        made = []
+        roots = np.flatnonzero(grows)
+        if long and rng.random() < 0.2:  # tied up: only what hangs from the knot, and short hair
+            knot = roots[(p[roots, 2] > 150) & (np.abs(p[roots, 0]) < 30)]
+            tail = replace(style, count=60, clearance=18.0, stiffness=0.75)
+            made.append(locks(person.neutral[knot], normals[knot], table, down, tail, person, rng))
+            style = replace(style, length=60.0, stiffness=0.5, clearance=2.0, comb=0.1)
+        made.append(locks(person.neutral[roots], normals[roots], table, down, style, person, rng))
+        if rng.random() < 0.3:  # a fringe, or locks that fell into the face
+            front = roots[(p[roots, 2] < 62)]
+            fringe = replace(
+                style,
+                count=int(rng.integers(6, 60)),
+                length=rng.uniform(30, 110),
+                comb=rng.uniform(0, 0.3),
+                opening=0.0,
+                stiffness=rng.uniform(0.2, 0.6),
+            )
+            forwards = normals[front] + np.array([0, 0.2, -0.6], np.float32)
+            made.append(locks(person.neutral[front], forwards, table, down, fringe, person, rng))
         return made
 
     def _fitted(self, person: Person, rng: np.random.Generator) -> Surface:
@@ -83,7 +131,7 @@ class HairMaker:
         return Surface(
             vertices,
             np.ascontiguousarray(triangles),
-            texture=strands(rng, person, rng.uniform(0.7, 0.95)),
+            texture=strands(rng, person, rng.uniform(0.85, 1.0)),
             uv=np.ascontiguousarray(uv * np.array([4.0, 1.0], np.float32)),
             specular=rng.uniform(0.01, 0.05),
             roughness=0.4,
@@ -170,7 +218,28 @@ class HairMaker:
         lift = (rng.uniform(1.5, 5) * (person.beard - 0.4) * 2 * hanging).astype(np.float32)
         texture = strands(rng, person, rng.uniform(0.5, 0.8))
         region = region.astype(np.float32) * np.float32(0.9)
-        return self._shells(person, region, lift, ((0.5, 1.0), (1.0, 1.0)), texture, 6.0)
+        made = self._shells(person, region, lift, ((0.5, 1.0), (1.0, 1.0)), texture, 6.0)
+        if rng.random() < 0.7:
+            roots = np.flatnonzero((region > 0.4) & self._outside)
+            style = LockStyle(
+                count=int(rng.integers(120, 240)),
+                length=rng.uniform(8, 28) * (person.beard + 0.2),
+                width=rng.uniform(3, 8),
+                stiffness=rng.uniform(0.5, 0.85),
+                wave=rng.uniform(0, 3),
+                turns=rng.uniform(0.5, 2),
+                clearance=rng.uniform(0.5, 3),
+                comb=0.0,
+                mess=rng.uniform(0.2, 0.7),
+                opening=0.0,
+                opacity=rng.uniform(0.5, 0.9),
+            )
+            table = self._map.measure(person.neutral, tight=True)
+            normals = vertex_normals(person.neutral, self._skin)
+            made.append(
+                locks(person.neutral[roots], normals[roots], table, _DOWN, style, person, rng)
+            )
+        return made
 
     def _curtain(self, person: Person, rng: np.random.Generator) -> Surface:
         """Long hair that falls from the crown past the ears, open to the face."""

@@ -226,7 +226,7 @@ class Studio:
         parts += self._eyes.mouth(moved, rng)
         outfit = self._wardrobe.dress(person, moved, rng)
         if not outfit.hides_hair:
-            parts += self._hair.hair(person, rng)
+            parts += self._hair.hair(person, rng, pose.rotation.T @ [0.0, 1.0, 0.0])
         parts += self._hair.beard(replace(person, neutral=moved), rng)
         for surface in parts + outfit.worn:
             placed = self._to_camera(surface.vertices, following(surface.vertices), pose, body)

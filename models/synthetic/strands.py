@@ -38,7 +38,7 @@ def strands(rng: np.random.Generator, person: Person, opacity: float, size: int 
         grey = 0.35 * smoothstep(_fine(rng, size), 0.5, 2.0)
         colour += grey[..., None] * (rng.uniform(120, 200) - colour)
     gaps = _fine(rng, size)
-    alpha = np.clip(opacity * 255 + 130 * gaps * (opacity < 1), 0, 255)
+    alpha = np.clip(opacity * 255 + 100 * gaps * (opacity < 1), 0, 255)
     if opacity >= 1:
         alpha[:] = 255
     rgba = np.concatenate([np.clip(colour, 2, 250), alpha[..., None]], 2)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from jaxtyping import Float32
 
 from ..render.surface import Lamp, Lights, ambient_from_surroundings
-from .noise2d import octaves, smooth_field
+from .backdrop import sample_background
+
+__all__ = ["sample_background", "sample_lights"]
 
 _DIRECTIONS = np.stack(
     [
@@ -29,7 +30,11 @@ def _warmth(rng: np.random.Generator) -> Float32[np.ndarray, " 3"]:
 def sample_lights(rng: np.random.Generator) -> Lights:
     """Light from around, and none to two lamps; a white patch sends back about 1 in all."""
     kind = rng.random()
-    ambient_share = rng.uniform(0.25, 0.9) if kind < 0.85 else rng.uniform(0.08, 0.3)
+    if kind < 0.12:
+        return _flash(rng)
+    if kind < 0.2:
+        return _single_lamp(rng)
+    ambient_share = rng.uniform(0.2, 0.9) if kind < 0.82 else rng.uniform(0.06, 0.3)
     radiance = np.full((len(_DIRECTIONS), 3), 0.5)
     up = -_DIRECTIONS[:, 1]
     radiance *= (1 + rng.uniform(-0.2, 0.9) * up)[:, None]
@@ -60,50 +65,30 @@ def sample_lights(rng: np.random.Generator) -> Lights:
     return Lights(ambient.astype(np.float32), tuple(lamps), shadow_size=160)
 
 
-def _drab(rng: np.random.Generator) -> Float32[np.ndarray, " 3"]:
-    """A linear RGB colour such as rooms and streets have: seldom saturated."""
-    grey = rng.uniform(0.0, 1.0) ** 1.8
-    saturation = rng.beta(0.7, 2.5)
-    colour = grey * (1 - saturation) + saturation * rng.uniform(0, 1, 3) ** 1.5
-    return colour.astype(np.float32)
+def _flash(rng: np.random.Generator) -> Lights:
+    """A flash beside the lens: flat, hot, with short hard shadows, in a dim room."""
+    aside = np.array([rng.normal(0, 0.08), -abs(rng.normal(0.05, 0.08)), -1.0])
+    ambient = np.zeros((9, 3), np.float32)
+    ambient[0] = rng.uniform(0.05, 0.35) * _warmth(rng)
+    colour = rng.uniform(0.7, 1.3) * _warmth(rng)
+    lamp = Lamp(aside, colour.astype(np.float64), casts_shadow=True, softness_mm=1.5)
+    return Lights(ambient, (lamp,), shadow_size=160)
 
 
-def _shapes(image: Float32[np.ndarray, "S S 3"], rng: np.random.Generator) -> None:
-    """Walls, windows, shelves, people far away: flat shapes at random."""
-    size = len(image)
-    for _ in range(int(rng.integers(2, 16))):
-        colour = tuple(float(c) for c in _drab(rng))
-        if rng.random() < 0.6:
-            corner = rng.uniform(-0.3, 1.0, 2) * size
-            extent = rng.uniform(0.05, 0.9, 2) * size
-            box = cv2.boxPoints(
-                (tuple(corner), tuple(extent), float(rng.choice([0, 0, rng.uniform(-40, 40)])))
-            )
-            cv2.fillPoly(image, [np.round(box).astype(np.int32)], colour, cv2.LINE_AA)
-        else:
-            centre = rng.uniform(0, size, 2).astype(int)
-            axes = rng.uniform(0.02, 0.3, 2) * size
-            cv2.ellipse(
-                image, centre.tolist(), axes.astype(int).tolist(), rng.uniform(0, 180), 0, 360,
-                colour, -1, cv2.LINE_AA,
-            )  # fmt: skip
-
-
-def sample_background(rng: np.random.Generator, size: int) -> Float32[np.ndarray, "S S 3"]:
-    """A procedural background in linear RGB: gradients, clutter, texture, blur."""
-    base = _drab(rng)
-    image = np.broadcast_to(base.astype(np.float32), (size, size, 3)).copy()
-    slope = rng.normal(0, 0.4, 2)
-    rows, columns = np.mgrid[0:size, 0:size].astype(np.float32) / size - 0.5
-    image *= (1 + slope[0] * rows + slope[1] * columns)[..., None]
-    if rng.random() < 0.7:
-        _shapes(image, rng)
-    if rng.random() < 0.7:
-        texture = octaves(rng, size, size, rng.uniform(2, 20), 4, rng.uniform(0.4, 0.8))
-        image *= np.exp(rng.uniform(0.05, 0.5) * texture)[..., None]
-    if rng.random() < 0.3:
-        for c in range(3):
-            image[..., c] *= np.exp(0.2 * smooth_field(rng, size, size, 5))
-    if rng.random() < 0.6:
-        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.6, 9)))
-    return np.clip(image, 0, 3).astype(np.float32)
+def _single_lamp(rng: np.random.Generator) -> Lights:
+    """One strong light from the side, behind or below (a window, the sun, a coloured screen)."""
+    azimuth = rng.choice((-1.0, 1.0)) * rng.uniform(50, 170)
+    height = rng.uniform(-35, 60)
+    a, h = np.radians(azimuth), np.radians(height)
+    towards = np.array([np.sin(a) * np.cos(h), -np.sin(h), -np.cos(a) * np.cos(h)])
+    tint = np.exp(rng.normal(0, 0.5 if rng.random() < 0.35 else 0.1, 3))
+    ambient = np.zeros((9, 3), np.float32)
+    ambient[0] = rng.uniform(0.08, 0.4) * _warmth(rng)
+    ambient[2] = -0.5 * ambient[0] * rng.uniform(0, 1)
+    lamp = Lamp(
+        towards,
+        rng.uniform(0.7, 2.0) * tint / tint.mean(),
+        casts_shadow=True,
+        softness_mm=float(rng.uniform(1.5, 5)),
+    )
+    return Lights(ambient, (lamp,), shadow_size=160)
