@@ -15,8 +15,8 @@ from jaxtyping import UInt8
 
 from ..errors import InputError
 
-_WIDTH, _HEIGHT = 560, 330
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 34, 40
+_WIDTH, _HEIGHT = 700, 330
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 190, 34, 40
 _INK: Final = (60, 60, 60)
 _GRID: Final = (225, 225, 225)
 _COLOURS: Final = (
@@ -119,6 +119,17 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     return [number * step for number in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+def decades(low: float, high: float, most: int = 8) -> list[float]:
+    """Logarithms to base 10 of round numbers, from ``low`` to ``high``; ticks if they are few."""
+    whole = range(math.floor(low), math.ceil(high) + 1)
+    for digits in ((1, 2, 5), (1, 3), (1,)):
+        marks = [power + math.log10(digit) for power in whole for digit in digits]
+        inside = [mark for mark in marks if low <= mark <= high]
+        if 2 <= len(inside) <= most:
+            return inside
+    return ticks(low, high)
+
+
 def _draw(panel: Panel) -> UInt8[np.ndarray, "h w 3"]:
     image = np.full((_HEIGHT, _WIDTH, 3), 255, np.uint8)
     _text(image, panel.title, (_LEFT, 20), 0.5)
@@ -145,18 +156,18 @@ def _draw(panel: Panel) -> UInt8[np.ndarray, "h w 3"]:
     for x in ticks(0.0, x_end):
         cv2.line(image, place(x, low), place(x, high), _GRID)
         _text(image, _number(x), (place(x, low)[0] - 12, _HEIGHT - 22), 0.38)
-    for y in ticks(low, high):
+    for y in decades(low, high) if panel.logarithmic else ticks(low, high):
         cv2.line(image, place(0, y), place(x_end, y), _GRID)
         label = 10.0**y if panel.logarithmic else y
         _text(image, f"{label:.3g}", (4, place(0, y)[1] + 4), 0.38)
-    _text(image, "pictures seen", (_WIDTH - 110, _HEIGHT - 6), 0.38)
+    _text(image, "pictures seen", (_WIDTH - _RIGHT - 80, _HEIGHT - 6), 0.38)
     for number, curve in enumerate(curves):
         colour = _COLOURS[number % len(_COLOURS)]
         line = [place(x, y) for x, y in zip(curve.images, curve.values, strict=True)]
         cv2.polylines(image, [np.array(line, np.int32)], False, colour, 1, cv2.LINE_AA)
         if len(line) == 1:
             cv2.circle(image, line[0], 2, colour, -1, cv2.LINE_AA)
-        _text(image, curve.name, (_WIDTH - 190, _TOP + 12 + 13 * number), 0.36, colour)
+        _text(image, curve.name, (_WIDTH - _RIGHT + 12, _TOP + 12 + 14 * number), 0.38, colour)
     return image
 
 
