@@ -70,8 +70,9 @@ def motion_blur(
     image_bgr: UInt8[np.ndarray, "H W 3"], length_px: float, direction_rad: float
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Blurred along a line (see :func:`line_kernel`); lengths up to 1 px leave it as it is."""
-    kernel = line_kernel(length_px, direction_rad)
-    return image_bgr if kernel.size == 1 else _filtered(image_bgr, kernel)
+    if 0.0 <= length_px <= 1.0:
+        return image_bgr
+    return _filtered(image_bgr, line_kernel(length_px, direction_rad))
 
 
 def disc_kernel(radius_px: float) -> Float32[np.ndarray, "K K"]:
@@ -87,8 +88,9 @@ def defocus_blur(
     image_bgr: UInt8[np.ndarray, "H W 3"], radius_px: float
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Blurred by a disc; up to half a pixel of radius changes nothing."""
-    kernel = disc_kernel(radius_px)
-    return image_bgr if kernel.size == 1 else _filtered(image_bgr, kernel)
+    if 0.0 <= radius_px <= 0.5:
+        return image_bgr
+    return _filtered(image_bgr, disc_kernel(radius_px))
 
 
 def low_resolution(

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from jaxtyping import Bool, Float, Float32, Int32
 from numba import njit
 
-from ..render.raster import rasterise
+from ..render.raster import NOTHING, draw, snap
 
 FAR_MM: Final = 1e5
 """Depth of the head's origin in the z-buffer: nothing is foreshortened there."""
@@ -52,11 +52,18 @@ def source_map(
     points[:, :2] = to_px
     points[:, 2] = depth_mm
     points[:, 2] += np.float32(FAR_MM)
-    hit = rasterise(points, triangles, height, width, cull_back=True)
+    fixed = np.empty((len(points), 2), np.int32)
+    nearness = np.empty(len(points), np.float32)
+    snap(points, 1.0, fixed, nearness)
+    seen = np.full((height, width), NOTHING, np.float32)
+    label = np.empty((height, width), np.int32)
+    triangle = np.full((height, width), -1, np.int32)
+    corner = np.empty((height, width, 2), np.float32)
+    draw(fixed, nearness, triangles, True, 0, seen, label, triangle, corner)
     affine = background.astype(np.float32)
     shift = np.zeros((height, width, 2), np.float32)
-    _gather(hit.triangle, hit.barycentric, triangles, from_px.astype(np.float32), affine, shift)
-    mask = hit.triangle >= 0
+    _gather(triangle, corner, triangles, from_px.astype(np.float32), affine, shift)
+    mask = triangle >= 0
     if mask.any():
         shift = _extended(shift, mask, float(np.ptp(to_px, axis=0).max()))
     _add_background(shift, affine)
@@ -90,7 +97,7 @@ def _extended(
 @no_type_check
 def _gather(
     triangle: npt.NDArray[Any],
-    barycentric: npt.NDArray[Any],
+    corner: npt.NDArray[Any],
     triangles: npt.NDArray[Any],
     source: npt.NDArray[Any],
     affine: npt.NDArray[Any],
@@ -102,7 +109,8 @@ def _gather(
             t = triangle[y, x]
             if t >= 0:
                 a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-                u, v, w = barycentric[y, x, 0], barycentric[y, x, 1], barycentric[y, x, 2]
+                u, v = corner[y, x, 0], corner[y, x, 1]
+                w = np.float32(1.0) - u - v
                 for i in range(2):
                     place = u * source[a, i] + v * source[b, i] + w * source[c, i]
                     still = affine[i, 0] * x + affine[i, 1] * y + affine[i, 2]

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Float64, Int, Int32
+from jaxtyping import Float, Float32, Float64, Int, Int32
 
 from ..errors import InputError
 from ..face.camera import Camera
 from ..face.morphable import FaceModel
 from ..face.perspective import quick_orthography
+from ..render.raster import vertex_normals
+from .profiling import HEAD_CENTRE_MM
 
-HEAD_CENTRE_MM = np.array([0.0, 15.0, 75.0])
-"""Where a head turns about, in the head frame."""
-_NEIGHBOURS = 6
+_RETREAT: Final = 0.02
+"""How far samples keep off a silhouette behind which new surface appears, in sizes of the face."""
+_NEIGHBOURS: Final = 6
 """Labelled points that say where a vertex between them is."""
-_LEAST_POINTS = 12
+_LEAST_POINTS: Final = 12
 """Below so many labelled points a projection with perspective is not determined well."""
 
 
@@ -125,6 +128,34 @@ class PlacedFace:
         """How far behind the head's origin each vertex lies along the line of sight."""
         axis = self.pose[2, :3]
         return self.vertices_mm @ (axis / np.linalg.norm(axis))
+
+    @cached_property
+    def normals(self) -> Float32[np.ndarray, "N 3"]:
+        """Unit normals of the vertices, head frame, outwards."""
+        return vertex_normals(self.vertices_mm.astype(np.float32), self.triangles)
+
+    @cached_property
+    def facing(self) -> Float64[np.ndarray, " N"]:
+        """Cosine between normal and line of sight: -1 towards the viewer, 0 on a silhouette."""
+        # The centre of projection spans the null space: a point, or a direction at infinity.
+        centre = np.linalg.svd(self.projection)[2][3]
+        sight = self.vertices_mm * centre[3] - centre[:3]
+        sight *= np.sign(sight.mean(0) @ self.pose[2, :3])
+        along = np.einsum("nc,nc->n", self.normals, sight)
+        return along / np.linalg.norm(sight, axis=1)
+
+    def samples_for(self, after: PlacedFace) -> Float64[np.ndarray, "N 2"]:
+        """Where in this picture the surface that ``after`` shows is to be sampled, px.
+
+        The vertices' pixels; where the head turned new surface into view, a little inside of the
+        silhouette behind which it was: it shows skin, not the edge and what lies beyond.
+        """
+        grazing = np.exp(-((self.facing / 0.35) ** 2))
+        revealed = np.clip((self.facing - after.facing) / 0.1, 0.0, 1.0)
+        outwards = self.normals @ self.pose[:2, :3].T
+        outwards /= np.maximum(np.linalg.norm(outwards, axis=1, keepdims=True), 1e-9)
+        size = float(np.ptp(self.pixels, axis=0).max())
+        return self.pixels - (_RETREAT * size * grazing * revealed)[:, None] * outwards
 
     def moved(self, affine: Float[np.ndarray, "2 3"]) -> PlacedFace:
         """After a similarity of the picture: pixels x go to ``affine (x, 1)``."""

@@ -19,6 +19,7 @@ from jaxtyping import Float, Float64, UInt8
 from ..errors import InputError
 from ..face.rotation import matrix_from_yaw_pitch_roll
 from .degradation import compression, defocus_blur, gaussian_noise, low_resolution, motion_blur
+from .displacement import source_map
 from .placed_face import PlacedFace
 
 
@@ -197,12 +198,16 @@ def moved_picture(
     width, height = size or (image_bgr.shape[1], image_bgr.shape[0])
     after = face.moved(affine) if face is not None else None
     if face is not None and not np.array_equal(turn, np.eye(3)):
-        from .displacement import source_map
-
         after = face.turned(turn).moved(affine)
         back = inverse(affine)
         source = source_map(
-            face.pixels, after.pixels, after.depth_mm, face.triangles, back, height, width
+            face.samples_for(after),
+            after.pixels,
+            after.depth_mm,
+            face.triangles,
+            back,
+            height,
+            width,
         )
         x, y = cv2.split(source)
         new = cv2.remap(image_bgr, x, y, cv2.INTER_LINEAR, borderMode=border)
@@ -236,7 +241,7 @@ def similarity(
     shift_px: Float[np.ndarray, " 2"],
     about_px: Float[np.ndarray, " 2"],
 ) -> Float64[np.ndarray, "2 3"]:
-    """The similarity that scales and rotates (clockwise in the picture) about a pixel, then shifts."""
+    """Scale and rotation (clockwise in the picture) about a pixel, then a shift."""
     angle = np.radians(rotation_deg)
     cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
     linear = np.array([[cosine, -sine], [sine, cosine]])
