@@ -26,6 +26,19 @@ _PROTOTYPES: Final[tuple[tuple[float, dict[str, float]], ...]] = (
         {"mouthSmile": 0.85, "cheekSquint": 0.5, "mouthUpperUp": 0.55, "mouthLowerDown": 0.45,
          "mouthStretch": 0.3, "jawOpen": 0.06},
     ),
+    (
+        0.10,
+        {"mouthSmile": 1.0, "cheekSquint": 0.9, "mouthUpperUp": 0.5, "mouthLowerDown": 0.5,
+         "jawOpen": 0.55, "eyeSquint": 0.7, "mouthStretch": 0.25},
+    ),
+    (
+        0.03,
+        {"jawOpen": 0.75, "mouthStretch": 0.6, "mouthLowerDown": 0.6, "browDown": 0.6,
+         "eyeSquint": 0.8, "noseSneer": 0.4},
+    ),
+    (0.03, {"mouthLeft": 0.8, "mouthPucker": 0.3, "cheekSquint": 0.3}),
+    (0.03, {"mouthRight": 0.8, "mouthSmile": 0.3, "browDown": 0.3}),
+    (0.02, {"jawOpen": 0.6, "tongueOut": 0.9, "mouthLowerDown": 0.3}),
     (0.06, {"browInnerUp": 0.9, "browOuterUp": 0.9, "eyeWide": 0.8, "jawOpen": 0.5}),
     (0.05, {"browDown": 0.9, "eyeSquint": 0.5, "noseSneer": 0.5, "mouthPress": 0.5}),
     (0.05, {"mouthFrown": 0.9, "browInnerUp": 0.6, "mouthShrugLower": 0.5}),
@@ -103,11 +116,11 @@ def _eyes(values: Float32[np.ndarray, " 52"], rng: np.random.Generator) -> None:
         values[index["eyeLookDown" + side]] = max(-vertical, 0) / _GAZE_LIMIT_DEG
     kind = rng.random()
     lids = rng.beta(1.2, 8, 1).repeat(2) + max(-vertical, 0) / 90
-    if kind < 0.16:
+    if kind < 0.12:
         lids = rng.uniform(0.85, 1.0, 1).repeat(2) + rng.normal(0, 0.02, 2)
-    elif kind < 0.30:
+    elif kind < 0.27:
         lids = rng.uniform(0.1, 0.9, 1).repeat(2) + rng.normal(0, 0.04, 2)
-    elif kind < 0.37:
+    elif kind < 0.34:
         open_eye, closed_eye = rng.uniform(0, 0.3), rng.uniform(0.6, 1.0)
         lids = np.array([open_eye, closed_eye])[rng.permutation(2)]
     for side, lid in zip(("Left", "Right"), lids, strict=True):

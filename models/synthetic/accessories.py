@@ -76,10 +76,13 @@ class Wardrobe:
             if wears[4]:
                 held += sample_prop(marks, table, rng)
         if wears[3]:
-            table = self._map.measure(moved, tight=True)
             count = 2 if rng.random() < 0.15 else 1
-            held += [
-                self._hands.hand(moved, self._landmarks, table, person.skin, rng)
-                for _ in range(count)
-            ]
+            held += [self.hand(person, moved, rng) for _ in range(count)]
         return Outfit(worn, held, hides_hair)
+
+    def hand(
+        self, person: Person, moved: Float32[np.ndarray, "V 3"], rng: np.random.Generator
+    ) -> Surface:
+        """A hand of a person, somewhere at the face; head frame."""
+        table = self._map.measure(moved, tight=True)
+        return self._hands.hand(moved, self._landmarks, table, person.skin, rng)

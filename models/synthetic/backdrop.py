@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, UInt8
 
+from ..render.texture import linear_from_srgb
 from .noise2d import octaves, smooth_field
 
 Image = Float32[np.ndarray, "S S 3"]
@@ -115,6 +116,21 @@ def people(image: Image, rng: np.random.Generator) -> None:
         face = (round(0.72 * head), round(0.95 * head))
         if rng.random() < 0.7:
             cv2.ellipse(image, centre, face, 0, 0, 360, _rgb(skin), -1, cv2.LINE_AA)
+
+
+def set_beside(
+    image: Image, neighbour: UInt8[np.ndarray, "P P 3"], rng: np.random.Generator
+) -> None:
+    """Put the picture of somebody (sRGB, BGR) at the left or right edge, half out of the frame."""
+    size = len(image)
+    side = round(size * rng.uniform(0.7, 1.3))
+    light = linear_from_srgb(np.ascontiguousarray(neighbour[..., ::-1]))
+    light = cv2.resize(light, (side, side), interpolation=cv2.INTER_LINEAR)
+    top = int(rng.uniform(-0.4, 0.4) * size + (size - side) / 2)
+    left = int(rng.choice((0, size)) - side / 2 + rng.normal(0, 0.08) * size)
+    y0, y1 = max(top, 0), min(top + side, size)
+    x0, x1 = max(left, 0), min(left + side, size)
+    image[y0:y1, x0:x1] = light[y0 - top : y1 - top, x0 - left : x1 - left]
 
 
 _KINDS = ((0.28, shapes), (0.26, room), (0.1, leaves), (0.05, lamps), (0.13, people))

@@ -144,10 +144,13 @@ class EyePainter:
         """Teeth and tongue, in the dark of the mouth."""
         made = []
         # Smiles show teeth in full light, however little the jaw opens.
-        dark = rng.uniform(0.45, 1.0)
+        dark = np.float32(rng.uniform(0.45, 1.0))
         ivory = srgb(np.array([240, 232, 214]) * rng.uniform(0.75, 1.05))
         pink = srgb(np.array([190, 92, 92]) * rng.uniform(0.7, 1.1))
-        parts = [*((t, ivory, dark) for t in self._teeth), (self._tongue, pink, 0.5 * dark)]
+        parts = [
+            *((t, ivory, dark) for t in self._teeth),
+            (self._tongue, pink, np.float32(0.6) * dark),
+        ]
         for (used, triangles), colour, light in parts:
             points, n = vertices[used], len(used)
             surface = Surface(
@@ -155,7 +158,8 @@ class EyePainter:
                 triangles,
                 normals=_outwards(points),
                 colour=np.tile(colour, (n, 1)).astype(np.float32),
-                occlusion=np.full(n, light, np.float32),
+                # The farther back in the mouth, the darker.
+                occlusion=light * np.clip(1.1 - (points[:, 2] - points[:, 2].min()) / 34, 0.1, 1),
                 specular=0.04,
                 roughness=0.25,
                 two_sided=True,

@@ -73,14 +73,16 @@ def shard_samples(
 ) -> Iterator[tuple[np.ndarray, Truth]]:
     """The pictures and labels of one shard, a function of its arguments."""
     rng = np.random.default_rng([seed, shard])
-    look = None
+    look, before = None, None
     for i in range(count):
         if look is None or i % _PICTURES_PER_LOOK == 0:
             look = studio.sample_look(rng)
         if rng.random() < _ABSENT_SHARE:
             yield studio.shoot_nothing(rng, look)
         else:
-            yield studio.shoot(look, rng)
+            image, truth = studio.shoot(look, rng, before)
+            before = image
+            yield image, truth
 
 
 def _render_shard(task: tuple[SynthesisConfig, int]) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, UInt8
 
@@ -13,6 +12,7 @@ from ..face.camera import Camera
 from ..face.morphable import FaceModel
 from ..face.perspective import apparent_rotation, nearest_scaled_orthography
 from ..face.rotation import (
+    matrix_from_rotation_vector,
     matrix_from_yaw_pitch_roll,
     yaw_pitch_roll_from_matrix,
 )
@@ -26,12 +26,14 @@ from ..render.scene import render
 from ..render.surface import Surface
 from ..render.texture import Texture
 from .accessories import Wardrobe
+from .backdrop import sample_background, set_beside
 from .eyes import EyePainter
 from .framing import SIZE, Pose, crop_camera, sample_body, sample_pose
 from .hair import HairMaker
+from .negatives import sample_drawing
 from .person import People, Person
 from .skin import SkinPainter
-from .surroundings import sample_background, sample_lights
+from .surroundings import sample_lights
 
 N_POINTS = 220
 """Vertices whose projections are labels: the 68 landmarks, then spread ones."""
@@ -140,9 +142,15 @@ class Studio:
         return Look(person, self._painter.paint(person, rng))
 
     def shoot(
-        self, look: Look, rng: np.random.Generator
+        self,
+        look: Look,
+        rng: np.random.Generator,
+        neighbour: UInt8[np.ndarray, "S S 3"] | None = None,
     ) -> tuple[UInt8[np.ndarray, "S S 3"], Truth]:
-        """Render one picture (BGR) of a person with a new expression, pose, hair, light."""
+        """Render one picture (BGR) of a person with a new expression, pose, hair, light.
+
+        ``neighbour`` is another picture, whose person sometimes appears beside this one.
+        """
         person = look.person
         values = sample_expression(rng)
         moved = self.expressed(person, values)
@@ -154,6 +162,8 @@ class Studio:
         body = sample_body(pose, rng)
         surfaces = self.surfaces(look, values, pose, body, rng)
         background = sample_background(rng, camera.width)
+        if neighbour is not None and rng.random() < 0.12:
+            set_beside(background, neighbour, rng)
         picture = render(surfaces, camera, sample_lights(rng), background)
         image = develop(picture.image, SIZE, rng)
         return image, self._labels(person, values, face_camera, face, pose, marks_camera)
@@ -258,32 +268,25 @@ class Studio:
     def shoot_nothing(
         self, rng: np.random.Generator, look: Look | None = None
     ) -> tuple[UInt8[np.ndarray, "S S 3"], Truth]:
-        """A picture without a face: clutter, or the back of a head (of ``look``, if given)."""
+        """A picture without a face to be measured.
+
+        Clutter, drawings, animals, a hand, the back of a head, or a face mostly out of the frame;
+        heads and hands are those of ``look``, if it is given.
+        """
         size = round(SIZE * _OVERSAMPLING)
-        image = sample_background(rng, size)
-        if rng.random() < 0.4:
+        kind = rng.random()
+        if kind < 0.42:
+            image = sample_drawing(rng, size)
+        else:
             look = look or self.sample_look(rng)
-            look = replace(look, person=replace(look.person, long_hair=float(rng.choice([0.3, 1]))))
-            angles = np.array([rng.uniform(135, 225), rng.normal(0, 15), rng.normal(0, 10)])
-            pose = Pose(matrix_from_yaw_pitch_roll(angles), np.array([0.0, 0.0, 900.0]))
-            body = sample_body(pose, rng)
-            surfaces = self.surfaces(look, np.zeros(52, np.float32), pose, body, rng)
-            centre = pose.rotation @ [0.0, 20.0, 90.0] + pose.translation
-            focal = size * float(rng.uniform(3.0, 6.0))
-            shift = rng.normal(0, 0.12, 2) * size
-            camera = Camera(
-                focal,
-                focal,
-                float(size / 2 - focal * centre[0] / centre[2] + shift[0]),
-                float(size / 2 - focal * centre[1] / centre[2] + shift[1]),
-                size,
-                size,
-            )
-            image = render(surfaces, camera, sample_lights(rng), image).image
-        elif rng.random() < 0.5:
-            image = cv2.resize(
-                sample_background(rng, size), (size, size), interpolation=cv2.INTER_LINEAR
-            ) * (0.5 + image)
+            background = sample_background(rng, size)
+            if kind < 0.55:
+                surfaces, camera = self._only_a_hand(look, size, rng)
+            elif kind < 0.72:
+                surfaces, camera = self._cut_off(look, size, rng)
+            else:
+                surfaces, camera = self._from_behind(look, size, rng)
+            image = render(surfaces, camera, sample_lights(rng), background).image
         none = Truth(
             np.zeros((3, 4), np.float32),
             np.zeros(40, np.float32),
@@ -294,3 +297,46 @@ class Studio:
             0.0,
         )
         return develop(image, SIZE, rng), none
+
+    def _only_a_hand(
+        self, look: Look, size: int, rng: np.random.Generator
+    ) -> tuple[list[Surface], Camera]:
+        moved = look.person.neutral
+        hand = self._wardrobe.hand(look.person, moved, rng)
+        middle = np.median(hand.vertices, axis=0).astype(np.float64)
+        rotation = matrix_from_rotation_vector(rng.normal(0, 1.2, 3))
+        pose = Pose(rotation, np.array([0.0, 0.0, 700.0]) - rotation @ middle)
+        still = np.ones(1, np.float32)
+        placed = self._to_camera(hand.vertices, still, pose, np.eye(3))
+        shift = size * (0.5 + rng.normal(0, 0.1, 2))
+        focal = size * float(rng.uniform(2.5, 5.5))
+        camera = Camera(focal, focal, float(shift[0]), float(shift[1]), size, size)
+        return [replace(hand, vertices=placed)], camera
+
+    def _cut_off(
+        self, look: Look, size: int, rng: np.random.Generator
+    ) -> tuple[list[Surface], Camera]:
+        """A face of which at most a third is inside of the frame."""
+        values = sample_expression(rng)
+        pose = sample_pose(rng)
+        face = self.expressed(look.person, values)[self.head.topology.landmarks]
+        camera = crop_camera(face @ pose.rotation.T + pose.translation, size)
+        angle = rng.uniform(0, 2 * np.pi)
+        away = size * rng.uniform(0.62, 0.95) * np.array([np.cos(angle), np.sin(angle)])
+        camera = replace(camera, cx=camera.cx + float(away[0]), cy=camera.cy + float(away[1]))
+        return self.surfaces(look, values, pose, sample_body(pose, rng), rng), camera
+
+    def _from_behind(
+        self, look: Look, size: int, rng: np.random.Generator
+    ) -> tuple[list[Surface], Camera]:
+        person = replace(look.person, long_hair=float(rng.choice([0.3, 1])))
+        angles = np.array([rng.uniform(135, 225), rng.normal(0, 15), rng.normal(0, 10)])
+        pose = Pose(matrix_from_yaw_pitch_roll(angles), np.array([0.0, 0.0, 900.0]))
+        body = sample_body(pose, rng)
+        values = np.zeros(52, np.float32)
+        surfaces = self.surfaces(replace(look, person=person), values, pose, body, rng)
+        centre = pose.rotation @ [0.0, 20.0, 90.0] + pose.translation
+        focal = size * float(rng.uniform(3.0, 6.0))
+        middle = size / 2 - focal * centre[:2] / centre[2] + rng.normal(0, 0.12, 2) * size
+        camera = Camera(focal, focal, float(middle[0]), float(middle[1]), size, size)
+        return surfaces, camera

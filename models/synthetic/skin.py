@@ -243,9 +243,9 @@ class SkinPainter:
         elif kind < 0.35:
             beard *= smoothstep(np.abs(self.x), 34, 24)
         mask = np.clip(beard + moustache * (rng.random() < 0.85), 0, 1)
-        strand = smooth_field(rng, HEIGHT, WIDTH, HEIGHT / 2.2, 3.0)
+        strand = smooth_field(rng, HEIGHT, WIDTH, HEIGHT / 1.4, 3.0)
         density = 0.15 + 0.8 * person.beard
-        cover = np.clip(mask * density * (1 + 0.5 * strand), 0, 0.95)[..., None]
+        cover = np.clip(mask * density * (1 + 0.35 * strand), 0, 0.95)[..., None]
         hair = np.array(person.hair, np.float32) * rng.uniform(0.7, 1.1)
         bluish = np.array(person.skin, np.float32) * 0.45 + 10
         tint = hair if person.beard > 0.35 else 0.5 * (hair + bluish)
