@@ -53,8 +53,11 @@ def calibrate(bundle: Bundle, folder: Path) -> Bundle:
     if films:
         bundle = write_bundle(bundle.folder, bundle.info)
         found = measure_films(films, bundle, 1, _nothing, ("raw", "responsive"))
+        nees = found["responsive"]["rotation_nees"]
+        if nees is None:
+            raise InputError(f"{folder}: the face was found in no film")
         more = np.zeros(N_PARAMS)
-        more[_ROTATION] = np.log(found["responsive"]["rotation_nees"])
+        more[_ROTATION] = np.log(nees)
         offset_log_variance(bundle.regressor_path, more)
         offset += more
     facts = {

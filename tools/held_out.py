@@ -274,6 +274,7 @@ def _joined(
         skin=column("skin"),
         beard=column("beard"),
         glasses=column("glasses"),
+        covered=column("covered"),
         neutral=np.concatenate([found.neutral for found in tables.values()]),
     )
 

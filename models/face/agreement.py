@@ -95,7 +95,7 @@ def angle_between_gazes_deg(
 ) -> Float64[np.ndarray, "*B"]:
     """Angle between two directions of an eye, each given as degrees to the left and up."""
     cosine = np.sum(_direction(predicted_deg) * _direction(true_deg), axis=-1)
-    return np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0)))
+    return np.asarray(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
 
 
 def _direction(left_up_deg: Float[np.ndarray, "*B 2"]) -> Float64[np.ndarray, "*B 3"]:

@@ -20,10 +20,10 @@ from ..errors import InputError, OutputError
 from ..face.camera import Camera
 from ..face.names import N_BLENDSHAPES, N_LANDMARKS
 from ..makehuman.build import HeadModel
-from ..render.surface import Surface
+from .accessories import Outfit, Wardrobe
 from .clip import render_clip
 from .person import Person
-from .scene import SIZE, Look, Pose, Studio, Truth
+from .scene import SIZE, Studio, Truth
 from .shards import Labels, ShardMeta, save_shard
 
 PICTURES_A_PERSON = 6
@@ -32,6 +32,7 @@ HEAD_SIZE_SD = 0.045
 _ABSENT_SHARE = 0.06
 _PICTURES_KEY, _CLIPS_KEY = 0x51DE, 0xF11A
 _CLIP_STEP_S = 3.7
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class PeopleTable:
         skin: (n, 3) sRGB of the skin, 0 to 255.
         beard: (n,) 0 none, 1 full.
         glasses: (n,).
+        covered: (n,) by a hand or something held before the face.
         neutral: (P, N, 3) true neutral faces, head frame, mm, vertex by vertex of the face model.
     """
 
@@ -56,6 +58,7 @@ class PeopleTable:
     skin: Float32[np.ndarray, "n 3"]
     beard: Float32[np.ndarray, " n"]
     glasses: Bool[np.ndarray, " n"]
+    covered: Bool[np.ndarray, " n"]
     neutral: Float32[np.ndarray, "P N 3"]
 
 
@@ -122,23 +125,34 @@ class EvaluationConfig:
             )
 
 
+class _Witness(Wardrobe):
+    """Remembers what it dressed the last person in."""
+
+    last = Outfit()
+
+    def dress(
+        self, person: Person, moved: Float32[np.ndarray, "V 3"], rng: np.random.Generator
+    ) -> Outfit:
+        self.last = super().dress(person, moved, rng)
+        return self.last
+
+
 class EvaluationStudio(Studio):
-    """A studio that remembers whether the last person wore glasses."""
+    """A studio that remembers what the last person wore and held."""
 
-    glasses: bool = False
+    def __init__(self, head: HeadModel, assets: Path | None = None) -> None:
+        super().__init__(head, assets)
+        self._wardrobe = self._witness = _Witness(head, self.reference)
 
-    def surfaces(
-        self,
-        look: Look,
-        values: Float32[np.ndarray, " 52"],
-        pose: Pose,
-        body: Float64[np.ndarray, "3 3"],
-        rng: np.random.Generator,
-    ) -> list[Surface]:
-        """As the studio's; lenses are the only coated surfaces."""
-        made = super().surfaces(look, values, pose, body, rng)
-        self.glasses = any(surface.clear_coat for surface in made)
-        return made
+    @property
+    def glasses(self) -> bool:
+        """Whether it was glasses: lenses are the only coated surfaces."""
+        return any(surface.clear_coat for surface in self._witness.last.worn)
+
+    @property
+    def covered(self) -> bool:
+        """Whether a hand or a thing was held before the face."""
+        return bool(self._witness.last.held)
 
 
 def render_evaluation(
@@ -162,7 +176,7 @@ def render_evaluation(
         OutputError: the folder cannot be written, or holds a set of other settings.
     """
     studio = EvaluationStudio(head, assets)
-    settings = {"seed": config.seed, "shard_size": config.shard_size, "evaluation": 1}
+    settings = {"seed": config.seed, "shard_size": config.shard_size, "evaluation": _FORMAT}
     meta = ShardMeta(SIZE, tuple(studio.points.tolist()), settings)
     done = 0
     try:
@@ -198,10 +212,10 @@ def _render_shard(studio: EvaluationStudio, config: EvaluationConfig, number: in
             neutral.append(look.person.neutral[studio.head.face_vertices])
         if rng.random() < _ABSENT_SHARE:
             image, truth = studio.shoot_nothing(rng)
-            rows.append(_row(look.person, -1, False))
+            rows.append(_row(look.person, -1))
         else:
             image, truth = studio.shoot(look, rng)
-            rows.append(_row(look.person, len(neutral) - 1, studio.glasses))
+            rows.append(_row(look.person, len(neutral) - 1, studio.glasses, studio.covered))
         images.append(image)
         truths.append(truth)
     columns = {
@@ -214,7 +228,9 @@ def _render_shard(studio: EvaluationStudio, config: EvaluationConfig, number: in
     save_shard(config.out, number, np.stack(images), Labels(**columns))
 
 
-def _row(person: Person, index: int, glasses: bool) -> dict[str, np.ndarray]:
+def _row(
+    person: Person, index: int, glasses: bool = False, covered: bool = False
+) -> dict[str, np.ndarray]:
     return {
         "person": np.array(index, np.int32),
         "age_years": np.array(person.identity.age_years, np.float32),
@@ -223,6 +239,7 @@ def _row(person: Person, index: int, glasses: bool) -> dict[str, np.ndarray]:
         "skin": np.array(person.skin, np.float32),
         "beard": np.array(person.beard, np.float32),
         "glasses": np.array(glasses),
+        "covered": np.array(covered),
     }
 
 

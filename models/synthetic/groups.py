@@ -110,5 +110,6 @@ def people_groups(people: PeopleTable) -> Mapping[str, Group]:
         ),
         "ancestry (largest share)": np.array(_ANCESTRIES)[people.ancestry.argmax(axis=1)],
         "glasses": np.where(people.glasses, "with", "without"),
+        "held before the face": np.where(people.covered, "a hand or thing", "nothing"),
         "beard": np.where(people.beard > 0.5, "full", "none or stubble"),
     }
