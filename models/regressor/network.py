@@ -112,12 +112,15 @@ class FaceNetwork(nn.Module):
         self.log_variance_head = nn.Linear(channels, N_PARAMS)
         self.blendshapes_head = nn.Linear(channels, N_BLENDSHAPES)
         self.presence_head = nn.Linear(channels, 1)
-        self.landmark_head = (
-            nn.Linear(channels, 2 * N_LANDMARKS) if self.config.landmark_head else None
-        )
         self.register_buffer("param_mean", torch.zeros(N_PARAMS))
         self.register_buffer("param_std", torch.ones(N_PARAMS))
         self._initialise()
+        # Last, so that the other weights begin alike with it and without it.
+        self.landmark_head: nn.Linear | None = None
+        if self.config.landmark_head:
+            self.landmark_head = nn.Linear(channels, 2 * N_LANDMARKS)
+            nn.init.normal_(self.landmark_head.weight, std=0.01)
+            nn.init.constant_(self.landmark_head.bias, 0.5)  # the middle of the crop
 
     def _initialise(self) -> None:
         for module in self.modules():
@@ -131,9 +134,6 @@ class FaceNetwork(nn.Module):
             nn.init.zeros_(head.bias)
         nn.init.normal_(self.blendshapes_head.weight, std=0.01)
         nn.init.constant_(self.blendshapes_head.bias, -2.0)  # most units are near zero
-        if self.landmark_head is not None:
-            nn.init.normal_(self.landmark_head.weight, std=0.01)
-            nn.init.constant_(self.landmark_head.bias, 0.5)  # the middle of the crop
 
     def set_whitening(
         self, mean: Float32[np.ndarray, " 62"], std: Float32[np.ndarray, " 62"]
