@@ -22,7 +22,8 @@ from mien.models.noise.video import VideoNoise, moved_picture, short_video, simi
 from mien.models.render.raster import vertex_normals
 from mien.models.render.scene import render
 from mien.models.render.texture import to_srgb
-from mien.models.synthetic.scene import Pose, Studio, crop_camera
+from mien.models.synthetic.framing import Pose, crop_camera
+from mien.models.synthetic.scene import Studio
 from mien.models.synthetic.surroundings import sample_lights
 
 STILL = VideoNoise().scaled(motion=0.0, degradation=0.0)
