@@ -36,11 +36,14 @@ class RenderAhead:
         self._folder = folder
         # Spawned, not forked: threads of torch and numba do not survive a fork.
         context = multiprocessing.get_context("spawn")
-        self._failure, theirs = context.Pipe(duplex=False)
-        self._process = context.Process(target=_render, args=(task, theirs), name="render-ahead")
+        self._failure, self._theirs = context.Pipe(duplex=False)
+        self._process = context.Process(
+            target=_render, args=(task, self._theirs), name="render-ahead"
+        )
 
     def __enter__(self) -> RenderAhead:
         self._process.start()
+        self._theirs.close()  # the child has its own: it closes when the child ends
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -64,8 +67,11 @@ class RenderAhead:
             InputError: it did, for the reason that it names.
         """
         status = self._process.exitcode
-        if status:
-            reason = self._failure.recv() if self._failure.poll() else f"it ended with {status}"
+        if status not in (None, 0, -signal.SIGTERM):  # the last one is what ends it early
+            try:
+                reason = self._failure.recv()
+            except EOFError:
+                reason = f"it ended with {status}"
             raise InputError(f"{self._folder}: rendering failed: {reason}")
 
     def _finished(self) -> int:
