@@ -32,6 +32,9 @@ class GeometricConfig:
             miss a profile's by up to a sixth of their side.
         loose_scale: ``scale`` of these.
         loose_shift: ``shift`` of these.
+        drawn: share of these that are centred on what a turned face shows, as people draw boxes
+            round faces: toward the nose, by this many crop sides at full profile.
+        drawn_shift: the crop sides.
         rotation_deg: in the picture's plane.
         flip: probability of mirroring.
         reflect: probability that what lies beyond the picture is its reflection, black otherwise.
@@ -39,9 +42,11 @@ class GeometricConfig:
 
     scale: float = 0.10
     shift: float = 0.05
-    loose: float = 0.3
+    loose: float = 0.35
     loose_scale: float = 0.15
     loose_shift: float = 0.12
+    drawn: float = 0.5
+    drawn_shift: float = 0.15
     rotation_deg: float = 9.0
     flip: float = 0.5
     reflect: float = 0.7
@@ -159,7 +164,7 @@ class Sampler:
 
 
 def crop_affine(
-    size: int, config: GeometricConfig, rng: np.random.Generator
+    size: int, config: GeometricConfig, rng: np.random.Generator, yaw_deg: float = 0.0
 ) -> Float32[np.ndarray, "2 3"]:
     """A random similarity from picture pixels to crop pixels, near the nominal crop.
 
@@ -167,6 +172,7 @@ def crop_affine(
         size: side of the picture, px; its middle 120 pixels are the nominal crop.
         config: the deviations.
         rng: source of chance.
+        yaw_deg: apparent yaw of the face, degrees.
     """
     angle = np.deg2rad(rng.normal(0.0, config.rotation_deg))
     loose = rng.random() < config.loose
@@ -175,6 +181,8 @@ def crop_affine(
     )
     scale = np.exp(-rng.normal(0.0, spread))  # a larger crop shows a smaller face
     shift = rng.normal(0.0, offset, 2) * CROP_SIZE
+    if loose and rng.random() < config.drawn:
+        shift[0] += config.drawn_shift * np.sin(np.deg2rad(yaw_deg)) * CROP_SIZE
     cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
     linear = np.array([[cosine, -sine], [sine, cosine]])
     origin = MIDDLE + shift - linear @ np.full(2, (size - 1) / 2)
@@ -225,9 +233,10 @@ class Augmenter:
         size = picture.shape[0]
         geometric = self._config.geometric if self._config else None
         flip = self._mirror is not None and geometric and rng.random() < geometric.flip
-        affine = crop_affine(size, geometric, rng) if geometric else nominal_affine(size)
+        yaw_deg = float(-labels.angles[row, 0] if flip else labels.angles[row, 0])
+        affine = crop_affine(size, geometric, rng, yaw_deg) if geometric else nominal_affine(size)
         batch.presence[at] = labels.presence[row]
-        batch.yaw_deg[at] = -labels.angles[row, 0] if flip else labels.angles[row, 0]
+        batch.yaw_deg[at] = yaw_deg
         pose, points = labels.pose[row], labels.points[row]
         shape, expression = labels.shape[row], labels.expression[row]
         blendshapes = labels.blendshapes[row]

@@ -15,6 +15,7 @@ from mien.models.errors import InputError
 from mien.models.face.morphable import FaceModel
 from mien.models.face.names import BLENDSHAPE_MIRROR, LANDMARK_MIRROR
 from mien.models.regressor.dataset import (
+    MIDDLE,
     AugmentationConfig,
     Augmenter,
     GeometricConfig,
@@ -113,6 +114,17 @@ def test_pose_moves_with_the_points(face_model: FaceModel, seed: int) -> None:
     gram = moved[:, :3] @ moved[:, :3].T
     np.testing.assert_allclose(gram, gram[0, 0] * np.eye(3), atol=1e-4)
     assert np.linalg.det(moved[:, :3]) > 0
+
+
+def test_a_drawn_crop_lies_toward_the_nose() -> None:
+    """A nose that points to the picture's left edge (yaw > 0) draws the crop to the left."""
+    drawn = GeometricConfig(loose=1.0, loose_scale=0.0, loose_shift=0.0, drawn=1.0)
+    middle = np.full((1, 2), (SIZE - 1) / 2, np.float32)
+    for yaw_deg, toward in ((0.0, 0.0), (90.0, 1.0), (-90.0, -1.0), (30.0, 0.5)):
+        affine = crop_affine(SIZE, drawn, np.random.default_rng(0), yaw_deg)
+        x, y = moved_points(middle, affine)[0] - MIDDLE
+        assert x == pytest.approx(toward * drawn.drawn_shift * 120, abs=1e-3)
+        assert y == pytest.approx(0.0, abs=1e-3)
 
 
 def test_nominal_crop_is_the_middle(folder: Path) -> None:

@@ -1,5 +1,7 @@
 """The losses: zero at the truth, and each term sees what it should and nothing else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -109,6 +111,30 @@ def test_shifted_face_costs_its_shift(case: Case) -> None:
     )
 
 
+def test_a_turned_face_counts_more(case: Case) -> None:
+    """The same shift costs more on the face in profile, and a batch of one kind costs the same."""
+    profile = torch.tensor([[0.0, 0.0, -0.6], [0.0, 0.6, 0.0], [0.6, 0.0, 0.0]])
+    pose = case.targets.pose.clone()
+    pose[:, :, :3] = torch.eye(3) * 0.6
+    pose[0, :, :3] = profile
+    units, shape = case.targets.blendshapes, case.targets.shape
+    points = case.decoder(pose, shape, case.targets.expression, units).by_blendshapes[..., :2]
+    targets = case.targets._replace(pose=pose, points=points)
+
+    def cost(moved: int, turned: float) -> float:
+        off = pose.clone()
+        off[moved, 1, 3] += 0.05 * box_sides(points)[moved]
+        params = whitened(case.network, targets._replace(pose=off))
+        config = replace(BY_BLENDSHAPES, turned=turned)
+        output = case.output(params=params)
+        return float(
+            RegressorLoss(case.decoder, config)(case.network, output, targets)[1]["points"]
+        )
+
+    assert cost(0, 1.5) == pytest.approx(2.5 * cost(1, 1.5), rel=1e-3)
+    assert cost(0, 0.0) == pytest.approx(cost(1, 0.0), rel=1e-3)
+
+
 def test_depth_offset_is_free(case: Case) -> None:
     params = case.params.clone()
     params[:, 11] += 5.0
@@ -172,7 +198,7 @@ def test_uncertainty_does_not_move_the_mean(case: Case) -> None:
     params = case.params.clone().requires_grad_()
     variance = torch.zeros(4, 62, requires_grad=True)
     only = LossConfig(
-        landmarks=0, points=0, openings=0, params=0, blendshapes=0, presence=0, uncertainty=1
+        landmarks=0, points=0, openings=0, vdc=0, params=0, blendshapes=0, presence=0, uncertainty=1
     )
     output = case.output(params=params, log_variance=variance)
     RegressorLoss(case.decoder, only)(case.network, output, case.targets)[0].backward()
