@@ -22,8 +22,9 @@ from ..face.names import N_BLENDSHAPES, N_LANDMARKS
 from ..makehuman.build import HeadModel
 from .accessories import Outfit, Wardrobe
 from .clip import render_clip
+from .framing import SIZE
 from .person import Person
-from .scene import SIZE, Studio, Truth
+from .scene import Studio, Truth
 from .shards import Labels, ShardMeta, save_shard
 
 PICTURES_A_PERSON = 6

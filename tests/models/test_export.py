@@ -16,8 +16,9 @@ import onnx
 import torch
 
 from mien.models.regressor.checkpoint import Checkpoint, Progress
-from mien.models.regressor.export import export_regressor, make_bundle
+from mien.models.regressor.export import export_regressor, make_bundle, offset_log_variance
 from mien.models.regressor.network import FaceNetwork, NetworkConfig, Pooling
+from mien.models.regressor.quantise import quantise
 
 INFO = BundleInfo("tiny", "0.0.1", "Apache-2.0", "a test", "nobody", "mien train regressor")
 
@@ -105,3 +106,48 @@ def test_bad_inputs(tmp_path: Path, face_model_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match="cannot be written"):
         export_regressor(checkpoint, tmp_path / "file" / "out.onnx")
+
+
+def outputs_of(path: Path, crops: np.ndarray) -> list[np.ndarray]:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return [np.asarray(output) for output in session.run(None, {"crops": crops})]
+
+
+def test_calibration_moves_the_variances_alone(tmp_path: Path) -> None:
+    path = export_regressor(save(random_network("weighted"), tmp_path / "c.pt"), tmp_path)
+    crops = np.random.default_rng(3).integers(0, 256, (2, 120, 120, 3), dtype=np.uint8)
+    before = outputs_of(path, crops)
+    offset = np.linspace(-1.0, 2.0, 62)
+    for _ in range(2):
+        offset_log_variance(path, offset)
+    after = outputs_of(path, crops)
+    np.testing.assert_allclose(after[1], before[1] + 2 * offset, atol=1e-4)
+    for k in (0, 2, 3):
+        np.testing.assert_array_equal(after[k], before[k])
+    with pytest.raises(InputError, match="not finite"):
+        offset_log_variance(path, np.full(62, np.nan))
+    path.write_bytes(b"\xff\xff no network")
+    with pytest.raises(InputError, match="not an exported network"):
+        offset_log_variance(path, offset)
+
+
+def test_int8_takes_any_batch_and_says_nearly_the_same(tmp_path: Path) -> None:
+    path = export_regressor(save(random_network("weighted"), tmp_path / "c.pt"), tmp_path)
+    crops = np.random.default_rng(4).integers(0, 256, (24, 120, 120, 3), dtype=np.uint8)
+    quantise(path, tmp_path / "int8.onnx", crops)
+    kinds = [node.op_type for node in onnx.load(tmp_path / "int8.onnx").graph.node]
+    assert "QuantizeLinear" in kinds
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["c.pt", "int8.onnx", "regressor.onnx"]
+    whole, eight = outputs_of(path, crops), outputs_of(tmp_path / "int8.onnx", crops)
+    alone = outputs_of(tmp_path / "int8.onnx", crops[:1])
+    for exact, found, single in zip(whole, eight, alone, strict=True):
+        assert found.shape == exact.shape
+        np.testing.assert_allclose(found[:1], single, atol=1e-3)
+    spread = whole[0].std(axis=0).mean()
+    assert np.abs(whole[0] - eight[0]).mean() < 0.35 * spread
+    # Variances can be calibrated afterwards, as in the network in single precision.
+    offset_log_variance(tmp_path / "int8.onnx", np.ones(62))
+    moved = outputs_of(tmp_path / "int8.onnx", crops)
+    np.testing.assert_allclose(moved[1], eight[1] + 1, atol=1e-4)
+    with pytest.raises(InputError, match="no crop"):
+        quantise(path, tmp_path / "none.onnx", crops[:0])
