@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Callable
+from importlib import resources
 from itertools import islice
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mien.models.face.morphable import FaceModel
 from mien.tools.demo import demo_clip
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -72,3 +75,85 @@ def empty_room_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ramp = np.linspace(40, 200, 160, dtype=np.float64)
     image = np.repeat(np.repeat(ramp[None, :, None], 120, axis=0), 3, axis=2).astype(np.uint8)
     return write_video(tmp_path_factory.mktemp("empty") / "empty.mp4", [image] * 12)
+
+
+TDDFA_BLOCKS = (
+    *(("dw2_1", 8), ("dw2_2", 16), ("dw3_1", 16), ("dw3_2", 32), ("dw4_1", 32), ("dw4_2", 64)),
+    *(("dw5_1", 64), ("dw5_2", 64), ("dw5_3", 64), ("dw5_4", 64), ("dw5_5", 64)),
+    *(("dw5_6", 128), ("dw6", 128)),
+)
+"""Names and output channels of 3DDFA_V2's MobileNet-V1, an eighth as wide."""
+
+
+def tddfa_weights(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Random weights under 3DDFA_V2's names; their outputs are a few tenths in size."""
+    weights: dict[str, np.ndarray] = {}
+
+    def norm(name: str, channels: int) -> None:
+        weights[f"{name}.weight"] = rng.uniform(0.8, 1.2, channels)
+        weights[f"{name}.bias"] = rng.normal(0.1, 0.1, channels)
+        weights[f"{name}.running_mean"] = rng.normal(0.0, 0.1, channels)
+        weights[f"{name}.running_var"] = rng.uniform(0.8, 1.2, channels)
+
+    def convolution(name: str, shape: tuple[int, ...]) -> None:
+        weights[f"{name}.weight"] = rng.normal(0.0, np.sqrt(2.0 / np.prod(shape[1:])), shape)
+
+    channels = 4
+    convolution("conv1", (channels, 3, 3, 3))
+    norm("bn1", channels)
+    for block, wide in TDDFA_BLOCKS:
+        convolution(f"{block}.conv_dw", (channels, 1, 3, 3))
+        norm(f"{block}.bn_dw", channels)
+        convolution(f"{block}.conv_sep", (wide, channels, 1, 1))
+        norm(f"{block}.bn_sep", wide)
+        channels = wide
+    weights["fc.weight"] = rng.normal(0.0, 0.05, (62, channels))
+    weights["fc.bias"] = rng.normal(0.0, 0.1, 62)
+    return {name: value.astype(np.float32) for name, value in weights.items()}
+
+
+@pytest.fixture(scope="session")
+def tddfa_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder laid out as a user of 3DDFA_V2 has it: the same names, keys, axes and units, small.
+
+    The faces are the shipped model's in Basel's frame and micrometres, with raw coefficients of
+    Basel's sizes; the network is random.
+    """
+    folder = tmp_path_factory.mktemp("3ddfa")
+    rng = np.random.default_rng(3)
+    shipped = Path(str(resources.files("mien.models.weights.default"))) / "face_model.npz"
+    model = FaceModel.load(shipped)
+    flip, origin = np.array([1.0, -1.0, -1.0]), np.array([400.0, 26000.0, 105000.0])
+
+    def columns(basis: np.ndarray, std: np.ndarray, more: int) -> np.ndarray:
+        flat = (1000.0 * basis * flip).reshape(len(basis), -1).T / std
+        return np.c_[flat, rng.normal(0.0, 1.0, (len(flat), more))].astype(np.float32)
+
+    shape_std, expression_std = rng.uniform(1e4, 5e5, 40), rng.uniform(0.2, 1.6, 10)
+    vertices = model.landmark_vertices
+    bfm = {
+        "u": (1000.0 * model.mean * flip + origin).reshape(-1, 1).astype(np.float32),
+        "w_shp": columns(model.shape_basis, shape_std, 5),
+        "w_exp": columns(model.expression_basis, expression_std, 3),
+        "keypoints": (3 * vertices[:, None] + np.arange(3)).reshape(-1).astype(np.int64),
+        "tri": np.array([[0, 1], [1, 2], [53214, 3]], np.int32),
+    }
+    (folder / "bfm_noneck_v3.pkl").write_bytes(pickle.dumps(bfm, 4))
+    (folder / "tri.pkl").write_bytes(pickle.dumps(np.ascontiguousarray(model.triangles.T), 2))
+    # A frontal face that fills the crop: 0.57 px per mm, the sellion at (59, 31).
+    pose = np.zeros((3, 4))
+    pose[:, :3] = 5.7e-4 * np.eye(3)
+    pose[:2, 3] = np.array([60.0, 89.0]) - pose[:2, :3] @ origin
+    pose_std = np.tile([2e-5, 2e-5, 2e-5, 3.0], 3)
+    statistics = {
+        "mean": np.concatenate(
+            [pose.ravel(), 0.2 * shape_std * rng.normal(size=40), 0.3 * expression_std]
+        ).astype(np.float32),
+        "std": np.concatenate([pose_std, shape_std, expression_std]).astype(np.float32),
+    }
+    (folder / "param_mean_std_62d_120x120.pkl").write_bytes(pickle.dumps(statistics, 3))
+    torch = pytest.importorskip("torch", reason="writes a checkpoint (extra: train)")
+    tensors = {f"module.{name}": torch.tensor(v) for name, v in tddfa_weights(rng).items()}
+    tensors["module.bn1.num_batches_tracked"] = torch.tensor(7)
+    torch.save({"epoch": 50, "state_dict": tensors}, folder / "mb05_120x120.pth")
+    return folder

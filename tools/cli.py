@@ -22,6 +22,7 @@ from .build_face_model import BuildFaceModel
 from .demo import Demo
 from .evaluate import Evaluate
 from .export import Export
+from .import_3ddfa import Import3ddfa
 from .listen import Listen
 from .synthesize import Synthesize
 from .track import Track
@@ -57,6 +58,7 @@ Commands: TypeAlias = (
     | Annotated[Synthesize, _subcommand("synthesize")]
     | Annotated[Train, _subcommand("train")]
     | Annotated[Export, _subcommand("export")]
+    | Annotated[Import3ddfa, _subcommand("import-3ddfa")]
 )
 
 DESCRIPTION: Final = """\
