@@ -27,6 +27,7 @@ from ..render.surface import Surface
 from ..render.texture import Texture
 from .accessories import Wardrobe
 from .backdrop import sample_background, set_beside
+from .clothes import collar, lower_edge, trunk
 from .eyes import EyePainter
 from .framing import SIZE, Pose, crop_camera, sample_body, sample_pose
 from .hair import HairMaker
@@ -99,9 +100,12 @@ class Studio:
         self._eyes = EyePainter(topology)
         self._hair = HairMaker(topology, self.reference, assets)
         self._wardrobe = Wardrobe(head, self.reference)
+        self._vertex_uv = cylinder_uv(topology)
         self._uv = self._skin_uv()
         self._tint, self._occlusion = self._insides()
         self._follow = following(self.reference)
+        self._edge = lower_edge(self.reference, self._skin)
+        self._neck = self._neck_vertices()
         self.points = spread_points(head.model)
         basis = head.model.expression_basis.reshape(len(head.model.expression_basis), -1)
         whiten = basis.astype(np.float64) / (basis.astype(np.float64) ** 2).sum(1, keepdims=True)
@@ -109,10 +113,18 @@ class Studio:
         self._expression_from_blendshapes = whiten @ blend.T.astype(np.float64)
 
     def _skin_uv(self) -> Float32[np.ndarray, "M 3 2"]:
-        uv = cylinder_uv(self.head.topology)[self._skin].copy()
+        uv = self._vertex_uv[self._skin]
         wrap = np.ptp(uv[..., 0], axis=1) > 0.5
         uv[wrap, :, 0] += uv[wrap, :, 0] < 0.5
         return np.ascontiguousarray(uv)
+
+    def _neck_vertices(self) -> Int32[np.ndarray, " K"]:
+        """Vertices of the skin between chin and shoulders."""
+        p = self.reference
+        chin = p[self.head.topology.landmarks[8], 1]
+        around = (np.hypot(p[:, 0], p[:, 2] - 112) < 85) & (p[:, 1] > chin + 25)
+        chosen = np.flatnonzero(around & (p[:, 1] < chin + 62))
+        return np.intersect1d(chosen, self._skin).astype(np.int32)
 
     def _insides(self) -> tuple[Float32[np.ndarray, "V 3"], Float32[np.ndarray, " V"]]:
         """Colour factor and occlusion of skin vertices: mouth, sockets and nostrils are dark."""
@@ -234,6 +246,9 @@ class Studio:
         parts = self._eyes.eyeballs(person, values, rng)
         parts.append(self._eyes.lashes(moved, person, rng))
         parts += self._eyes.mouth(moved, rng)
+        parts.append(trunk(moved, self._edge, self._vertex_uv, look.texture))
+        if rng.random() < 0.4:
+            parts += collar(moved[self._neck], rng)
         outfit = self._wardrobe.dress(person, moved, rng)
         if not outfit.hides_hair:
             parts += self._hair.hair(person, rng, pose.rotation.T @ [0.0, 1.0, 0.0])

@@ -17,6 +17,7 @@ from ..makehuman.build import HeadModel
 from ..makehuman.head import cylinder_uv, triangulate
 from ..render.raster import rasterise
 from ..render.texture import Texture
+from .cloth import cloth_image
 from .noise2d import octaves, smooth_field, smoothstep
 from .person import Person
 
@@ -294,12 +295,9 @@ class SkinPainter:
         return np.maximum(region, np.maximum(sideburn, nape)) * (self.y < 250)
 
     def _clothes(self, image: Float32[np.ndarray, "H W 3"], rng: np.random.Generator) -> None:
-        collar = rng.uniform(135, 185) + 0.25 * self.z - 0.15 * np.abs(self.x)
+        collar = rng.uniform(118, 165) + 0.25 * self.z - 0.1 * np.abs(self.x)
         mask = smoothstep(self.y, collar - 1, collar + 1)[..., None]
-        colour = rng.uniform(10, 245, 3).astype(np.float32)
-        cloth = colour * (1 + 0.08 * octaves(rng, HEIGHT, WIDTH, 10, 3))[..., None]
-        if rng.random() < 0.3:
-            other = rng.uniform(10, 245, 3).astype(np.float32)
-            stripes = np.sin(self.y * rng.uniform(0.3, 1.5) + self.x * rng.normal(0, 0.4)) > 0.3
-            cloth = np.where(stripes[..., None], other, cloth)
+        piece = cloth_image(rng, 64)
+        rows = -(-HEIGHT // 64)
+        cloth = np.tile(piece, (rows, -(-WIDTH // 64), 1))[:HEIGHT, :WIDTH]
         image += mask * (cloth - image)
