@@ -7,6 +7,7 @@ torch and onnx.
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -45,13 +46,19 @@ def read_state(path: Path) -> dict[str, NDArray[np.float32]]:
     import torch
 
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what other files of torch's might hold
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path}: not read: it is damaged, or holds more than tensors and plain containers; "
+            f"{_EXPECTED}"
+        ) from error
     except (
-        *(OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError, TypeError),
-        *(LookupError, AttributeError, MemoryError),
+        *(OSError, RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError),
+        MemoryError,
     ) as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else "it breaks off"
-        raise InputError(f"{path}: not read: {reason}; {_EXPECTED}") from error
+        raise InputError(f"{path}: not read: it is damaged; {_EXPECTED}") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict):
         raise InputError(f"{path}: holds no tensors by name; {_EXPECTED}")

@@ -20,6 +20,7 @@ COMMANDS = (
     "synthesize",
     "train",
     "export",
+    "import-3ddfa",
 )
 
 
