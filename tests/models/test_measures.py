@@ -86,7 +86,7 @@ def test_groups() -> None:
         *("55 to 85", "55 to 85"),
     ]
     tones = skin_tones(np.array([[250.0, 225, 205], [208, 160, 126], [54, 36, 29]]))
-    assert tones.tolist() == ["very light", "tan", "dark"]
+    assert tones.tolist() == ["very light", "intermediate", "dark"]
     faces = np.stack(
         [
             blend(),
