@@ -133,11 +133,27 @@ def set_beside(
     image[y0:y1, x0:x1] = light[y0 - top : y1 - top, x0 - left : x1 - left]
 
 
+def wall(rng: np.random.Generator, side: int) -> Image:
+    """A bare light wall, as behind most webcams and in studios: nearly as bright as skin."""
+    grey = rng.uniform(0.12, 1.0)
+    image = np.full((side, side, 3), grey, np.float32) * np.exp(rng.normal(0, 0.05, 3))
+    slope = rng.normal(0, 0.25, 2)
+    ramp = (np.arange(side, dtype=np.float32) / side - 0.5)[:, None]
+    image *= np.clip(1 + slope[0] * ramp + slope[1] * ramp.T, 0.3, 2)[..., None]
+    if rng.random() < 0.4:  # a shadow on it, soft
+        shade = smooth_field(rng, side, side, rng.uniform(3, 6))
+        image *= (1 - rng.uniform(0.1, 0.5) * np.clip(shade, 0, 1))[..., None]
+    return np.asarray(image, np.float32)
+
+
+_WALL_SHARE = 0.25
 _KINDS = ((0.28, shapes), (0.26, room), (0.1, leaves), (0.05, lamps), (0.13, people))
 
 
 def sample_background(rng: np.random.Generator, size: int) -> Image:
-    """A procedural background in linear RGB: plain, dark, a room, leaves, people; and blur."""
+    """A procedural background in linear RGB: a wall, a plain one, a room, leaves, people; blur."""
+    if rng.random() < _WALL_SHARE:
+        return wall(rng, size)
     blur = float(rng.uniform(0.4, 9)) * size / 230 if rng.random() < 0.65 else 0.0
     # What is blurred anyway is drawn at half the size.
     side = size // 2 if blur > 2 else size
