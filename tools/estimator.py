@@ -10,7 +10,6 @@ from jaxtyping import Float, Float64, UInt8
 from ..models.face.bundle import Bundle
 from ..models.face.crop import CROP_SCALE, Crop, tight_box
 from ..models.face.metrics import match
-from ..models.face.names import N_BLENDSHAPES
 from ..models.face.perspective import nearest_scaled_orthography, split_orthography
 from ..models.face.rotation import yaw_pitch_roll_from_matrix
 from ..stream.fit import Candidate, FaceFitter
@@ -106,10 +105,7 @@ class Estimator:
 
     def _of_row(self, tracker: FaceTracker, row: FaceObservation) -> Estimate:
         """A published face, its rotation as the picture shows it."""
-        blendshapes = np.zeros(N_BLENDSHAPES, np.float32)
-        if row.blendshapes is not None:
-            blendshapes = row.blendshapes
-        mesh = self._bundle.face_model.decode(row.shape, None, blendshapes)
+        mesh = self._bundle.face_model.decode_seen(row.shape, row.expression, row.blendshapes)
         orthography = nearest_scaled_orthography(mesh, tracker.mesh_px(row))
         return _estimate(
             row.landmarks_px.astype(np.float64), orthography, row.confidence, row.blendshapes
