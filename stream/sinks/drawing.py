@@ -134,11 +134,7 @@ def mesh_px(
     row: FaceObservation, model: FaceModel, camera_matrix: Float[np.ndarray, "3 3"]
 ) -> Float[np.ndarray, "N 2"]:
     """The vertices of this face in the picture, px."""
-    vertices = (
-        model.decode(row.shape, expression=row.expression)
-        if row.blendshapes is None
-        else model.decode(row.shape, blendshapes=row.blendshapes)
-    )
+    vertices = model.decode_seen(row.shape, row.expression, row.blendshapes)
     return project(vertices, row, camera_matrix)
 
 
