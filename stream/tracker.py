@@ -11,7 +11,7 @@ from jaxtyping import Float, Float64
 
 from ..models.errors import InputError
 from ..models.face.camera import Camera
-from ..models.face.crop import crop_from_box
+from ..models.face.crop import FACE_BOX, BoxStyle, crop_from_box
 from ..models.face.perspective import PerspectivePose
 from .association import (
     Box,
@@ -23,7 +23,9 @@ from .association import (
     slid_off,
     uncovered,
 )
+from .detector.choice import open_detector
 from .detector.protocol import Detections, Detector
+from .detector_names import DEFAULT_DETECTOR, DetectorName
 from .fit import Candidate, FaceFitter
 from .observation import FaceObservation
 from .rows import check_image, checked_boxes, checked_time, row_of
@@ -52,7 +54,8 @@ class FaceTracker:
         camera: of the source, or its field of view across the longer side of a picture, degrees.
         smoothing: ``raw``, ``responsive``, ``steady``, a TOML file, or settings.
         max_faces: followed at once.
-        detector: finds faces; None makes a CenterFace detector when it is first needed.
+        detector: finds faces, or the name of one that is opened when it is first needed: ``own``
+            (the bundle's) or ``centerface``.
         regressor: reads crops; None opens the bundle's network.
         config: when a face counts as found and lost.
         ipd_mm: distance between the subject's pupils, mm; it fixes the unknown size of the head.
@@ -69,7 +72,7 @@ class FaceTracker:
         smoothing: str | Path | SmoothingConfig = "responsive",
         max_faces: int = 1,
         *,
-        detector: Detector | None = None,
+        detector: Detector | DetectorName = DEFAULT_DETECTOR,
         regressor: RegressorLike | None = None,
         config: TrackerConfig | None = None,
         ipd_mm: float | None = None,
@@ -94,7 +97,7 @@ class FaceTracker:
         self.max_faces = max_faces
         self._given_camera = camera
         self._camera = camera if isinstance(camera, Camera) else None
-        self._detector = detector
+        self._chosen_detector = detector
         self._threads = threads
         self._fitter = FaceFitter(
             bundle.face_model, regressor or Regressor(bundle.regressor_path, threads), ipd_mm
@@ -171,7 +174,8 @@ class FaceTracker:
                 look.next_crop if look else crop for look, crop in zip(first, crops, strict=True)
             ]
             return self._still_rows(self._fitter.look(image_bgr, crops), camera)
-        found = self._confirm(image_bgr, self._detect(image_bgr, thorough=True), [])
+        boxes = self._detect(image_bgr, thorough=True)
+        found = self._confirm(image_bgr, boxes, self._detector.box_style, [])
         return self._still_rows(found[: self.max_faces], camera)
 
     def _still_rows(
@@ -264,6 +268,7 @@ class FaceTracker:
         is no such face, the detector decides that nobody is there.
         """
         boxes = self._detect(image_bgr) if given is None else given
+        style = self._detector.box_style if given is None else FACE_BOX
         seen = [track for track in self._tracks if track.seen]
         overlap = self.config.duplicate_overlap
         suspects = [
@@ -274,7 +279,8 @@ class FaceTracker:
         taken = [track.box_xywh_px for track in seen]
         free = uncovered(boxes, taken, overlap)
         room = self.max_faces - len(seen)
-        for candidate in self._confirm(image_bgr, free[: 2 * (room + len(suspects))], taken):
+        looked_at = free[: 2 * (room + len(suspects))]
+        for candidate in self._confirm(image_bgr, looked_at, style, taken):
             track = slid_off(candidate, suspects)
             if track is not None:
                 suspects.remove(track)
@@ -303,11 +309,11 @@ class FaceTracker:
                 track.doubt()
 
     def _confirm(
-        self, image_bgr: np.ndarray, boxes: Detections, taken: Sequence[Box]
+        self, image_bgr: np.ndarray, boxes: Detections, style: BoxStyle, taken: Sequence[Box]
     ) -> list[Candidate]:
         """Look twice, at a detector's box and at the landmarks found there; keep true faces."""
         height, width = image_bgr.shape[:2]
-        first = self._fitter.look(image_bgr, [crop_from_box(box) for box in boxes])
+        first = self._fitter.look(image_bgr, [crop_from_box(box, style) for box in boxes])
         crops = [
             look.next_crop
             for look in first
@@ -344,11 +350,14 @@ class FaceTracker:
 
     # -- pieces ------------------------------------------------------------------------------
 
-    def _detect(self, image_bgr: np.ndarray, thorough: bool = False) -> Detections:
-        if self._detector is None:
-            from .detector import CenterFaceDetector
+    @property
+    def _detector(self) -> Detector:
+        """The detector, opened when it is first needed."""
+        if isinstance(self._chosen_detector, str):
+            self._chosen_detector = open_detector(self._chosen_detector, self.bundle, self._threads)
+        return self._chosen_detector
 
-            self._detector = CenterFaceDetector(threads=self._threads)
+    def _detect(self, image_bgr: np.ndarray, thorough: bool = False) -> Detections:
         boxes = self._detector.detect(image_bgr, thorough)
         prominence = boxes[:, 4] * np.sqrt(boxes[:, 2] * boxes[:, 3])
         return boxes[np.argsort(-prominence, kind="stable")]

@@ -12,8 +12,16 @@ import tyro
 from tyro.conf import Positional
 
 from ..models.errors import InputError, OutputError, SourceError
+from ..stream.detector_names import DEFAULT_DETECTOR
 from .inputs import collect_inputs
-from .options import BundleOption, CameraOption, SmoothingOption, choices, load_bundle
+from .options import (
+    BundleOption,
+    CameraOption,
+    DetectorOption,
+    SmoothingOption,
+    choices,
+    load_bundle,
+)
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -45,6 +53,8 @@ class Annotate:
             inputs) that replaces the detector.
         bundle: folder of a model bundle; default: the one that mien ships.
         smoothing: preset or TOML file; raw publishes what the regressor says.
+        detector: what finds faces: own (the bundle's, trained on rendered scenes only) or
+            centerface.
         camera: camera file (TOML or JSON: fx, fy, cx, cy, width, height in pixels), or field of
             view across the longer side in degrees.
         max_faces: at most so many faces at once.
@@ -60,6 +70,7 @@ class Annotate:
     boxes: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     bundle: BundleOption = None
     smoothing: SmoothingOption = "responsive"
+    detector: DetectorOption = DEFAULT_DETECTOR
     camera: CameraOption = "60"
     max_faces: int = 1
     ipd_mm: Annotated[float | None, tyro.conf.arg(metavar="MM")] = None
@@ -96,6 +107,7 @@ class Annotate:
             bundle=load_bundle(self.bundle),
             tracking=FollowingOptions(
                 smoothing=self.smoothing,
+                detector=self.detector,
                 camera=self.camera,
                 max_faces=self.max_faces,
                 ipd_mm=self.ipd_mm,

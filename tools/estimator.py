@@ -12,6 +12,7 @@ from ..models.face.crop import CROP_SCALE, Crop, tight_box
 from ..models.face.metrics import match
 from ..models.face.perspective import nearest_scaled_orthography, split_orthography
 from ..models.face.rotation import yaw_pitch_roll_from_matrix
+from ..stream.detector_names import DEFAULT_DETECTOR, DetectorName
 from ..stream.fit import Candidate, FaceFitter
 from ..stream.observation import FaceObservation
 from ..stream.regression import Regressor
@@ -29,13 +30,20 @@ _DRAWN_BOX_SCALE, _DRAWN_BOX_DOWN = 1.6, 0.05
 class Estimator:
     """A bundle looking at stills."""
 
-    def __init__(self, bundle: Bundle, camera: str, threads: int) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        camera: str,
+        threads: int,
+        detector: DetectorName = DEFAULT_DETECTOR,
+    ) -> None:
         """Load the networks.
 
         Args:
             bundle: the model bundle.
             camera: camera file, or field of view across the longer side in degrees.
             threads: of the networks.
+            detector: what finds faces, where they are not given.
 
         Raises:
             InputError: no such camera.
@@ -44,6 +52,7 @@ class Estimator:
         self._bundle = bundle
         self._camera = read_camera(camera)
         self._threads = threads
+        self._detector: DetectorName = detector
         regressor = Regressor(bundle.regressor_path, threads)
         self._fitter = FaceFitter(bundle.face_model, regressor)
         self._tracker: FaceTracker | None = None
@@ -99,7 +108,11 @@ class Estimator:
         """One tracker for all pictures."""
         if self._tracker is None:
             self._tracker = FaceTracker(
-                self._bundle, self._camera, max_faces=MOST_FACES, threads=self._threads
+                self._bundle,
+                self._camera,
+                max_faces=MOST_FACES,
+                detector=self._detector,
+                threads=self._threads,
             )
         return self._tracker
 

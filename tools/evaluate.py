@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from tyro.conf import Positional
 
 from ..models.errors import InputError, OutputError
+from ..stream.detector_names import DEFAULT_DETECTOR
 from .files import check_place, write_png
-from .options import BundleOption, CameraOption, Lines, load_bundle, read_camera
+from .options import BundleOption, CameraOption, DetectorOption, Lines, load_bundle, read_camera
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +45,8 @@ class Evaluate:
         lines: which lines of labels.jsonl: choose on even ones, report odd ones. These three are
             for stills only.
         bundle: folder of a model bundle; default: the one that mien ships.
+        detector: what finds faces: own (the bundle's, trained on rendered scenes only) or
+            centerface.
         camera: camera file (TOML or JSON: fx, fy, cx, cy, width, height in pixels), or field of
             view across the longer side in degrees.
         threads: threads of the networks.
@@ -58,6 +61,7 @@ class Evaluate:
     pitch_max: float | None = None
     lines: Lines = "all"
     bundle: BundleOption = None
+    detector: DetectorOption = DEFAULT_DETECTOR
     camera: CameraOption = "60"
     threads: int = 1
 
@@ -81,7 +85,7 @@ class Evaluate:
         faces: list[Scored] = []
         false: list[dict[str, Any]] = []
         failed: list[str] = []
-        estimator = Estimator(bundle, self.camera, self.threads)
+        estimator = Estimator(bundle, self.camera, self.threads, self.detector)
         for image in tqdm(images, unit="image", disable=None, leave=False):
             self._evaluate(image, estimator, faces, false, failed)
         summary = self._options() | {
@@ -129,6 +133,7 @@ class Evaluate:
             "lines": self.lines,
             "yaw_max": self.yaw_max,
             "pitch_max": self.pitch_max,
+            "detector": self.detector,
             "camera": self.camera,
         }
 

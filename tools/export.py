@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Export:
-    """Make a model bundle, or only its regressor.onnx, of a trained checkpoint (needs mien[train]).
+    """Make a model bundle, or one network's ONNX file, of a trained checkpoint (needs mien[train]).
 
     Attributes:
-        checkpoint: checkpoint.pt of "mien train regressor".
+        checkpoint: checkpoint.pt of "mien train regressor"; for a file alone, the detector's also.
         out: folder of the bundle, or a file that ends .onnx for the network alone.
         face_model: the file that the network was trained with; default: the shipped bundle's.
+        detector: checkpoint.pt of "mien train detector", for the bundle's own detector.
         name: of the bundle.
         version: of the weights: major.minor.patch.
         licence: SPDX expression for everything in the bundle, the weights too.
@@ -40,6 +41,7 @@ class Export:
     checkpoint: Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
     out: Annotated[Path, tyro.conf.arg(metavar="DIR|FILE.onnx")]
     face_model: Annotated[Path | None, tyro.conf.arg(metavar="FILE.npz")] = None
+    detector: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     name: str = "mien-own"
     version: str = "0.1.0"
     licence: str = "Apache-2.0"
@@ -54,7 +56,9 @@ class Export:
         from .options import need_torch, shipped_face_model
 
         need_torch("export")
-        from ..models.face.bundle import BundleInfo
+        from ..models.detector.checkpoint import is_detector_checkpoint
+        from ..models.detector.export import export_detector
+        from ..models.face.bundle import DETECTOR, BundleInfo
         from ..models.regressor.export import export_regressor, make_bundle
 
         if not self.checkpoint.is_file():
@@ -62,7 +66,9 @@ class Export:
         if self.out.suffix == ".onnx":
             if self.int8 is not None or self.calibrate is not None:
                 raise InputError("export: --int8 and --calibrate need a bundle: --out DIR")
-            print(f"wrote {export_regressor(self.checkpoint, self.out)}")
+            is_detector = is_detector_checkpoint(self.checkpoint)
+            export = export_detector if is_detector else export_regressor
+            print(f"wrote {export(self.checkpoint, self.out)}")
             return 0
         info = BundleInfo(
             name=self.name,
@@ -72,6 +78,8 @@ class Export:
             trained_by=self.trained_by,
             command=self.command or shlex.join(["mien", *sys.argv[1:]]),
         )
+        if self.detector is not None:
+            export_detector(self.detector, self.out / DETECTOR)
         bundle = make_bundle(
             self.out, self.checkpoint, self.face_model or shipped_face_model(), info
         )

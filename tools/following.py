@@ -13,6 +13,7 @@ from jaxtyping import Float32
 from ..models.errors import InputError
 from ..models.face.bundle import Bundle
 from ..models.face.camera import Camera
+from ..stream.detector_names import DEFAULT_DETECTOR, DetectorName
 from ..stream.frame import Frame
 from ..stream.observation import FaceObservation
 from ..stream.sinks.base import Matrix3, Recording
@@ -35,6 +36,7 @@ class FollowingOptions:
         max_faces: at most so many at once.
         ipd_mm: distance between the pupils, where it is known.
         threads: of the networks.
+        detector: what finds faces.
     """
 
     smoothing: str = "responsive"
@@ -42,6 +44,7 @@ class FollowingOptions:
     max_faces: int = 1
     ipd_mm: float | None = None
     threads: int = 1
+    detector: DetectorName = DEFAULT_DETECTOR
 
     def __post_init__(self) -> None:
         _ = self.settings, self.lens
@@ -98,6 +101,7 @@ class Follower:
             self._camera,
             options.settings,
             options.max_faces,
+            detector=options.detector,
             ipd_mm=options.ipd_mm,
             threads=options.threads,
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import tyro
 
 from ..models.errors import InputError
+from ..stream.detector_names import DetectorName
 
 if TYPE_CHECKING:
     from ..models.face.bundle import Bundle
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 BundleOption: TypeAlias = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
 SmoothingOption: TypeAlias = Annotated[str, tyro.conf.arg(metavar="raw|responsive|steady|FILE")]
 CameraOption: TypeAlias = Annotated[str, tyro.conf.arg(metavar="FILE|FOV")]
+DetectorOption: TypeAlias = DetectorName
 Lines: TypeAlias = Literal["all", "even", "odd"]
 """Lines of an evaluation set, counted from 0."""
 

@@ -12,7 +12,8 @@ import tyro
 from tyro.conf import Positional
 
 from ..models.errors import InputError, SourceError
-from .options import BundleOption, CameraOption, SmoothingOption, load_bundle
+from ..stream.detector_names import DEFAULT_DETECTOR
+from .options import BundleOption, CameraOption, DetectorOption, SmoothingOption, load_bundle
 
 if TYPE_CHECKING:
     from ..stream.observation import FaceObservation
@@ -41,6 +42,8 @@ class Track:
         list: print the cameras of this machine and end.
         bundle: folder of a model bundle; default: the one that mien ships.
         smoothing: preset or TOML file; raw publishes what the regressor says.
+        detector: what finds faces: own (the bundle's, trained on rendered scenes only) or
+            centerface.
         camera: camera file (TOML or JSON: fx, fy, cx, cy, width, height in pixels), or field of
             view across the longer side in degrees.
         max_faces: at most so many faces at once.
@@ -59,6 +62,7 @@ class Track:
     list: bool = False
     bundle: BundleOption = None
     smoothing: SmoothingOption = "responsive"
+    detector: DetectorOption = DEFAULT_DETECTOR
     camera: CameraOption = "60"
     max_faces: int = 1
     ipd_mm: Annotated[float | None, tyro.conf.arg(metavar="MM")] = None
@@ -78,6 +82,7 @@ class Track:
         check_row_place(self.record)
         following = FollowingOptions(
             smoothing=self.smoothing,
+            detector=self.detector,
             camera=self.camera,
             max_faces=self.max_faces,
             ipd_mm=self.ipd_mm,

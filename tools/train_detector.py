@@ -30,6 +30,9 @@ class TrainDetector:
         threads: processor threads for the network; one more prepares batches.
         seed: of everything random.
         init: checkpoint whose averaged weights are the start.
+        regressor: checkpoint of "mien train regressor" of width 0.5, whose first layers are the
+            start otherwise: they know faces already.
+        frozen: share of the budget for which those layers stay as they are.
         resume: go on from the checkpoint in --out.
     """
 
@@ -43,6 +46,8 @@ class TrainDetector:
     threads: int = 1
     seed: int = 0
     init: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    regressor: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    frozen: float = 0.0
     resume: bool = False
 
     def run(self) -> int:
@@ -65,6 +70,8 @@ class TrainDetector:
             threads=self.threads,
             seed=self.seed,
             init=self.init,
+            regressor=self.regressor,
+            frozen=self.frozen,
             resume=self.resume,
         )
         with training_bar() as report:

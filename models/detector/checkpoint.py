@@ -92,5 +92,14 @@ class DetectorCheckpoint:
         return network.eval()
 
 
+def is_detector_checkpoint(path: Path) -> bool:
+    """Whether a file is a detector's checkpoint, rather than another network's or none."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+        return False
+    return isinstance(content, dict) and content.get("format") == DETECTOR_CHECKPOINT_FORMAT
+
+
 def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, (list, tuple)) else value

@@ -18,12 +18,12 @@ from .targets import DetectorBatch, batch_of
 
 NOMINAL: Final = 224
 """Side of the square picture of which a batch holds its nominal number, px."""
-_SIZES: Final = ((128, 160), (160, 160), (160, 192), (192, 192), (192, 256), (256, 256))
+_SIZES: Final = ((128, 160), (160, 160), (160, 192), (192, 192), (224, 224))
 """Heights and widths of pictures, px, in turn by chance."""
 _CAMERA: Final = PhotometricConfig(
-    blur=0.15, motion=0.06, low_resolution=0.0, jpeg=0.35, occluder=0.0, frame_edge=0.0
+    noise=0.35, blur=0.12, motion=0.04, low_resolution=0.0, jpeg=0.3, occluder=0.0, frame_edge=0.0
 )
-_COARSE, _DIM = 0.2, 0.06
+_COARSE, _DIM = 0.15, 0.04
 """Shares of pictures that were enlarged, and that were taken in the dark."""
 _LEAST_COARSE: Final = 6.0
 """Side of the smallest face in a picture before it was enlarged, px."""

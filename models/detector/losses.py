@@ -26,7 +26,7 @@ def detector_loss(
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The sum to minimise, and its terms; targets as in :class:`.targets.DetectorBatch`."""
     faces = (heat > _SURE).sum().clamp(min=1)
-    places = _focal(output.heat, heat, free) / faces
+    places = _focal(output.heat, heat, free, weight) / faces
     boxes = _boxes(output.box, box, weight)
     return places + boxes, {"heat": places.detach(), "box": boxes.detach()}
 
@@ -35,13 +35,19 @@ def _focal(
     logits: Float32[torch.Tensor, "B 1 h w"],
     heat: Float32[torch.Tensor, "B 1 h w"],
     free: Bool[torch.Tensor, "B 1 h w"],
+    weight: Float32[torch.Tensor, "B 1 h w"],
 ) -> torch.Tensor:
-    """Equation 1 of "Objects as Points", alpha 2 and beta 4, outside of what is set aside."""
+    """Equation 1 of "Objects as Points", alpha 2 and beta 4, outside of what is set aside.
+
+    With one change: not only the cell of a face's middle is to be found but all about it, with
+    weights that add up to 1 a face. One cell of a thousand taught next to nothing about large
+    faces, and ten times as slowly.
+    """
     share = torch.sigmoid(logits)
-    own = (heat > _SURE).float()
-    hit = (1 - share) ** 2 * functional.softplus(-logits) * own
-    miss = (1 - heat) ** 4 * share**2 * functional.softplus(logits) * (1 - own)
-    return ((hit + miss) * torch.maximum(free.float(), own)).sum()
+    own = weight > 0
+    hit = (1 - share) ** 2 * functional.softplus(-logits) * weight
+    miss = (1 - heat) ** 4 * share**2 * functional.softplus(logits) * (free & ~own)
+    return (hit + miss).sum()
 
 
 def _boxes(

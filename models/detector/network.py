@@ -2,8 +2,9 @@
 
 "Objects as Points" (Zhou, Wang, Krähenbühl 2019): one cell in 4 x 4 pixels says how likely the
 middle of a face lies in it, how far that middle is from the cell's, and how large the face is. The
-encoder is of depthwise-separable convolutions down to stride 32; a narrow decoder adds its levels
-together on the way back up to stride 4 (Lin et al. 2017).
+encoder is the first part of the regressor's MobileNet-V1 (Howard et al. 2017), to stride 16, and
+three blocks at stride 32; a narrow decoder adds its levels together on the way back up to stride 4
+(Lin et al. 2017).
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from jaxtyping import Float32, UInt8
 from torch import nn
 from torch.nn import functional
 
-from ..regressor.network import StridedDepthwise
+from ..errors import InputError
+from ..regressor.network import FaceNetwork, NetworkConfig, StridedDepthwise
 
 STRIDE: Final = 4
 """Pixels a cell of the outputs."""
 MULTIPLE: Final = 32
 """The input's height and width are multiples of this."""
 BOX_NAMES: Final = ("down", "right", "log_height", "log_width")
+_ENDS: Final = (3 + 3 * 6, 3 + 5 * 6, 3 + 8 * 6)
+"""Modules of the regressor's trunk, in all, that reach strides 4, 8 and 16: 3, 5 and 8 blocks."""
 _RARE: Final = -4.6
 """Logit of a face in a cell before training: 1 %."""
 
@@ -32,15 +36,14 @@ class DetectorNetworkConfig:
     """Architecture.
 
     Attributes:
-        stem: channels at stride 2.
-        channels: at strides 4, 8, 16 and 32.
-        blocks: depthwise-separable blocks there.
+        width: channels of the trunk as a share of MobileNet-V1's; it begins as the regressor's does
+            and can take over its weights.
+        deep: channels of the blocks at stride 32.
         decoder: channels of the decoder at strides 4, 8 and 16.
     """
 
-    stem: int = 16
-    channels: tuple[int, int, int, int] = (32, 64, 128, 192)
-    blocks: tuple[int, int, int, int] = (1, 4, 5, 3)
+    width: float = 0.5
+    deep: int = 128
     decoder: tuple[int, int, int] = (32, 48, 64)
 
 
@@ -63,18 +66,21 @@ class DetectorNetwork(nn.Module):
     def __init__(self, config: DetectorNetworkConfig | None = None) -> None:
         super().__init__()
         self.config = config or DetectorNetworkConfig()
-        wide, narrow = self.config.channels, self.config.decoder
-        self.stem = nn.Sequential(*_activated(nn.Conv2d(3, self.config.stem, 3, 2, 1, bias=False)))
-        inputs = (self.config.stem, *wide[:-1])
-        self.stages = nn.ModuleList(
-            _stage(i, o, n) for i, o, n in zip(inputs, wide, self.config.blocks, strict=True)
+        layers = list(FaceNetwork(NetworkConfig(width=self.config.width)).trunk)
+        self.trunk = nn.ModuleList(
+            nn.Sequential(*layers[i:j]) for i, j in zip((0, *_ENDS), _ENDS, strict=False)
         )
-        # From stride 32 up to 4: each level's encoder output is brought to the width of the one
-        # above it, added, and mixed.
-        self.tops = nn.Sequential(*_activated(nn.Conv2d(wide[3], narrow[2], 1, bias=False)))
+        wide = [_channels_of(level) for level in self.trunk]
+        narrow, deep = self.config.decoder, self.config.deep
+        self.deep = nn.Sequential(
+            *_separable(wide[-1], deep, 2), *_separable(deep, deep), *_separable(deep, deep)
+        )
+        # From stride 32 up to 4: each level of the trunk is brought to the width of what comes from
+        # below, added, and mixed.
+        self.tops = nn.Sequential(*_activated(nn.Conv2d(deep, narrow[2], 1, bias=False)))
         self.sides = nn.ModuleList(
             nn.Sequential(*_activated(nn.Conv2d(i, o, 1, bias=False)))
-            for i, o in zip(wide[2::-1], (narrow[2], narrow[1], narrow[0]), strict=True)
+            for i, o in zip(wide[::-1], (narrow[2], narrow[1], narrow[0]), strict=True)
         )
         self.mixes = nn.ModuleList(
             nn.Sequential(*_separable(i, o))
@@ -86,6 +92,21 @@ class DetectorNetwork(nn.Module):
         )
         self.out = nn.Conv2d(narrow[0], 1 + len(BOX_NAMES), 1)
         self._initialise()
+
+    def take_trunk(self, regressor: FaceNetwork) -> None:
+        """Take over the first layers of a regressor of the same width.
+
+        Raises:
+            InputError: it is of another width.
+        """
+        if regressor.config.width != self.config.width:
+            raise InputError(
+                f"the regressor is of width {regressor.config.width}, the detector of "
+                f"{self.config.width}"
+            )
+        theirs = list(regressor.trunk)
+        for level, start, end in zip(self.trunk, (0, *_ENDS), _ENDS, strict=False):
+            level.load_state_dict(nn.Sequential(*theirs[start:end]).state_dict())
 
     def _initialise(self) -> None:
         for module in self.modules():
@@ -103,12 +124,12 @@ class DetectorNetwork(nn.Module):
         """Maps of a batch of BGR pictures whose sides are multiples of 32."""
         # NHWC memory seen as NCHW is channels-last, which the processor convolves fastest.
         pixels = pictures.permute(0, 3, 1, 2).float()
-        last = self.stem((pixels - 127.5) / 64)
+        last = (pixels - 127.5) / 128
         levels = []
-        for stage in self.stages:
-            last = stage(last)
+        for level in self.trunk:
+            last = level(last)
             levels.append(last)
-        last = self.tops(levels.pop())
+        last = self.tops(self.deep(last))
         for side, mix in zip(self.sides, self.mixes, strict=True):
             last = mix(functional.interpolate(last, scale_factor=2.0) + side(levels.pop()))
         with torch.autocast(last.device.type, enabled=False):
@@ -126,9 +147,9 @@ def _separable(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
     return _activated(depthwise) + _activated(nn.Conv2d(inputs, outputs, 1, bias=False))
 
 
-def _stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
-    """Blocks of which the first halves the resolution."""
-    layers = _separable(inputs, outputs, 2)
-    for _ in range(blocks - 1):
-        layers += _separable(outputs, outputs)
-    return nn.Sequential(*layers)
+def _channels_of(level: nn.Module) -> int:
+    """Output channels of convolution, normalisation, ReLU, repeated."""
+    norm = list(level.children())[-2]
+    if not isinstance(norm, nn.BatchNorm2d):
+        raise InputError("the trunk is not convolution, normalisation, ReLU repeated")
+    return norm.num_features

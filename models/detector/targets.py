@@ -68,6 +68,19 @@ def batch_of(scenes: Sequence[Scene]) -> DetectorBatch:
     return batch
 
 
+def mirrored(batch: DetectorBatch) -> DetectorBatch:
+    """The same scenes seen in a mirror."""
+    box = batch.box[..., ::-1].copy()
+    box[:, 1] *= -1
+    return DetectorBatch(
+        pictures=batch.pictures[:, :, ::-1].copy(),
+        heat=batch.heat[..., ::-1].copy(),
+        free=batch.free[..., ::-1].copy(),
+        box=box,
+        weight=batch.weight[..., ::-1].copy(),
+    )
+
+
 def _set_aside(batch: DetectorBatch, i: int, face: Float32[np.ndarray, " 4"]) -> None:
     low = np.maximum(np.floor(face[:2] - face[2:] / 2), 0).astype(int)
     high = np.maximum(np.ceil(face[:2] + face[2:] / 2) + 1, 0).astype(int)

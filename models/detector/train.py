@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from ..errors import InputError, OutputError
+from ..regressor.checkpoint import Checkpoint
 from ..regressor.prefetch import Prefetch
 from ..synthetic.scenes_bank import CutOutFolder
 from ..synthetic.scenes_compose import Scene
@@ -24,7 +25,7 @@ from .checkpoint import DetectorCheckpoint, DetectorProgress
 from .dataset import SceneSource
 from .losses import detector_loss
 from .network import DetectorNetwork, DetectorNetworkConfig
-from .targets import DetectorBatch
+from .targets import DetectorBatch, mirrored
 from .validation import DetectorValidation, validate
 
 CHECKPOINT_NAME: Final = "checkpoint.pt"
@@ -35,6 +36,8 @@ _CLIP: Final = 10.0
 """Largest norm of the gradient."""
 _LAST_RATE: Final = 0.01
 """Learning rate at the end, as a share of the peak."""
+_FROZEN_LEVELS: Final = 2
+"""Parts of the trunk that may stay as they are: to stride 8."""
 _VALIDATION_SEED: Final = 7_777
 _VALIDATION_SIZE: Final = (256, 320)
 
@@ -62,6 +65,8 @@ class DetectorTrainConfig:
         bfloat16: whether convolutions run in bfloat16 (faster where the processor has it).
         seed: of everything random.
         init: checkpoint whose averaged weights are the start.
+        regressor: checkpoint of the regressor whose first layers are the start otherwise.
+        frozen: share of the budget during which these layers, to stride 8, stay as they are.
         resume: go on from ``out/checkpoint.pt`` where there is one.
         validation_shards: how many of the lowest-numbered shards are held out.
         validation_pictures: how many scenes of them are measured.
@@ -83,6 +88,8 @@ class DetectorTrainConfig:
     bfloat16: bool = True
     seed: int = 0
     init: Path | None = None
+    regressor: Path | None = None
+    frozen: float = 0.0
     resume: bool = False
     validation_shards: int = 2
     validation_pictures: int = 200
@@ -157,6 +164,8 @@ class DetectorTraining:
         self.network = DetectorNetwork(start.network if start else config.network)
         if start:
             self.network.load_state_dict(dict(start.weights if resumed else start.averaged))
+        elif config.regressor:
+            self.network.take_trunk(Checkpoint.load(config.regressor).averaged_network())
         self.average = DetectorNetwork(self.network.config).requires_grad_(False)
         self.average.load_state_dict(self.network.state_dict())
         self.optimiser = torch.optim.AdamW(_groups(self.network), config.learning_rate)
@@ -191,9 +200,11 @@ class DetectorTraining:
             return
         with Prefetch(self._source.batches(self.config.batch, self.progress.step)) as ahead:
             for batch in ahead:
+                # Composing costs as much as learning: each batch is used as it is and mirrored.
                 self._step(batch)
+                self._step(mirrored(batch))
                 self.progress.step += 1
-                self.progress.images += len(batch.pictures)
+                self.progress.images += 2 * len(batch.pictures)
                 self.progress.seconds = self._clock() - self._began
                 if self.progress.step % self.config.log_steps == 0:
                     self._log_training()
@@ -235,6 +246,10 @@ class DetectorTraining:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.network.train()
+        for level in self.network.trunk[:_FROZEN_LEVELS]:
+            frozen = self.done() < self.config.frozen
+            level.train(not frozen)
+            level.requires_grad_(not frozen)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bfloat16):
             output = self.network(torch.from_numpy(batch.pictures))
         targets = (batch.heat, batch.free, batch.box, batch.weight)

@@ -19,10 +19,26 @@ CROP_SIZE = 120
 """Side of the regressor's input, px."""
 CROP_SCALE = 1.414
 """Side of the crop over the longer side of the tight box of the 68 landmarks."""
-# A detector's box against the landmarks' box: forehead included, so its centre lies higher.
+
+
+@dataclass(frozen=True)
+class BoxStyle:
+    """How the boxes of a detector lie to the nominal crop; each detector has its own.
+
+    Attributes:
+        crop_scale: side of the crop over the box's longer side.
+        centre_down: from the box's centre down to the crop's, over the box's height.
+    """
+
+    crop_scale: float
+    centre_down: float
+
+
+LANDMARK_BOX = BoxStyle(CROP_SCALE, 0.0)
+"""The tight box of the 68 landmarks, hidden ones too."""
 # Means over 107 real faces found by CenterFace (standard deviations 0.10 and 0.036).
-BOX_CROP_SCALE = 1.17
-BOX_CENTRE_DOWN = 0.107
+FACE_BOX = BoxStyle(1.17, 0.107)
+"""With the forehead, so that its centre lies higher: what most face detectors give."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +95,15 @@ def crop_from_landmarks(landmarks_px: Float[np.ndarray, "N 2"]) -> Crop:
     return Crop(x + w / 2.0, y + h / 2.0, CROP_SCALE * max(w, h))
 
 
-def crop_from_box(box_xywh_px: Float[np.ndarray, " K"]) -> Crop:
+def crop_from_box(box_xywh_px: Float[np.ndarray, " K"], style: BoxStyle = FACE_BOX) -> Crop:
     """The crop that a detector's face box (x, y, w, h, and what follows is ignored) proposes.
 
     Raises:
         InputError: the box is not finite, or empty.
     """
     x, y, w, h = (float(v) for v in box_xywh_px[:4])
-    return Crop(x + w / 2.0, y + h / 2.0 + BOX_CENTRE_DOWN * h, BOX_CROP_SCALE * max(w, h))
+    centre_y = y + h / 2.0 + style.centre_down * h
+    return Crop(x + w / 2.0, centre_y, style.crop_scale * max(w, h))
 
 
 def extract(

@@ -244,7 +244,9 @@ class OnnxGraph:
 
     def split(self, source: str, sizes: str, outputs: list[str]) -> None:
         """Parts of ``source`` along the channels."""
-        self.nodes.append(helper.make_node("Split", [source, sizes], outputs, name=source, axis=1))
+        self.nodes.append(
+            helper.make_node("Split", [source, sizes], outputs, name=f"{source}.parts", axis=1)
+        )
 
     def linear(
         self, name: str, source: str, weight: NDArray[np.float32], bias: NDArray[np.float32]

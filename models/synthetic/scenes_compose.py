@@ -85,13 +85,13 @@ class Composer:
         """One scene of that size, px, before what a camera does to it."""
         ground = self._grounds.draw(rng, height, width)
         canvas = _Canvas(ground, np.full((height, width), _NOBODY, np.int32), [], [], [])
-        for _ in range(int(rng.choice([0, 1, 2, 5], p=[0.5, 0.25, 0.15, 0.1]))):
+        for _ in range(int(rng.choice([0, 1, 2, 5], p=[0.6, 0.2, 0.12, 0.08]))):
             draw_decoy(canvas.image, rng)
         for place in sorted(layout(rng, height, width), key=lambda place: place.side):
             self._add_person(canvas, place, rng)
         if rng.random() < 0.15:
             self._add_headless(canvas, rng)
-        if rng.random() < 0.25:
+        if rng.random() < 0.15:
             self._cover(canvas, rng)
         return _labelled(canvas)
 
@@ -205,16 +205,16 @@ def layout(rng: np.random.Generator, height: int, width: int) -> list[_Place]:
     if kind < 0.08:
         return []
     if kind < 0.5:
-        side = shorter * np.exp(rng.uniform(np.log(0.08), np.log(0.95)))
+        side = shorter * np.exp(rng.uniform(np.log(0.12), np.log(0.95)))
         centre = frame / 2 + (rng.uniform(-0.5, 0.5, 2) * np.maximum(frame - 0.8 * side, 0))
         if rng.random() < 0.12:
             centre = rng.uniform(-0.05, 1.05, 2) * frame
         return [_Place(float(side), centre)]
     if kind < 0.75:
         count = int(rng.integers(2, 6))
-        sides = np.exp(rng.uniform(np.log(8), np.log(0.45 * shorter), count))
+        sides = np.exp(rng.uniform(np.log(11), np.log(0.45 * shorter), count))
         return [_Place(float(side), rng.uniform(0.02, 0.98, 2) * frame) for side in sides]
-    base = float(np.exp(rng.uniform(np.log(7.5), np.log(0.2 * shorter))))
+    base = float(np.exp(rng.uniform(np.log(9), np.log(0.22 * shorter))))
     across, rows = rng.uniform(1.4, 3.2), int(rng.integers(1, 4))
     places = []
     top = rng.uniform(0.1, 0.6) * height

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from ...models.errors import BundleError, InputError
+from ...models.face.crop import FACE_BOX, BoxStyle
 from ..onnx_session import open_session
 from ._onnx_wire import with_dynamic_size
 from .protocol import Detections, suppress
@@ -81,6 +82,11 @@ class CenterFaceDetector:
         self.config = config or CenterFaceConfig()
         path = centerface_path()
         self._session = open_session(with_dynamic_size(path.read_bytes(), [_INPUT]), threads)
+
+    @property
+    def box_style(self) -> BoxStyle:
+        """See :class:`~mien.stream.detector.protocol.Detector`."""
+        return FACE_BOX
 
     def detect(self, image_bgr: UInt8[np.ndarray, "H W 3"], thorough: bool = False) -> Detections:
         """See :class:`~mien.stream.detector.protocol.Detector`."""

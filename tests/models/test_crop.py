@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.models.errors import InputError
-from mien.models.face.crop import Crop, crop_from_box, crop_from_landmarks, extract, tight_box
+from mien.models.face.crop import (
+    LANDMARK_BOX,
+    Crop,
+    crop_from_box,
+    crop_from_landmarks,
+    extract,
+    tight_box,
+)
 
 
 def blob(
@@ -87,6 +94,7 @@ def test_crops_of_landmarks_and_boxes() -> None:
     assert (moved.cx, moved.side) == pytest.approx((crop.cx * 2 + 7, crop.side * 2))
     box_crop = crop_from_box(np.array([10.0, 20.0, 30.0, 40.0, 0.9], np.float32))
     assert box_crop.cx == pytest.approx(25.0)
+    assert crop_from_box(np.array(tight_box(points)), LANDMARK_BOX) == crop
     with pytest.raises(InputError, match="side"):
         crop_from_landmarks(np.ones((68, 2)))
     with pytest.raises(InputError, match="finite"):

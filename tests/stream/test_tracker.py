@@ -19,7 +19,7 @@ import pytest
 from mien.models.errors import InputError
 from mien.models.face.bundle import Bundle, BundleInfo
 from mien.models.face.camera import Camera
-from mien.models.face.crop import BOX_CENTRE_DOWN, BOX_CROP_SCALE, Crop, crop_from_landmarks
+from mien.models.face.crop import FACE_BOX, BoxStyle, Crop, crop_from_landmarks
 from mien.models.face.perspective import nearest_scaled_orthography
 from mien.models.face.rotation import angle_between_deg, matrix_from_yaw_pitch_roll
 from mien.stream import FaceObservation, FaceTracker, Frame, TrackerConfig
@@ -83,13 +83,17 @@ class World:
                 result.append(person)
         return result
 
+    @property
+    def box_style(self) -> BoxStyle:
+        return FACE_BOX
+
     def detect(self, image_bgr: np.ndarray, thorough: bool = False) -> np.ndarray:
         self.detections += 1
         boxes = []
         for person in self.visible() if self.detectable is None else self.detectable:
             crop = crop_from_landmarks(self.marks(person))
-            size = crop.side / BOX_CROP_SCALE
-            x, y = crop.cx - size / 2, crop.cy - (0.5 + BOX_CENTRE_DOWN) * size
+            size = crop.side / FACE_BOX.crop_scale
+            x, y = crop.cx - size / 2, crop.cy - (0.5 + FACE_BOX.centre_down) * size
             boxes.append(np.array([x, y, size, size, 0.9]))
         return np.array([*boxes, *self.fakes], np.float32).reshape(-1, 5)
 

@@ -1,0 +1,128 @@
+"""From a checkpoint to ``detector.onnx``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from ..errors import InputError, OutputError
+from ..face.bundle import DETECTOR
+from ..regressor.export import OnnxGraph
+from .checkpoint import DetectorCheckpoint
+from .network import DetectorNetwork
+
+DETECTOR_INPUT: Final = "pictures"
+DETECTOR_OUTPUTS: Final = ("heat", "box")
+THRESHOLD_KEY: Final = "threshold"
+"""Name of the score that a face needs among the file's own metadata."""
+_OPSET: Final = 17
+_IR_VERSION: Final = 8
+"""Old enough for every onnxruntime that mien admits."""
+
+
+def export_detector(checkpoint: Path, out: Path) -> Path:
+    """Write the averaged network of a detector's checkpoint as ONNX.
+
+    Args:
+        checkpoint: of :func:`.train.train_detector`.
+        out: the ONNX file to write, or a folder for ``detector.onnx``.
+
+    Returns:
+        The file written.
+
+    Raises:
+        InputError: the checkpoint cannot be read.
+        OutputError: the file cannot be written.
+    """
+    trained = DetectorCheckpoint.load(checkpoint)
+    path = out / DETECTOR if out.is_dir() or out.suffix != ".onnx" else out
+    model = detector_to_onnx(trained.averaged_network(), trained.threshold)
+    onnx.checker.check_model(model, full_check=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(model.SerializeToString())
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+    return path
+
+
+def detector_to_onnx(network: DetectorNetwork, threshold: float) -> onnx.ModelProto:
+    """The network as an ONNX graph of any batch and picture size.
+
+    Input ``pictures`` (B, H, W, 3) uint8 BGR, H and W multiples of 32. Outputs: ``heat``
+    (B, 1, H / 4, W / 4) in [0, 1] and ``box`` (B, 4, H / 4, W / 4), see
+    :class:`.network.DetectorOutput`. Normalisation of the input and batch normalisation are folded
+    in. ``threshold`` is kept among the file's metadata.
+    """
+    network = network.eval()
+    graph = OnnxGraph()
+    graph.value("mean_pixel", np.array(127.5, np.float32))
+    graph.value("pixel_scale", np.array(1 / 128, np.float32))
+    graph.add("Cast", [DETECTOR_INPUT], "float_pixels", to=TensorProto.FLOAT)
+    graph.add("Transpose", ["float_pixels"], "planes", perm=[0, 3, 1, 2])
+    graph.add("Sub", ["planes", "mean_pixel"], "centred")
+    last = graph.add("Mul", ["centred", "pixel_scale"], "normalised")
+    levels: list[str] = []
+    for number, level in enumerate(network.trunk):
+        last = _add_layers(graph, f"trunk{number}", last, level)
+        levels.append(last)
+    last = _add_layers(graph, "deep", last, network.deep)
+    last = _add_layers(graph, "top", last, network.tops)
+    graph.value("doubled", np.array([1, 1, 2, 2], np.float32))
+    for number, (side, mix) in enumerate(zip(network.sides, network.mixes, strict=True)):
+        graph.add(
+            "Resize",
+            [last, "", "doubled"],
+            f"up{number}",
+            mode="nearest",
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        )
+        beside = _add_layers(graph, f"side{number}", levels.pop(), side)
+        graph.add("Add", [f"up{number}", beside], f"sum{number}")
+        last = _add_layers(graph, f"mix{number}", f"sum{number}", mix)
+    graph.convolution("maps", last, network.out)
+    graph.value("split", np.array([1, 4], np.int64))
+    graph.split("maps", "split", ["heat_logit", "box"])
+    graph.add("Sigmoid", ["heat_logit"], "heat")
+    return _model(graph, threshold)
+
+
+def _model(graph: OnnxGraph, threshold: float) -> onnx.ModelProto:
+    pictures = helper.make_tensor_value_info(
+        DETECTOR_INPUT, TensorProto.UINT8, ["batch", "height", "width", 3]
+    )
+    outputs = [
+        helper.make_tensor_value_info(
+            name, TensorProto.FLOAT, ["batch", channels, "rows", "columns"]
+        )
+        for name, channels in zip(DETECTOR_OUTPUTS, (1, 4), strict=True)
+    ]
+    model = helper.make_model(
+        helper.make_graph(graph.nodes, "detector", [pictures], outputs, graph.values),
+        opset_imports=[helper.make_opsetid("", _OPSET)],
+        ir_version=_IR_VERSION,
+        producer_name="mien",
+    )
+    helper.set_model_props(model, {THRESHOLD_KEY: f"{threshold:.4f}"})
+    return model
+
+
+def _add_layers(graph: OnnxGraph, name: str, source: str, layers: nn.Module) -> str:
+    """Convolution, normalisation, ReLU, repeated; normalisation folded in."""
+    parts = list(layers.children())
+    for number, (convolution, norm) in enumerate(zip(parts[0::3], parts[1::3], strict=True)):
+        if not isinstance(convolution, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
+            raise InputError("export: not convolution, normalisation, ReLU repeated")
+        folded = fuse_conv_bn_eval(convolution, norm)
+        source = graph.convolution(f"{name}.{number}", source, folded)
+        source = graph.add("Relu", [source], f"{name}.{number}.relu")
+    return source

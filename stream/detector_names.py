@@ -1,0 +1,9 @@
+"""Names of the detectors, apart from them: a command's help reads these alone."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeAlias
+
+DetectorName: TypeAlias = Literal["own", "centerface"]
+"""``own``: the bundle's, trained on rendered scenes only. ``centerface``: see that module."""
+DEFAULT_DETECTOR: Final[DetectorName] = "centerface"
