@@ -38,7 +38,7 @@ def sample_pose(rng: np.random.Generator) -> Pose:
         yaw = rng.uniform(-95, 95)
     else:
         yaw = rng.choice((-1.0, 1.0)) * rng.uniform(55, 98)
-    pitch = rng.normal(0, 14) if rng.random() < 0.68 else rng.uniform(-48, 48)
+    pitch = rng.normal(0, 14) if rng.random() < 0.6 else rng.uniform(-48, 48)
     roll = rng.normal(0, 11) if rng.random() < 0.9 else rng.uniform(-60, 60)
     off_axis = np.clip(rng.normal(0, 10, 2), -28, 28)
     ray = np.array([*np.tan(np.radians(off_axis)), 1.0])

@@ -95,7 +95,7 @@ def hood(table: Table, rng: np.random.Generator) -> list[Surface]:
     wide, high, low = rng.uniform(46, 70), rng.uniform(34, 56), rng.uniform(56, 82)
     up = np.sin(a)
     half = np.where(up > 0, high, low)
-    opening = 1 / np.sqrt((np.cos(a) / wide) ** 2 + (up / half) ** 2) + _wobble(rng, around, 2)
+    opening = 1 / np.sqrt((np.cos(a) / wide) ** 2 + (up / half) ** 2) + _wobble(rng, around, 2.0)
     away = opening + (172 - opening) * np.linspace(0, 1, 12)[:, None] ** 1.3
     r = np.radians(away)
     towards = np.stack([np.sin(r) * np.cos(a), -np.sin(r) * np.sin(a), -np.cos(r)], -1)
@@ -121,7 +121,7 @@ def band(table: Table, rng: np.random.Generator) -> list[Surface]:
 def neck_scarf(table: Table, rng: np.random.Generator) -> list[Surface]:
     """A scarf or high collar around the neck, up to the chin or the mouth."""
     facing = np.cos(np.radians(_AZIMUTH))
-    top = rng.uniform(-68, -38) + rng.uniform(0, 16) * -facing + _wobble(rng, _AZIMUTH, 3)
+    top = rng.uniform(-68, -38) + rng.uniform(0, 16) * -facing + _wobble(rng, _AZIMUTH, 3.0)
     elevation = top - np.linspace(0, rng.uniform(14, 26), 6)[:, None]
     towards = directions(np.broadcast_to(_AZIMUTH, elevation.shape), elevation)
     bulge = np.sin(np.linspace(0.25, 2.9, 6))[:, None] * rng.uniform(10, 26)

@@ -77,8 +77,11 @@ def reach(table: Table, towards: Float[np.ndarray, "*S 3"]) -> Float32[np.ndarra
 
 
 def over(
-    table: Table, towards: Float[np.ndarray, "*S 3"], lift: float | Float[np.ndarray, "*S"]
+    table: Table, towards: Float[np.ndarray, "*S 3"], lift: float | Float[np.ndarray, ...]
 ) -> Float32[np.ndarray, "*S 3"]:
-    """Points of the head frame that lie ``lift`` mm over the surface along unit vectors."""
+    """Points of the head frame that lie ``lift`` mm over the surface along unit vectors.
+
+    ``lift`` is broadcast over the vectors.
+    """
     distance = reach(table, towards) + lift
     return (CENTRE + towards * distance[..., None]).astype(np.float32)

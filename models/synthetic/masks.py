@@ -57,7 +57,7 @@ def face_mask(
             triangles,
             colour=np.clip(colour, 0, 1).astype(np.float32) if medical else None,
             texture=None if medical else cloth(rng),
-            uv=None if medical else grid_uv(triangles, _COLUMNS, 16, 8),
+            uv=None if medical else grid_uv(triangles, _COLUMNS, 16.0, 8.0),
             specular=0.01,
             roughness=0.8,
             subsurface=0.3,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Float32, Int32
 
-Mesh = tuple[Float32[np.ndarray, "K 3"], Int32[np.ndarray, "M 3"]]
+Mesh = tuple[Float32[np.ndarray, "_ 3"], Int32[np.ndarray, "_ 3"]]
 
 
 def tube(

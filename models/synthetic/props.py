@@ -36,7 +36,7 @@ def phone(
     marks: Float32[np.ndarray, "68 3"], table: Table, rng: np.random.Generator
 ) -> list[Surface]:
     """A telephone at the ear, or held up before the face."""
-    size = slab(rng.uniform(66, 78), rng.uniform(135, 165), rng.uniform(7, 11), 9)
+    size = slab(rng.uniform(66, 78), rng.uniform(135, 165), rng.uniform(7, 11), 9.0)
     dark = rng.uniform(5, 45, 3) if rng.random() < 0.7 else rng.uniform(120, 245, 3)
     if rng.random() < 0.6:
         side = float(rng.choice((-1.0, 1.0)))

@@ -259,11 +259,10 @@ class Studio:
             if normals is not None:
                 normals = (normals @ pose.rotation.T).astype(np.float32)
             surfaces.append(replace(surface, vertices=placed, normals=normals))
-        still = np.ones(1, np.float32)
-        surfaces += [
-            replace(held, vertices=self._to_camera(held.vertices, still, pose, body))
-            for held in outfit.held
-        ]
+        for held in outfit.held:
+            still = np.ones(len(held.vertices), np.float32)
+            placed = self._to_camera(held.vertices, still, pose, body)
+            surfaces.append(replace(held, vertices=placed))
         return surfaces
 
     @staticmethod
@@ -321,7 +320,7 @@ class Studio:
         middle = np.median(hand.vertices, axis=0).astype(np.float64)
         rotation = matrix_from_rotation_vector(rng.normal(0, 1.2, 3))
         pose = Pose(rotation, np.array([0.0, 0.0, 700.0]) - rotation @ middle)
-        still = np.ones(1, np.float32)
+        still = np.ones(len(hand.vertices), np.float32)
         placed = self._to_camera(hand.vertices, still, pose, np.eye(3))
         shift = size * (0.5 + rng.normal(0, 0.1, 2))
         focal = size * float(rng.uniform(2.5, 5.5))
