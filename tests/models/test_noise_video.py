@@ -54,7 +54,7 @@ def picture(seed: int = 0) -> np.ndarray:
 def blob(at: np.ndarray, size: int = 144) -> np.ndarray:
     """A smooth dot, exactly where it is said to be: (size, size, 3)."""
     rows, columns = np.mgrid[:size, :size]
-    level = 250 * np.exp(-((columns - at[0]) ** 2 + (rows - at[1]) ** 2) / (2 * 1.5**2))
+    level = 250 * np.exp(-((columns - at[0]) ** 2 + (rows - at[1]) ** 2) / (2 * 1.0**2))
     return np.repeat(np.rint(level).astype(np.uint8)[..., None], 3, 2)
 
 
@@ -63,7 +63,7 @@ def found(image: np.ndarray, near: np.ndarray) -> np.ndarray:
     level = image[..., 0].astype(np.float64)
     rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
     at = near
-    for radius in (6.0, 3.0, 3.0, 3.0):
+    for radius in (5.0, 2.5, 2.5, 2.5):
         window = level * (np.hypot(columns - at[0], rows - at[1]) < radius)
         at = np.array([(window * columns).sum(), (window * rows).sum()]) / window.sum()
     return at
@@ -73,17 +73,19 @@ def found(image: np.ndarray, near: np.ndarray) -> np.ndarray:
 def test_dots_at_the_landmarks_are_found_where_the_labels_say(
     model: FaceModel, face: PlacedFace, seed: int
 ) -> None:
-    errors = []
+    errors: dict[int, float] = {}
     for landmark in SEEN:
         vertex = model.landmark_vertices[landmark]
         image = blob(face.pixels[vertex])
         for frame in short_video(image, face, CLEAN, np.random.default_rng(seed)):
             assert frame.face is not None
             label = frame.face.pixels[vertex]
-            errors.append(np.linalg.norm(found(frame.image_bgr, label) - label))
-    assert np.median(errors) < 0.1
-    assert np.mean(np.array(errors) < 0.2) > 0.9
-    assert max(errors) < 0.8  # beside the nostrils and lids a dot is cut by what hides its rim
+            error = float(np.linalg.norm(found(frame.image_bgr, label) - label))
+            errors[landmark] = max(error, errors.get(landmark, 0.0))
+    # In the creases below nose and lip one side of a dot is hidden or stretched.
+    creased = max(errors.pop(33), errors.pop(57))
+    assert max(errors.values()) < 0.2, errors
+    assert creased < 0.5
 
 
 def test_every_visible_pixel_of_a_smooth_pattern_follows_the_mesh(face: PlacedFace) -> None:
