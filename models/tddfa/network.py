@@ -162,9 +162,9 @@ def _read_onnx(path: Path) -> onnx.ModelProto:
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
     outputs = list(model.graph.output)
-    if len(inputs) != 1 or not outputs or not _fits(inputs[0], (3, CROP_SIZE, CROP_SIZE)):
+    if len(inputs) != 1 or not _fits(inputs[0], (3, CROP_SIZE, CROP_SIZE)):
         raise InputError(f"{path}: takes {_told(inputs)}; {_EXPECTED}")
-    if not _fits(outputs[0], (N_PARAMS,)):
+    if not outputs or not _fits(outputs[0], (N_PARAMS,)):
         raise InputError(f"{path}: gives {_told(outputs)}; {_EXPECTED}")
     # Older exports list the weights among the inputs; further outputs are of no use here.
     del model.graph.input[:], model.graph.output[1:], model.graph.value_info[:]
@@ -197,12 +197,13 @@ def _fits(value: onnx.ValueInfoProto, shape: tuple[int, ...]) -> bool:
 
 
 def _told(values: list[onnx.ValueInfoProto]) -> str:
-    return ", ".join(
+    told = ", ".join(
         f"{value.name!r:.40} ("
         + ", ".join(d.dim_param or str(d.dim_value) for d in value.type.tensor_type.shape.dim)
         + ")"
         for value in values
     )
+    return told or "nothing"
 
 
 def _free_batch(graph: onnx.GraphProto) -> None:

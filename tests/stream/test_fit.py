@@ -12,7 +12,11 @@ import pytest
 from mien.models.face.camera import Camera
 from mien.models.face.crop import Crop, crop_from_landmarks
 from mien.models.face.morphable import FaceModel
-from mien.models.face.perspective import nearest_scaled_orthography, split_orthography
+from mien.models.face.perspective import (
+    apply_orthography,
+    nearest_scaled_orthography,
+    split_orthography,
+)
 from mien.models.face.rotation import matrix_from_yaw_pitch_roll, rotation_vector_from_matrix
 from mien.stream.fit import Candidate, FaceFitter
 from mien.stream.regression import Regression
@@ -123,6 +127,23 @@ def test_landmarks_of_the_orthography_are_near_the_true_ones(
     assert np.abs(candidate.landmarks_px - marks).mean() < 0.03 * crop.side
     assert candidate.plausible(640, 480)
     assert not candidate.plausible(120, 100), "outside of so small a frame"
+
+
+def test_a_networks_shear_stays_in_its_landmarks_and_the_mean_in_place(
+    fitter: FaceFitter, told: Told
+) -> None:
+    crop = seen(fitter, told, np.zeros(40)).crop
+    told.params[0] *= 1.1
+    candidate = fitter.look(np.zeros((480, 640, 3), np.uint8), [crop])[0]
+    assert candidate is not None
+    matrix = told.params[:12].reshape(3, 4).astype(np.float64)
+    vertices = fitter.model.decode(np.zeros(40, np.float32)).astype(np.float64)
+    own = apply_orthography(matrix, vertices)
+    rigid = apply_orthography(candidate.orthography, vertices)
+    marks = crop.to_image(own[fitter.model.landmark_vertices])
+    np.testing.assert_allclose(candidate.landmarks_px, marks, atol=1e-3)
+    assert np.abs(own - rigid).max() > 1.0
+    np.testing.assert_allclose(own.mean(axis=0), rigid.mean(axis=0), atol=1e-3)
 
 
 @pytest.mark.parametrize(
