@@ -29,6 +29,12 @@ _OPPOSITES = (
     ("compress", "uncompress"),
 )  # fmt: skip
 _DETAIL_SIGMA = 0.30
+_STOUT: dict[str, float] = {
+    "head/head-fat": 0.9, "cheek/cheek-volume": 0.5, "neck/neck-double": 0.7,
+    "head/head-scale-horiz": 0.35, "head/head-scale-depth": 0.35,
+}  # fmt: skip
+"""What a heavy person's detail axes gain at most: the macro targets alone leave every face slim,
+and a broad, deep cheek then looks to the regressor like a smaller yaw."""
 _ASYMMETRY_SIGMA = 0.12
 _CLIP = 0.9
 
@@ -123,11 +129,11 @@ class IdentitySampler:
         years = float(rng.uniform(3, 16) if child else 16 + 69 * rng.beta(1.1, 1.8))
         masculinity = float(rng.beta(0.35, 0.35))
         ancestry = rng.dirichlet((0.45, 0.45, 0.45)).astype(np.float32)
-        muscle, weight = (float(x) for x in rng.beta(2.0, 2.0, 2))
+        muscle, weight = float(rng.beta(2.0, 2.0)), float(rng.beta(1.3, 1.2))
         weights = np.concatenate(
             [
                 self._macro_weights(years, masculinity, ancestry, muscle, weight),
-                self._detail_weights(rng),
+                self._detail_weights(rng, 2 * max(weight - 0.5, 0.0) * rng.uniform(0.2, 1.0)),
             ]
         ).astype(np.float32)
         return Identity(weights, years, masculinity, ancestry, weight)
@@ -157,7 +163,8 @@ class IdentitySampler:
         universal = np.einsum("j,k,l,m->jklm", gender, age, muscles, heaviness)
         return np.concatenate([ancestral.ravel(), universal.ravel()]).astype(np.float32)
 
-    def _detail_weights(self, rng: np.random.Generator) -> Float32[np.ndarray, " D"]:
+    def _detail_weights(self, rng: np.random.Generator, stout: float) -> Float32[np.ndarray, " D"]:
+        """Weights of the detail targets; ``stout`` is 0 to 1, how much of ``_STOUT`` is added."""
         factor = rng.uniform(0.35, 0.95)
         first = len(self._ancestral) + len(self._universal)
         weights = np.zeros(len(self.names) - first, np.float32)
@@ -172,6 +179,7 @@ class IdentitySampler:
             else:
                 value = rng.normal(0, _DETAIL_SIGMA)
             value = float(np.clip(value, -_CLIP, _CLIP)) * factor
+            value = min(value + stout * _STOUT.get(detail.stem, 0.0), 1.2)
             if value >= 0:
                 weights[detail.positive - first] = value
             elif detail.negative >= 0:
