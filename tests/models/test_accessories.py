@@ -197,9 +197,8 @@ def test_the_trunk_continues_the_cut_and_collars_surround_the_neck(studio: Studi
     assert below.vertices[:, 1].max() > studio.reference[:, 1].max() + 300
     neck = studio.reference[studio._neck]
     for seed in range(6):
-        (band,) = _same(
-            lambda rng, s=seed: collar(neck, np.random.default_rng([s, rng.integers(9)]))
-        )
+        (band,) = collar(neck, _rng(seed))
+        np.testing.assert_array_equal(band.vertices, collar(neck, _rng(seed))[0].vertices)
         assert band.vertices[:, 0].min() < -50
         assert band.vertices[:, 0].max() > 50
         assert band.vertices[:, 1].min() < neck[:, 1].max()
@@ -249,7 +248,7 @@ def test_a_neighbour_appears_at_an_edge_only() -> None:
     for seed in range(8):
         image = np.zeros((144, 144, 3), np.float32)
         set_beside(image, np.full((144, 144, 3), 200, np.uint8), _rng(seed))
-        changed = image.any((0, 2))
+        changed = image.max(axis=(0, 2)) > 0
         assert changed.any()
         assert changed[0] != changed[-1], "one side"
 
