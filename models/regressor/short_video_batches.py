@@ -95,7 +95,7 @@ class VideoAugmenter:
             self._faces.place(shape, blendshapes, pose, points) if present else None,
             self._noise,
             rng,
-            first=crop_affine(size, self._geometric, rng),
+            first=crop_affine(size, self._geometric, rng, float(yaw)),
             size=(CROP_SIZE, CROP_SIZE),
         )
         part = slice(at, at + len(frames))
