@@ -49,6 +49,20 @@ class TrueFace:
     ignore: bool = False
 
     @property
+    def pan_deg(self) -> float | None:
+        """The yaw of a label without roll, read as the direction that the nose was to point in.
+
+        Nominal labels (people looked at markers) mean that; ``pan_tilt`` in
+        ``models/face/rotation.py`` says how it differs from yaw.
+        """
+        return self.yaw_deg if self.roll_deg is None and self.pitch_deg is not None else None
+
+    @property
+    def tilt_deg(self) -> float | None:
+        """The pitch of such a label."""
+        return self.pitch_deg if self.pan_deg is not None else None
+
+    @property
     def box_px(self) -> Float64[np.ndarray, " 4"] | None:
         """Tight box of the landmarks where there are any, else the given box."""
         if self.landmarks_px is not None:

@@ -11,9 +11,10 @@ from jaxtyping import Float, Float64
 
 from ..models.face import metrics
 from ..models.face.names import LANDMARK_GROUPS
+from ..models.face.rotation import pan_tilt
 from .labels import TrueFace
 
-ANGLES: Final = ("yaw", "pitch", "roll")
+ANGLES: Final = ("yaw", "pitch", "roll", "pan", "tilt")
 BIN_NAMES: Final = ("0-30", "30-60", "60-90")
 
 
@@ -38,6 +39,16 @@ class Estimate:
     roll_deg: float
     confidence: float | None = None
     blendshapes: Float[np.ndarray, " 52"] | None = None
+
+    @property
+    def pan_deg(self) -> float:
+        """Direction of the nose about the vertical."""
+        return float(pan_tilt(np.array(self.yaw_deg), np.array(self.pitch_deg))[0])
+
+    @property
+    def tilt_deg(self) -> float:
+        """Direction of the nose, up."""
+        return float(pan_tilt(np.array(self.yaw_deg), np.array(self.pitch_deg))[1])
 
 
 @dataclass(frozen=True)
@@ -164,6 +175,8 @@ def table(summary: dict[str, Any]) -> str:
             ("yaw", "yaw error", "deg"),
             ("pitch", "pitch error", "deg"),
             ("roll", "roll error", "deg"),
+            ("pan", "same label as pan", "deg"),
+            ("tilt", "same label as tilt", "deg"),
         )
         if key in summary
     ]

@@ -157,6 +157,20 @@ def angle_between_deg(
     return np.asarray(np.degrees(np.linalg.norm(rotation_vector_from_matrix(relative), axis=-1)))
 
 
+def pan_tilt(
+    yaw_deg: Float[np.ndarray, "*B"], pitch_deg: Float[np.ndarray, "*B"]
+) -> tuple[Float[np.ndarray, "*B"], Float[np.ndarray, "*B"]]:
+    """Where the nose points, degrees: about the vertical (pan, sign of yaw), then up (tilt).
+
+    Pitch is turned about the camera's x axis after yaw, so a nose at pan 60 and tilt 30 has a yaw
+    of 49 and a pitch of 49. People told to look at markers are labelled by pan and tilt.
+    """
+    yaw, pitch = np.radians(yaw_deg), np.radians(pitch_deg)
+    pan = np.arctan2(np.sin(yaw), np.cos(pitch) * np.cos(yaw))
+    tilt = np.arcsin(np.clip(np.sin(pitch) * np.cos(yaw), -1.0, 1.0))
+    return np.degrees(pan), np.degrees(tilt)
+
+
 def matrix_from_yaw_pitch_roll(
     yaw_pitch_roll_deg: Float[np.ndarray, "*B 3"],
 ) -> Float[np.ndarray, "*B 3 3"]:

@@ -99,6 +99,17 @@ def test_gimbal_lock_keeps_the_rotation(yaw: float) -> None:
     np.testing.assert_allclose(back, R, atol=1e-7)
 
 
+@settings(deadline=None)
+@given(pan=st.floats(-85, 85), tilt=st.floats(-80, 80), roll=st.floats(-60, 60))
+def test_the_nose_points_along_pan_and_tilt(pan: float, tilt: float, roll: float) -> None:
+    """Nod and roll about the head's own axes, then turn about the vertical."""
+    turned = rot.matrix_from_yaw_pitch_roll(np.array([pan, 0.0, 0.0]))
+    nodded = rot.matrix_from_yaw_pitch_roll(np.array([0.0, tilt, roll]))
+    angles = rot.yaw_pitch_roll_from_matrix(turned @ nodded)
+    found = np.concatenate(rot.pan_tilt(angles[:1], angles[1:2]))
+    np.testing.assert_allclose(found, (pan, tilt), atol=1e-6)
+
+
 def test_signs_of_the_angles() -> None:
     nose = np.array([0.0, 0.0, -1.0])  # the nose points against z, towards the camera
     crown = np.array([0.0, -1.0, 0.0])
