@@ -353,9 +353,16 @@ class FaceTracker:
     @property
     def _detector(self) -> Detector:
         """The detector, opened when it is first needed."""
-        if isinstance(self._chosen_detector, str):
-            self._chosen_detector = open_detector(self._chosen_detector, self.bundle, self._threads)
-        return self._chosen_detector
+        chosen = self._chosen_detector
+        if not isinstance(chosen, str):
+            return chosen
+        opened = open_detector(
+            chosen,  # pyright: ignore[reportArgumentType] - a name: no detector is a string
+            self.bundle,
+            self._threads,
+        )
+        self._chosen_detector = opened
+        return opened
 
     def _detect(self, image_bgr: np.ndarray, thorough: bool = False) -> Detections:
         boxes = self._detector.detect(image_bgr, thorough)

@@ -116,9 +116,8 @@ class DetectorNetwork(nn.Module):
                     memory_format=torch.channels_last
                 )
         nn.init.normal_(self.out.weight, std=0.01)
-        nn.init.zeros_(self.out.bias)
-        nn.init.constant_(self.out.bias[:1], _RARE)
-        nn.init.constant_(self.out.bias[3:], 1.5)
+        start = torch.tensor([_RARE, 0.0, 0.0, 1.5, 1.5])
+        self.out.bias = nn.Parameter(start)
 
     def forward(self, pictures: UInt8[torch.Tensor, "B H W 3"]) -> DetectorOutput:
         """Maps of a batch of BGR pictures whose sides are multiples of 32."""
