@@ -230,7 +230,8 @@ class LabelledFaces:
         seen = own @ projection[:, :3].T + projection[:, 3]
         left = np.where(known[:, None], target - seen[:, :2] / seen[:, 2:], 0.0)
         share = self._share * known[self._near]
-        share /= share.sum(1, keepdims=True)
+        # No offset where none of the points nearby is known.
+        share /= np.maximum(share.sum(1, keepdims=True), np.finfo(np.float64).tiny)
         offset = np.einsum("nk,nkc->nc", share, left[self._near])
         return PlacedFace._corrected(vertices, self._model.triangles, projection, offset, pose)
 

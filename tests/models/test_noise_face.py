@@ -217,6 +217,17 @@ def test_points_that_are_not_known_are_left_out() -> None:
         LABELLED.place(shape, blendshapes, whole.pose, points)
 
 
+def test_a_side_whose_points_are_unknown_stays_finite() -> None:
+    """A mirrored picture lacks whole neighbourhoods of points."""
+    pose = np.column_stack([0.6 * np.eye(3), [70.0, 65.0, 0.0]]).astype(np.float32)
+    points = apply_orthography(pose.astype(np.float64), MODEL.mean[POINTS]).astype(np.float32)
+    points[MODEL.mean[POINTS, 0] > 5.0] = np.nan
+    none = np.zeros(52, np.float32)
+    face = LABELLED.place(np.zeros(40, np.float32), none, pose, points)
+    assert np.isfinite(face.pixels).all()
+    assert np.isfinite(face.facing).all()
+
+
 def test_labels_without_points_are_orthographic() -> None:
     pose = orthographic((20.0, 5.0, -3.0)).pose
     face = LABELLED.place(np.zeros(40, np.float32), np.zeros(52, np.float32), pose)

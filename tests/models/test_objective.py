@@ -103,7 +103,8 @@ def test_joint_loss_is_balanced_and_shared(batch: TensorBatch, distance: MeshDis
     for beta in (0.0, 0.3, 1.0):
         joint = ParameterLoss(distance, "joint", PaperLossConfig(beta=beta))
         total, _ = joint(net, output, batch.targets)
-        torch.testing.assert_close(total.detach(), parts["fwpdc"].detach())  # both parts are as large as this one
+        # Each of the two parts is as large as this one.
+        torch.testing.assert_close(total.detach(), parts["fwpdc"].detach())
         (slope,) = torch.autograd.grad(total, output.params, retain_graph=True)
         expected = beta * slopes["fwpdc"] + (1 - beta) * ratio * slopes["vdc"]
         torch.testing.assert_close(slope, expected)

@@ -202,9 +202,8 @@ def test_a_budget_that_ends_within_a_block_ends_the_block(config: TrainConfig) -
 @pytest.mark.parametrize("method", ["vdc", "fwpdc", "joint"])
 def test_objectives_of_the_paper_learn(config: TrainConfig, method: Any) -> None:
     config = replace(
-        config, images=240, losses=PaperLossConfig(method), augmentation=STILL, log_images=40,
-        optimiser=OptimiserConfig.of_the_paper(), learning_rate=0.02, average_decay=0.0,
-        network=NetworkConfig(0.1, landmark_head=True),
+        config, images=480, losses=PaperLossConfig(method), augmentation=STILL, log_images=48,
+        learning_rate=5e-3, average_decay=0.0, network=NetworkConfig(0.25, landmark_head=True),
     )  # fmt: skip
     train_regressor(config)
     lines = [line for line in read_log(config.out) if "loss" in line]
