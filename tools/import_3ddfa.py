@@ -22,8 +22,8 @@ class Import3ddfa:
 
     Attributes:
         network: mb1_120x120.pth or mb05_120x120.pth, or either as .onnx.
-        statistics: param_mean_std_62d_120x120.pkl.
-        model: bfm_noneck_v3.pkl.
+        statistics: mean and deviation of the 62 parameters, param_mean_std_62d_120x120.pkl.
+        model: the Basel face model without neck, bfm_noneck_v3.pkl.
         triangles: tri.pkl; may be left out with bfm_noneck_v3_slim.pkl, whose own triangles fit.
         out: folder of the bundle.
         name: of the bundle; default: 3ddfa-v2 and the network's name.

@@ -159,7 +159,7 @@ def angle_between_deg(
 
 def pan_tilt(
     yaw_deg: Float[np.ndarray, "*B"], pitch_deg: Float[np.ndarray, "*B"]
-) -> tuple[Float[np.ndarray, "*B"], Float[np.ndarray, "*B"]]:
+) -> Float[np.ndarray, "*B 2"]:
     """Where the nose points, degrees: about the vertical (pan, sign of yaw), then up (tilt).
 
     Pitch is turned about the camera's x axis after yaw, so a nose at pan 60 and tilt 30 has a yaw
@@ -168,7 +168,7 @@ def pan_tilt(
     yaw, pitch = np.radians(yaw_deg), np.radians(pitch_deg)
     pan = np.arctan2(np.sin(yaw), np.cos(pitch) * np.cos(yaw))
     tilt = np.arcsin(np.clip(np.sin(pitch) * np.cos(yaw), -1.0, 1.0))
-    return np.degrees(pan), np.degrees(tilt)
+    return np.degrees(np.stack([pan, tilt], axis=-1))
 
 
 def matrix_from_yaw_pitch_roll(

@@ -106,8 +106,8 @@ def test_the_nose_points_along_pan_and_tilt(pan: float, tilt: float, roll: float
     turned = rot.matrix_from_yaw_pitch_roll(np.array([pan, 0.0, 0.0]))
     nodded = rot.matrix_from_yaw_pitch_roll(np.array([0.0, tilt, roll]))
     angles = rot.yaw_pitch_roll_from_matrix(turned @ nodded)
-    found = np.concatenate(rot.pan_tilt(angles[:1], angles[1:2]))
-    np.testing.assert_allclose(found, (pan, tilt), atol=1e-6)
+    found = rot.pan_tilt(angles[:1], angles[1:2])
+    np.testing.assert_allclose(found, [(pan, tilt)], atol=1e-6)
 
 
 def test_signs_of_the_angles() -> None:
