@@ -4,14 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 
 from mien.models.errors import InputError
 from mien.models.face.morphable import FaceModel
 
 pytest.importorskip("torch")
+pytest.importorskip("onnx")
 
+import onnx
 import torch
 
 from mien.models.regressor.checkpoint import Checkpoint, Origin, Progress
