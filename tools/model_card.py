@@ -110,7 +110,9 @@ class ModelCard:
         path = self.pictures / "worst.jpg"
         sheet = worst_cases(measured.faces, picture_reader(folder), 18)
         try:
-            path.write_bytes(cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, 80])[1])
+            path.write_bytes(
+                cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
+            )
         except OSError as error:
             raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
         return {

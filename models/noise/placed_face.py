@@ -221,7 +221,7 @@ class LabelledFaces:
         face = PlacedFace.orthographic(vertices, self._model.triangles, pose)
         if points_px is None:
             return face
-        known = np.isfinite(points_px).all(1)
+        known = np.asarray(np.isfinite(points_px).all(axis=1), bool)
         if known.sum() < _LEAST_POINTS:
             raise InputError(f"labels: {known.sum()} points are known, expected {_LEAST_POINTS}")
         own = vertices[self._vertices]

@@ -19,8 +19,10 @@ from mien.stream.fit import FaceFitter
 from mien.stream.regression import Regressor
 from mien.stream.tracker import FaceTracker
 
-torch = pytest.importorskip("torch", reason="reads checkpoints (extra: train)")
+pytest.importorskip("torch", reason="reads checkpoints (extra: train)")
 pytest.importorskip("onnx", reason="writes networks (extra: train)")
+
+import torch
 
 INFO = BundleInfo("imported", "1.0.0", "LicenseRef-Test", "", "", "")
 PICTURE = np.random.default_rng(4).integers(0, 256, (300, 400, 3), dtype=np.uint8)

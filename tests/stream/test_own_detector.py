@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def make_network(tmp_path_factory: pytest.TempPathFactory) -> MakeNetwork:
         red[0, 2], red[0, :2] = 1 / (16 * 255), -1 / (16 * 255)
         sizes = np.log(np.array([1, 1, SIDE / 4, SIDE / 4], np.float32))
         tensors = {"red": red, "none": np.zeros((4, 3, 4, 4), np.float32), "sizes": sizes}
-        square = {"kernel_shape": [4, 4], "strides": [4, 4]}
+        square: dict[str, Any] = {"kernel_shape": [4, 4], "strides": [4, 4]}
         nodes = [
             helper.make_node("Cast", ["pictures"], ["float"], to=TensorProto.FLOAT),
             helper.make_node("Transpose", ["float"], ["planes"], perm=[0, 3, 1, 2]),

@@ -36,8 +36,10 @@ def test_batch_equals_loop_and_the_parts_are_views(tmp_path: Path) -> None:
     crops = np.random.default_rng(0).integers(0, 4, (3, 120, 120, 3), dtype=np.uint8)
     crops[1] *= 3
     batch = regressor.run(crops)
+    assert batch.presence is not None
     for i in range(3):
         one = regressor.run(crops[i : i + 1])
+        assert one.presence is not None
         np.testing.assert_allclose(one.params[0], batch.params[i], rtol=1e-6)
         np.testing.assert_allclose(one.presence[0], batch.presence[i], rtol=1e-6)
     assert batch.presence.shape == (3,)

@@ -178,6 +178,7 @@ def test_a_blink_of_a_tenth_of_a_second_survives(preset: str, rate: int) -> None
         smoother.update(measurement(pose, lids))
         state = smoother.state(0.0)
         assert state is not None
+        assert state.blendshapes is not None
         peaks.append((lids[BLINK], state.blendshapes[BLINK]))
     measured, smoothed = np.array(peaks).max(axis=0)
     assert smoothed > 0.85 * measured
@@ -195,6 +196,7 @@ def test_noise_on_a_still_brow_is_reduced(preset: str) -> None:
         smoother.update(measurement(pose, noisy))
         state = smoother.state(0.0)
         assert state is not None
+        assert state.blendshapes is not None
         values.append(state.blendshapes[BROW])
     assert np.std(values[30:]) < 0.9 * 0.05
 
