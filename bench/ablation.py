@@ -28,6 +28,7 @@ from ablation_measures import JITTER_SIGMA, Figures, Measures
 
 from mien.models.errors import InputError, MienError
 from mien.models.face.morphable import FaceModel
+from mien.models.learning.pace import CHECKPOINT_NAME
 from mien.models.regressor.checkpoint import Checkpoint
 from mien.models.regressor.dataset import AugmentationConfig
 from mien.models.regressor.learner import OptimiserConfig
@@ -35,7 +36,7 @@ from mien.models.regressor.network import NetworkConfig
 from mien.models.regressor.objective import PaperLossConfig, PaperMethod
 from mien.models.regressor.photometry import PhotometricConfig
 from mien.models.regressor.short_video_batches import ShortVideoConfig
-from mien.models.regressor.train import CHECKPOINT_NAME, train_regressor
+from mien.models.regressor.train import train_regressor
 from mien.models.regressor.train_config import TrainConfig
 from mien.models.synthetic.shards import ShardFolder
 

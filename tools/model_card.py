@@ -69,7 +69,7 @@ class ModelCard:
         """The picture of the learning curves, as the card names it; None without a log."""
         if self.log is None:
             return None
-        from ..models.regressor.curves import draw_curves, read_log
+        from ..models.learning.curves import draw_curves, read_log
         from .files import write_png
 
         path = self.pictures / "curves.png"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Final
 import torch
 
 from ..errors import InputError
+from ..learning.checkpoint_file import load_content, save_content
 from .network import DetectorNetwork, DetectorNetworkConfig
 
 DETECTOR_CHECKPOINT_FORMAT: Final = "detector-1"
@@ -57,9 +57,7 @@ class DetectorCheckpoint:
             "progress": asdict(self.progress),
             "threshold": self.threshold,
         }
-        temporary = path.with_name(f".{path.name}.tmp")
-        torch.save(content, temporary)
-        temporary.replace(path)
+        save_content(path, content)
 
     @classmethod
     def load(cls, path: Path) -> DetectorCheckpoint:
@@ -68,13 +66,7 @@ class DetectorCheckpoint:
         Raises:
             InputError: the file is missing, damaged, or no detector's.
         """
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            reason = str(error).splitlines()[0] if str(error) else "it breaks off"
-            raise InputError(f"{path}: not a checkpoint: {reason}") from error
-        if not isinstance(content, dict) or content.get("format") != DETECTOR_CHECKPOINT_FORMAT:
-            raise InputError(f"{path}: not a checkpoint of format {DETECTOR_CHECKPOINT_FORMAT}")
+        content = load_content(path, DETECTOR_CHECKPOINT_FORMAT)
         table = {name: _tuple(value) for name, value in content["network"].items()}
         return cls(
             network=DetectorNetworkConfig(**table),
@@ -95,10 +87,10 @@ class DetectorCheckpoint:
 def is_detector_checkpoint(path: Path) -> bool:
     """Whether a file is a detector's checkpoint, rather than another network's or none."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+        load_content(path, DETECTOR_CHECKPOINT_FORMAT)
+    except InputError:
         return False
-    return isinstance(content, dict) and content.get("format") == DETECTOR_CHECKPOINT_FORMAT
+    return True
 
 
 def _tuple(value: Any) -> Any:

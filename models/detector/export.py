@@ -9,11 +9,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ..errors import InputError, OutputError
 from ..face.bundle import DETECTOR
-from ..regressor.export import OnnxGraph
+from ..learning.onnx_graph import OnnxGraph, folded, write_model
 from .checkpoint import DetectorCheckpoint
 from .network import DetectorNetwork
 
@@ -21,9 +19,6 @@ DETECTOR_INPUT: Final = "pictures"
 DETECTOR_OUTPUTS: Final = ("heat", "box")
 THRESHOLD_KEY: Final = "threshold"
 """Name of the score that a face needs among the file's own metadata."""
-_OPSET: Final = 17
-_IR_VERSION: Final = 8
-"""Old enough for every onnxruntime that mien admits."""
 
 
 def export_detector(checkpoint: Path, out: Path) -> Path:
@@ -43,14 +38,7 @@ def export_detector(checkpoint: Path, out: Path) -> Path:
     trained = DetectorCheckpoint.load(checkpoint)
     path = out / DETECTOR if out.is_dir() or out.suffix != ".onnx" else out
     model = detector_to_onnx(trained.averaged_network(), trained.threshold)
-    onnx.checker.check_model(model, full_check=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(model.SerializeToString())
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+    write_model(model, path)
     return path
 
 
@@ -64,12 +52,7 @@ def detector_to_onnx(network: DetectorNetwork, threshold: float) -> onnx.ModelPr
     """
     network = network.eval()
     graph = OnnxGraph()
-    graph.value("mean_pixel", np.array(127.5, np.float32))
-    graph.value("pixel_scale", np.array(1 / 128, np.float32))
-    graph.add("Cast", [DETECTOR_INPUT], "float_pixels", to=TensorProto.FLOAT)
-    graph.add("Transpose", ["float_pixels"], "planes", perm=[0, 3, 1, 2])
-    graph.add("Sub", ["planes", "mean_pixel"], "centred")
-    last = graph.add("Mul", ["centred", "pixel_scale"], "normalised")
+    last = graph.normalised_pixels(DETECTOR_INPUT)
     levels: list[str] = []
     for number, level in enumerate(network.trunk):
         last = _add_layers(graph, f"trunk{number}", last, level)
@@ -106,23 +89,14 @@ def _model(graph: OnnxGraph, threshold: float) -> onnx.ModelProto:
         )
         for name, channels in zip(DETECTOR_OUTPUTS, (1, 4), strict=True)
     ]
-    model = helper.make_model(
-        helper.make_graph(graph.nodes, "detector", [pictures], outputs, graph.values),
-        opset_imports=[helper.make_opsetid("", _OPSET)],
-        ir_version=_IR_VERSION,
-        producer_name="mien",
-    )
+    model = graph.model("detector", [pictures], outputs)
     helper.set_model_props(model, {THRESHOLD_KEY: f"{threshold:.4f}"})
     return model
 
 
 def _add_layers(graph: OnnxGraph, name: str, source: str, layers: nn.Module) -> str:
     """Convolution, normalisation, ReLU, repeated; normalisation folded in."""
-    parts = list(layers.children())
-    for number, (convolution, norm) in enumerate(zip(parts[0::3], parts[1::3], strict=True)):
-        if not isinstance(convolution, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
-            raise InputError("export: not convolution, normalisation, ReLU repeated")
-        folded = fuse_conv_bn_eval(convolution, norm)
-        source = graph.convolution(f"{name}.{number}", source, folded)
+    for number, convolution in enumerate(folded(layers.children())):
+        source = graph.convolution(f"{name}.{number}", source, convolution)
         source = graph.add("Relu", [source], f"{name}.{number}.relu")
     return source

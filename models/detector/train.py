@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import torch
 from torch import nn
 
 from ..errors import InputError, OutputError
+from ..learning.pace import (
+    CHECKPOINT_NAME,
+    learning_rate,
+    make_folder,
+    move_average,
+    processor_threads,
+    share_spent,
+    weight_groups,
+)
+from ..learning.prefetch import Prefetch
+from ..learning.training_log import Report, TrainingLog
 from ..regressor.checkpoint import Checkpoint
-from ..regressor.prefetch import Prefetch
 from ..synthetic.scenes_bank import CutOutFolder
 from ..synthetic.scenes_compose import Scene
 from ..synthetic.scenes_ground import Grounds
@@ -28,21 +34,13 @@ from .network import DetectorNetwork, DetectorNetworkConfig
 from .targets import DetectorBatch, mirrored
 from .validation import DetectorValidation, validate
 
-CHECKPOINT_NAME: Final = "checkpoint.pt"
-LOG_NAME: Final = "log.jsonl"
-
 _WEIGHT_DECAY: Final = 0.02
 _CLIP: Final = 10.0
 """Largest norm of the gradient."""
-_LAST_RATE: Final = 0.01
-"""Learning rate at the end, as a share of the peak."""
 _FROZEN_LEVELS: Final = 2
 """Parts of the trunk that may stay as they are: to stride 8."""
 _VALIDATION_SEED: Final = 7_777
 _VALIDATION_SIZE: Final = (256, 320)
-
-Report = Callable[[dict[str, Any]], None]
-"""Receives every line of the log as it is written; ``done`` in it is the share of the budget."""
 
 
 @dataclass(frozen=True)
@@ -129,11 +127,8 @@ def train_detector(
         InputError: shards, photographs or checkpoint cannot be used.
         OutputError: ``out`` cannot be written.
     """
-    try:
-        config.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{config.out}: cannot be made: {error.strerror}") from error
-    with _processor_threads(config.threads):
+    make_folder(config.out)
+    with processor_threads(config.threads):
         training = DetectorTraining(config, report, clock)
         try:
             training.run()
@@ -153,7 +148,7 @@ class DetectorTraining:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
-        self._report = report
+        self._log = TrainingLog(config.out, report)
         self._clock = clock
         folder = CutOutFolder(config.shards, config.validation_shards)
         grounds = Grounds(config.seed, config.photographs)
@@ -168,7 +163,9 @@ class DetectorTraining:
             self.network.take_trunk(Checkpoint.load(config.regressor).averaged_network())
         self.average = DetectorNetwork(self.network.config).requires_grad_(False)
         self.average.load_state_dict(self.network.state_dict())
-        self.optimiser = torch.optim.AdamW(_groups(self.network), config.learning_rate)
+        self.optimiser = torch.optim.AdamW(
+            weight_groups(self.network, _WEIGHT_DECAY), config.learning_rate
+        )
         self.progress = DetectorProgress()
         self.threshold = start.threshold if start else 0.5
         if start and resumed:
@@ -176,7 +173,6 @@ class DetectorTraining:
             self.optimiser.load_state_dict(dict(start.optimiser))
             self.progress = start.progress
         self._began = clock() - self.progress.seconds
-        self._sums: dict[str, float] = {}
 
     def _starting_point(self) -> tuple[DetectorCheckpoint | None, bool]:
         """The checkpoint to start from, and whether that means going on with its training."""
@@ -187,12 +183,8 @@ class DetectorTraining:
 
     def done(self) -> float:
         """Share of the budget that is spent, 0 to 1."""
-        images, minutes = self.config.images, self.config.minutes
-        shares = [
-            self.progress.images / images if images else 0.0,
-            self.progress.seconds / (60 * minutes) if minutes else 0.0,
-        ]
-        return min(1.0, max(shares))
+        config, spent = self.config, self.progress
+        return share_spent(spent.images, spent.seconds, config.images, config.minutes)
 
     def run(self) -> None:
         """Train until the budget is spent."""
@@ -260,29 +252,17 @@ class DetectorTraining:
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP)
         if bool(torch.isfinite(norm)):
             self.optimiser.step()
-            self._move_average()
-        for name, value in {"loss": total.detach(), **terms}.items():
-            self._sums[name] = self._sums.get(name, 0.0) + float(value)
-        self._sums["steps"] = self._sums.get("steps", 0.0) + 1
+            decay = self.config.average_decay
+            move_average(self.average, self.network, decay, self.progress.step)
+        self._log.add({"loss": total.detach(), **terms})
 
     def _learning_rate(self) -> float:
-        warmup = min(1.0, (self.progress.step + 1) / self.config.warmup_steps)
-        cosine = 0.5 * (1 + math.cos(math.pi * self.done()))
-        return self.config.learning_rate * warmup * max(cosine, _LAST_RATE)
-
-    def _move_average(self) -> None:
-        step = self.progress.step
-        decay = min(self.config.average_decay, (1 + step) / (10 + step))
-        mine, theirs = self.average.state_dict(), self.network.state_dict()
-        for name, value in mine.items():
-            if value.is_floating_point():
-                value.lerp_(theirs[name], 1 - decay)
+        config = self.config
+        warmup = (self.progress.step + 1) / config.warmup_steps
+        return learning_rate(config.learning_rate, warmup, self.done())
 
     def _log_training(self) -> None:
-        steps = self._sums.pop("steps", 1.0)
-        line: dict[str, Any] = {name: value / steps for name, value in self._sums.items()}
-        self._sums.clear()
-        self._write({"lr": self._learning_rate(), **line})
+        self._write({"lr": self._learning_rate(), **self._log.means()})
 
     def _log_validation(self) -> DetectorValidation:
         result = validate(self.average, self._held_out)
@@ -291,17 +271,15 @@ class DetectorTraining:
         return result
 
     def _write(self, line: dict[str, Any]) -> None:
-        line = {
-            "step": self.progress.step,
-            "images": self.progress.images,
-            "seconds": round(self.progress.seconds, 1),
-            "done": round(self.done(), 4),
-            **line,
-        }
-        with (self.config.out / LOG_NAME).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        if self._report:
-            self._report(line)
+        self._log.write(
+            {
+                "step": self.progress.step,
+                "images": self.progress.images,
+                "seconds": round(self.progress.seconds, 1),
+                "done": round(self.done(), 4),
+                **line,
+            }
+        )
 
 
 def _held_out_scenes(config: DetectorTrainConfig, folder: CutOutFolder) -> list[Scene]:
@@ -309,26 +287,3 @@ def _held_out_scenes(config: DetectorTrainConfig, folder: CutOutFolder) -> list[
     grounds = Grounds(_VALIDATION_SEED, count=60)
     source = SceneSource(folder.validation, grounds, _VALIDATION_SEED)
     return [source.scene(0, i, *_VALIDATION_SIZE) for i in range(config.validation_pictures)]
-
-
-def _groups(network: DetectorNetwork) -> list[dict[str, Any]]:
-    """Weight decay for convolutions, none for biases and normalisation."""
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    plain = [p for p in network.parameters() if p.ndim <= 1]
-    return [
-        {"params": decayed, "weight_decay": _WEIGHT_DECAY},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-
-
-@contextmanager
-def _processor_threads(count: int) -> Iterator[None]:
-    """Threads of torch and OpenCV for the time of a training."""
-    before = torch.get_num_threads(), cv2.getNumThreads()
-    torch.set_num_threads(count)
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        cv2.setNumThreads(before[1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import InputError
+from ..learning.checkpoint_file import load_content, save_content
 from .dataset import SamplerState
 from .learner import OptimiserKind
 from .network import FaceNetwork, NetworkConfig, without_landmark_head
@@ -94,9 +93,7 @@ class Checkpoint:
             "optimiser_kind": self.optimiser_kind,
             "history": [asdict(origin) for origin in self.history],
         }
-        temporary = path.with_name(f".{path.name}.tmp")
-        torch.save(content, temporary)
-        temporary.replace(path)
+        save_content(path, content)
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
@@ -105,13 +102,7 @@ class Checkpoint:
         Raises:
             InputError: the file is missing, damaged or of another version.
         """
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            reason = str(error).splitlines()[0] if str(error) else "it breaks off"
-            raise InputError(f"{path}: not a checkpoint: {reason}") from error
-        if not isinstance(content, dict) or content.get("format") != CHECKPOINT_FORMAT:
-            raise InputError(f"{path}: not a checkpoint of format {CHECKPOINT_FORMAT}")
+        content = load_content(path, CHECKPOINT_FORMAT)
         sampler = content["sampler"]
         return cls(
             network=NetworkConfig(**content["network"]),

@@ -9,13 +9,11 @@ from typing import Final
 
 import numpy as np
 import onnx
-import torch
 from google.protobuf.message import DecodeError
 from jaxtyping import Float
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import InputError, OutputError
 from ..face.bundle import (
@@ -28,6 +26,7 @@ from ..face.bundle import (
     write_bundle,
 )
 from ..face.crop import CROP_SIZE
+from ..learning.onnx_graph import OnnxGraph, folded, plain_array, write_model
 from .checkpoint import Checkpoint
 from .network import FaceNetwork, count_parameters
 
@@ -35,9 +34,6 @@ INPUT_NAME: Final = "crops"
 OUTPUT_NAMES: Final = ("params", "log_variance", "blendshapes", "presence")
 _UNITS: Final = "log_variance_of_units"
 """What turns whitened log-variances into those of the parameters; calibration adds to it."""
-_OPSET: Final = 17
-_IR_VERSION: Final = 8
-"""Old enough for every onnxruntime that mien admits."""
 
 
 def export_regressor(checkpoint: Path, out: Path) -> Path:
@@ -66,18 +62,7 @@ def save_onnx(network: FaceNetwork, path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    _write(to_onnx(network), path)
-
-
-def _write(model: onnx.ModelProto, path: Path) -> None:
-    onnx.checker.check_model(model, full_check=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(model.SerializeToString())
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+    write_model(to_onnx(network), path)
 
 
 def offset_log_variance(path: Path, offset: Float[np.ndarray, " 62"]) -> None:
@@ -104,7 +89,7 @@ def offset_log_variance(path: Path, offset: Float[np.ndarray, " 62"]) -> None:
             break
     else:
         raise InputError(f"{path}: no {_UNITS} in it, so not exported by mien")
-    _write(model, path)
+    write_model(model, path)
 
 
 def make_bundle(
@@ -167,13 +152,8 @@ def to_onnx(network: FaceNetwork) -> onnx.ModelProto:
     """
     network = network.eval()
     graph = OnnxGraph()
-    graph.value("mean_pixel", np.array(127.5, np.float32))
-    graph.value("pixel_scale", np.array(1 / 128, np.float32))
-    graph.add("Cast", [INPUT_NAME], "float_pixels", to=TensorProto.FLOAT)
-    graph.add("Transpose", ["float_pixels"], "planes", perm=[0, 3, 1, 2])
-    graph.add("Sub", ["planes", "mean_pixel"], "centred")
-    last = graph.add("Mul", ["centred", "pixel_scale"], "normalised")
-    for number, convolution in enumerate(_folded(network.trunk)):
+    last = graph.normalised_pixels(INPUT_NAME)
+    for number, convolution in enumerate(folded(network.trunk)):
         last = graph.convolution(f"conv{number}", last, convolution)
         last = graph.add("Relu", [last], f"relu{number}")
     if isinstance(network.pool, nn.Conv2d):
@@ -182,11 +162,18 @@ def to_onnx(network: FaceNetwork) -> onnx.ModelProto:
         last = graph.add("GlobalAveragePool", [last], "pool")
     features = graph.add("Flatten", [last], "features", axis=1)
     _add_heads(graph, network, features)
-    return graph.model()
+    crops = helper.make_tensor_value_info(
+        INPUT_NAME, TensorProto.UINT8, ["batch", CROP_SIZE, CROP_SIZE, 3]
+    )
+    outputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width])
+        for name, width in zip(OUTPUT_NAMES, (62, 62, 52, 1), strict=True)
+    ]
+    return graph.model("regressor", [crops], outputs)
 
 
 def _add_heads(graph: OnnxGraph, network: FaceNetwork, features: str) -> None:
-    mean, std = (_array(buffer) for buffer in (network.param_mean, network.param_std))
+    mean, std = (plain_array(buffer) for buffer in (network.param_mean, network.param_std))
     params, variance = network.params_head, network.log_variance_head
     weight, bias = _linear(params)
     graph.linear("params", features, weight * std[:, None], bias * std + mean)
@@ -205,88 +192,5 @@ def _add_heads(graph: OnnxGraph, network: FaceNetwork, features: str) -> None:
         graph.add("Sigmoid", [f"{name}_logit"], name)
 
 
-class OnnxGraph:
-    """An ONNX graph in the making; every node is named after its output."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.values: list[onnx.TensorProto] = []
-
-    def value(self, name: str, array: NDArray[np.generic]) -> str:
-        """A constant."""
-        self.values.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
-        return name
-
-    def add(
-        self, kind: str, inputs: list[str], output: str, **attributes: int | str | list[int]
-    ) -> str:
-        """A node with one output; an empty name leaves an input out."""
-        node = helper.make_node(kind, inputs, [output], name=output)
-        node.attribute.extend(helper.make_attribute(*pair) for pair in attributes.items())
-        self.nodes.append(node)
-        return output
-
-    def convolution(self, name: str, source: str, layer: nn.Conv2d) -> str:
-        """A convolution with its weights."""
-        inputs = [source, self.value(f"{name}.weight", _array(layer.weight))]
-        if layer.bias is not None:
-            inputs.append(self.value(f"{name}.bias", _array(layer.bias)))
-        pads = [int(pad) for pad in layer.padding]
-        return self.add(
-            "Conv",
-            inputs,
-            name,
-            kernel_shape=list(layer.kernel_size),
-            strides=list(layer.stride),
-            pads=[*pads, *pads],
-            group=layer.groups,
-        )
-
-    def split(self, source: str, sizes: str, outputs: list[str]) -> None:
-        """Parts of ``source`` along the channels."""
-        self.nodes.append(
-            helper.make_node("Split", [source, sizes], outputs, name=f"{source}.parts", axis=1)
-        )
-
-    def linear(
-        self, name: str, source: str, weight: NDArray[np.float32], bias: NDArray[np.float32]
-    ) -> str:
-        """A fully connected layer with its weights."""
-        inputs = [source, self.value(f"{name}.weight", weight), self.value(f"{name}.bias", bias)]
-        return self.add("Gemm", inputs, name, transB=1)
-
-    def model(self) -> onnx.ModelProto:
-        """The regressor's model of these nodes."""
-        crops = helper.make_tensor_value_info(
-            INPUT_NAME, TensorProto.UINT8, ["batch", CROP_SIZE, CROP_SIZE, 3]
-        )
-        outputs = [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width])
-            for name, width in zip(OUTPUT_NAMES, (62, 62, 52, 1), strict=True)
-        ]
-        graph = helper.make_graph(self.nodes, "regressor", [crops], outputs, self.values)
-        return helper.make_model(
-            graph,
-            opset_imports=[helper.make_opsetid("", _OPSET)],
-            ir_version=_IR_VERSION,
-            producer_name="mien",
-        )
-
-
-def _folded(trunk: nn.Sequential) -> list[nn.Conv2d]:
-    """The trunk's convolutions with their batch normalisation folded in; a ReLU follows each."""
-    layers = list(trunk)
-    folded = []
-    for convolution, norm in zip(layers[0::3], layers[1::3], strict=True):
-        if not isinstance(convolution, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
-            raise InputError("export: the trunk is not convolution, normalisation, ReLU repeated")
-        folded.append(fuse_conv_bn_eval(convolution, norm))
-    return folded
-
-
 def _linear(layer: nn.Linear) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    return _array(layer.weight), _array(layer.bias)
-
-
-def _array(tensor: torch.Tensor) -> NDArray[np.float32]:
-    return tensor.detach().contiguous().numpy().astype(np.float32)
+    return plain_array(layer.weight), plain_array(layer.bias)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ..errors import InputError
+from ..learning.pace import move_average, weight_groups
 from .network import FaceNetwork
 from .objective import Objective, TensorBatch, Terms
 
@@ -118,26 +119,14 @@ class Learner:
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self._config.clip)
         if bool(torch.isfinite(norm)):
             self.optimiser.step()
-            self._move_average(number)
+            move_average(self.average, self.network, self._decay, number)
         return {"loss": total.detach(), **terms}
-
-    def _move_average(self, number: int) -> None:
-        decay = min(self._decay, (1 + number) / (10 + number))
-        mine, theirs = self.average.state_dict(), self.network.state_dict()
-        for name, value in mine.items():
-            if value.is_floating_point():
-                value.lerp_(theirs[name], 1 - decay)
 
 
 def _optimiser(network: FaceNetwork, config: OptimiserConfig) -> torch.optim.Optimizer:
     """No weight decay for biases and normalisation."""
     least_axes = 2 if config.kind == "adamw" else 4
-    decayed = [p for p in network.parameters() if p.ndim >= least_axes]
-    plain = [p for p in network.parameters() if p.ndim < least_axes]
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
+    groups = weight_groups(network, config.weight_decay, least_axes)
     if config.kind == "adamw":
         return torch.optim.AdamW(groups)
     return torch.optim.SGD(groups, lr=0.1, momentum=config.momentum, nesterov=True)

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import numpy as np
 import torch
 
 from ..errors import InputError, OutputError
 from ..face.morphable import FaceModel
+from ..learning.pace import (
+    CHECKPOINT_NAME,
+    learning_rate,
+    make_folder,
+    processor_threads,
+    share_spent,
+)
+from ..learning.prefetch import Prefetch
+from ..learning.training_log import Report, TrainingLog
 from ..synthetic.generate import synthesise
 from ..synthetic.shards import ShardFolder
 from .checkpoint import Checkpoint, Origin, Progress
@@ -33,18 +40,12 @@ from .mirror import Mirror
 from .network import FaceNetwork, without_landmark_head
 from .objective import Objective, ParameterLoss, TensorBatch, vertex_error
 from .parameter_losses import MeshDistance
-from .prefetch import Prefetch
 from .render_ahead import RenderAhead
 from .short_video_batches import VideoAugmenter, short_video_batches
 from .strategy import EveryBatch, MetaJoint, Strategy
 from .train_config import TrainConfig
-from .training_log import Report, TrainingLog
 from .validation import Validation, validate
 
-CHECKPOINT_NAME: Final = "checkpoint.pt"
-
-_LAST_RATE: Final = 0.01
-"""Learning rate at the end, as a share of the peak."""
 _STATISTICS: Final = 4096
 """Augmented pictures from which the whitening is taken, at most."""
 
@@ -82,11 +83,8 @@ def train_regressor(
         InputError: shards, face model or checkpoint cannot be used.
         OutputError: ``out`` cannot be written.
     """
-    try:
-        config.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{config.out}: cannot be made: {error.strerror}") from error
-    with _processor_threads(config.threads), _rendering(config) as renderer:
+    make_folder(config.out)
+    with processor_threads(config.threads), _rendering(config) as renderer:
         if renderer is not None:
             renderer.wait(config.validation_shards + 1)
         training = Training(config, report, clock, renderer)
@@ -206,12 +204,8 @@ class Training:
 
     def done(self) -> float:
         """Share of the budget that is spent, 0 to 1."""
-        images, minutes = self.config.images, self.config.minutes
-        shares = [
-            self.progress.images / images if images else 0.0,
-            self.progress.seconds / (60 * minutes) if minutes else 0.0,
-        ]
-        return min(1.0, max(shares))
+        config, spent = self.config, self.progress
+        return share_spent(spent.images, spent.seconds, config.images, config.minutes)
 
     def run(self) -> None:
         """Train until the budget is spent."""
@@ -291,9 +285,9 @@ class Training:
             raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
 
     def _learning_rate(self) -> float:
-        warmup = min(1.0, (self.progress.images + self.config.batch) / self.config.warmup_images)
-        cosine = 0.5 * (1 + math.cos(math.pi * self.done()))
-        return self.config.learning_rate * warmup * max(cosine, _LAST_RATE)
+        config = self.config
+        warmup = (self.progress.images + config.batch) / config.warmup_images
+        return learning_rate(config.learning_rate, warmup, self.done())
 
     def _due(self, every: int) -> bool:
         """Whether the last step passed a multiple of ``every`` pictures."""
@@ -354,16 +348,3 @@ def _rendering(config: TrainConfig) -> AbstractContextManager[RenderAhead | None
     if config.render is None:
         return nullcontext()
     return RenderAhead(partial(synthesise, config.render), config.shards)
-
-
-@contextmanager
-def _processor_threads(count: int) -> Iterator[None]:
-    """Threads of torch and OpenCV for the time of a training."""
-    before = torch.get_num_threads(), cv2.getNumThreads()
-    torch.set_num_threads(count)
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        cv2.setNumThreads(before[1])

@@ -13,8 +13,8 @@ pytest.importorskip("torch")
 
 import torch
 
-from mien.models.regressor.curves import draw_curves, read_log, ticks
-from mien.models.regressor.training_log import TrainingLog
+from mien.models.learning.curves import draw_curves, read_log, ticks
+from mien.models.learning.training_log import TrainingLog
 
 
 def line(images: int, **more: object) -> dict[str, Any]:

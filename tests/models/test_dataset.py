@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mien.models.errors import InputError
 from mien.models.face.morphable import FaceModel
 from mien.models.face.names import BLENDSHAPE_MIRROR, LANDMARK_MIRROR
+from mien.models.learning.prefetch import Prefetch
 from mien.models.regressor.dataset import (
     MIDDLE,
     AugmentationConfig,
@@ -30,7 +31,6 @@ from mien.models.regressor.dataset import (
 )
 from mien.models.regressor.mirror import Mirror, mirrored_pose
 from mien.models.regressor.photometry import PhotometricConfig, Photometry
-from mien.models.regressor.prefetch import Prefetch
 from mien.models.synthetic.shards import Labels, Shard, ShardFolder
 
 SIZE = 144
