@@ -46,7 +46,7 @@ class TrainRegressor:
         device: where the network is trained; auto: CUDA in mixed precision where there is one.
         threads: processor threads for the network; one more prepares batches.
         seed: of everything random.
-        init: checkpoint whose averaged weights are the start.
+        init: checkpoint, exported regressor.onnx or bundle folder whose weights are the start.
         resume: go on from the checkpoint in --out.
         render: until the folder of the shards holds so many pictures, render what is missing in
             processes of its own while training; begins when the first shards are there.
@@ -71,7 +71,7 @@ class TrainRegressor:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = 1
     seed: int = 0
-    init: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    init: Annotated[Path | None, tyro.conf.arg(metavar="FILE|DIR")] = None
     resume: bool = False
     render: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     render_workers: int = 1

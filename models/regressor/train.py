@@ -45,9 +45,13 @@ from .short_video_batches import VideoAugmenter, short_video_batches
 from .strategy import EveryBatch, MetaJoint, Strategy
 from .train_config import TrainConfig
 from .validation import Validation, validate
+from .warm_start import exported_regressor, network_of_export, read_export
 
 _STATISTICS: Final = 4096
 """Augmented pictures from which the whitening is taken, at most."""
+
+_NORMALISATION: Final = 1024
+"""How many of these the normalisation of an exported network is taken from, at most."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def train_regressor(
         clock: seconds, for the budget in minutes.
 
     Raises:
-        InputError: shards, face model or checkpoint cannot be used.
+        InputError: shards, face model, checkpoint or exported weights cannot be used.
         OutputError: ``out`` cannot be written.
     """
     make_folder(config.out)
@@ -150,7 +154,7 @@ class Training:
         elif start:
             network.load_state_dict(network.state_dict() | without_landmark_head(start.averaged))
         else:
-            network.set_whitening(*self._label_statistics())
+            network.set_whitening(*self._whitening(self._first_pictures()))
         bfloat16 = mixed_precision(self.device, config.bfloat16)
         learner = Learner(network.to(self.device), config.optimiser, config.average_decay, bfloat16)
         if start and resumed:
@@ -180,16 +184,31 @@ class Training:
 
     def _starting_point(self) -> tuple[Checkpoint | None, bool]:
         """The checkpoint to start from, and whether that means going on with its training."""
-        path = self.config.out / CHECKPOINT_NAME
+        path, init = self.config.out / CHECKPOINT_NAME, self.config.init
         if self.config.resume and path.is_file():
             return Checkpoint.load(path), True
-        return (Checkpoint.load(self.config.init) if self.config.init else None), False
+        if init is None:
+            return None, False
+        exported = exported_regressor(init)
+        return (self._restored(exported) if exported else Checkpoint.load(init)), False
 
-    def _label_statistics(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation (62,) of the parameters of augmented pictures."""
+    def _restored(self, exported: Path) -> Checkpoint:
+        """An exported network as if it had been trained on these shards; its history is unknown."""
+        weights = read_export(exported)
+        batch = self._first_pictures()
+        crops = batch.crops[:_NORMALISATION]
+        network = network_of_export(weights, crops, *self._whitening(batch))
+        state = network.state_dict()
+        return Checkpoint(network.config, state, state, {}, Progress())
+
+    def _first_pictures(self) -> Batch:
+        """Augmented pictures from which a network's fixed scales are taken."""
         count = min(_STATISTICS, 4 * sum(len(shard) for shard in self.folder.training))
         batches = training_batches(self.folder, self.augmenter, count, self.config.seed + 1)
-        batch = next(batches)[0]
+        return next(batches)[0]
+
+    def _whitening(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation (62,) of the parameters of a batch's faces."""
         faces = batch.presence > 0
         if not faces.any():
             raise InputError(f"{self.config.shards}: no face among the first pictures")

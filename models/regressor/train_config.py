@@ -26,7 +26,7 @@ class TrainConfig:
         images: pictures to see in all; None for no such limit.
         minutes: minutes to train in all; None for no such limit. One of the two must be given; the
             learning rate falls along whichever is further.
-        network: architecture; of a checkpoint given in ``init`` or resumed, that one's holds (its
+        network: architecture; of what is given in ``init`` or resumed, that one's holds (its
             landmark head aside, which a training from ``init`` may add or leave out).
         losses: what is minimised: mien's own loss with its weights, or an objective of the paper's.
         optimiser: how weights follow gradients.
@@ -41,7 +41,8 @@ class TrainConfig:
         device: where the network is trained; ``auto`` is CUDA where there is one.
         bfloat16: whether convolutions run in bfloat16, where the device has it.
         seed: of everything random.
-        init: checkpoint whose averaged weights are the start.
+        init: checkpoint, exported ``regressor.onnx`` or bundle folder whose weights are the start;
+            of a checkpoint the averaged ones.
         resume: go on from ``out/checkpoint.pt`` where there is one.
         validation_shards: how many of the lowest-numbered shards are held out.
         validation_pictures: how many of their pictures are measured at most.
