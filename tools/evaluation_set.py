@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -19,7 +19,10 @@ class EvaluationSet:
         out: folder; made where it is absent, what is finished in it is kept.
         pictures: in all, rounded up to whole shards of 480; six a person.
         clips: films, one person each.
-        frames: a film, 25 a second.
+        frames: a film.
+        rate: frames of a film a second.
+        motion: of the films; acted: every person looks around, blinks, smiles and speaks in the
+            same way; natural: each rests, turns, nods, blinks and speaks in a way of its own.
         seed: of everything.
         face_model: that is to be measured; default: the shipped bundle's.
         assets: folder of CC0 MakeHuman hair meshes; default: procedural hair only.
@@ -30,6 +33,8 @@ class EvaluationSet:
     pictures: int = 2880
     clips: int = 24
     frames: int = 50
+    rate: float = 25.0
+    motion: Literal["acted", "natural"] = "acted"
     seed: int = 0
     face_model: Annotated[Path | None, tyro.conf.arg(metavar="FILE.npz")] = None
     assets: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -44,7 +49,15 @@ class EvaluationSet:
         from ..models.synthetic.evaluation import EvaluationConfig, render_evaluation
         from .options import shipped_face_model
 
-        config = EvaluationConfig(self.out, self.pictures, self.clips, self.frames, seed=self.seed)
+        config = EvaluationConfig(
+            self.out,
+            self.pictures,
+            self.clips,
+            self.frames,
+            seed=self.seed,
+            motion=self.motion,
+            rate=self.rate,
+        )
         head = HeadModel.load(
             self.face_model or shipped_face_model(), MakeHumanData.open(self.data)
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -12,6 +12,7 @@ from jaxtyping import Float32, UInt8
 from ..face.camera import Camera
 from ..face.names import BLENDSHAPE_INDEX
 from ..face.rotation import matrix_from_yaw_pitch_roll
+from ..noise.motion import NaturalMotion
 from ..render.scene import render
 from ..render.texture import to_srgb
 from .scene import Pose, Studio
@@ -19,6 +20,9 @@ from .surroundings import sample_background, sample_lights
 
 _OVERSAMPLING = 2
 _BLINK_S = 0.22
+
+Motion = Callable[[float], tuple[Pose, Float32[np.ndarray, " 52"]]]
+"""Where a head is and its expression at a time in seconds."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,17 @@ def motion(t_s: float) -> tuple[Pose, Float32[np.ndarray, " 52"]]:
     return Pose(matrix_from_yaw_pitch_roll(angles), place), values
 
 
+def following(natural: NaturalMotion) -> Motion:
+    """A natural motion, as :func:`render_clip` takes it."""
+
+    def at(t_s: float) -> tuple[Pose, Float32[np.ndarray, " 52"]]:
+        now = natural.at(np.array([t_s]))
+        rotation = matrix_from_yaw_pitch_roll(now.angles_deg[0])
+        return Pose(rotation, now.translation_mm[0]), now.blendshapes[0]
+
+    return at
+
+
 def render_clip(
     studio: Studio,
     seed: int | list[int],
@@ -79,6 +94,7 @@ def render_clip(
     camera: Camera,
     rate: float = 25.0,
     start_s: float = 0.0,
+    motion: Motion = motion,
 ) -> Iterator[ClipFrame]:
     """Film one person; the same for the same arguments.
 
@@ -88,7 +104,8 @@ def render_clip(
         frames: how many.
         camera: intrinsics and size of the pictures.
         rate: frames a second.
-        start_s: where in the :func:`motion` the film begins; its own time begins at 0.
+        start_s: where in the motion the film begins; its own time begins at 0.
+        motion: of the head and its face; default: :func:`motion`.
     """
     rng = np.random.default_rng(seed)
     look = studio.sample_look(rng)

@@ -7,11 +7,12 @@ of training pictures draws the same people.
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, Int64, UInt8
@@ -20,8 +21,9 @@ from ..errors import InputError, OutputError
 from ..face.camera import Camera
 from ..face.names import N_BLENDSHAPES, N_LANDMARKS
 from ..makehuman.build import HeadModel
+from ..noise.motion import NaturalMotion
 from .accessories import Outfit, Wardrobe
-from .clip import render_clip
+from .clip import following, render_clip
 from .framing import SIZE
 from .person import Person
 from .scene import Studio, Truth
@@ -34,6 +36,9 @@ _ABSENT_SHARE = 0.06
 _PICTURES_KEY, _CLIPS_KEY = 0x51DE, 0xF11A
 _CLIP_STEP_S = 3.7
 _FORMAT = 2
+ACTED_RATE = 25.0
+"""Frames a second, unless another rate is asked for."""
+MotionKind = Literal["acted", "natural"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ class Clip:
         blendshapes: (T, 52).
         head_size: true size of this head over the model's; a head so much larger, so much farther
             away, gives the same pictures.
+        still: (T,) the head rests and only sways; None where the film does not say.
     """
 
     images: UInt8[np.ndarray, "T H W 3"]
@@ -87,6 +93,7 @@ class Clip:
     landmarks: Float32[np.ndarray, "T 68 2"]
     blendshapes: Float32[np.ndarray, "T 52"]
     head_size: float
+    still: Bool[np.ndarray, " T"] | None = None
 
     @property
     def pinhole(self) -> Camera:
@@ -107,6 +114,8 @@ class EvaluationConfig:
         frames: a film.
         seed: of everything.
         shard_size: pictures a shard, a multiple of :data:`PICTURES_A_PERSON`.
+        motion: of the films: the same act for all, or each person's own natural motion.
+        rate: frames a second of the films.
     """
 
     out: Path
@@ -115,6 +124,8 @@ class EvaluationConfig:
     frames: int = 50
     seed: int = 0
     shard_size: int = 480
+    motion: MotionKind = "acted"
+    rate: float = ACTED_RATE
 
     def __post_init__(self) -> None:
         if min(self.pictures, self.clips, self.frames, self.seed) < 0 or self.frames == 1:
@@ -124,6 +135,18 @@ class EvaluationConfig:
                 f"evaluation set: {self.shard_size} pictures a shard, expected a multiple of "
                 f"{PICTURES_A_PERSON}"
             )
+        if not 0 < self.rate < math.inf:
+            raise InputError(f"evaluation set: {self.rate} frames a second, expected more than 0")
+
+    @property
+    def settings(self) -> dict[str, int]:
+        """What a folder must agree on to be continued; folders of older versions name less."""
+        settings = {"seed": self.seed, "shard_size": self.shard_size, "evaluation": _FORMAT}
+        if self.motion != "acted":
+            settings["natural_motion"] = 1
+        if self.rate != ACTED_RATE:
+            settings["frames_per_1000_s"] = round(1000 * self.rate)
+        return settings
 
 
 class _Witness(Wardrobe):
@@ -177,8 +200,7 @@ def render_evaluation(
         OutputError: the folder cannot be written, or holds a set of other settings.
     """
     studio = EvaluationStudio(head, assets)
-    settings = {"seed": config.seed, "shard_size": config.shard_size, "evaluation": _FORMAT}
-    meta = ShardMeta(SIZE, tuple(studio.points.tolist()), settings)
+    meta = ShardMeta(SIZE, tuple(studio.points.tolist()), config.settings)
     done = 0
     try:
         config.out.mkdir(parents=True, exist_ok=True)
@@ -247,8 +269,17 @@ def _row(
 def _film(studio: Studio, config: EvaluationConfig, number: int) -> Clip:
     camera = Camera.from_fov(320, 240)
     key = [config.seed, number, _CLIPS_KEY]
-    start_s = _CLIP_STEP_S * number
-    film = list(render_clip(studio, key, config.frames, camera, start_s=start_s))
+    still = None
+    if config.motion == "acted":
+        start_s = _CLIP_STEP_S * number
+        frames = render_clip(studio, key, config.frames, camera, config.rate, start_s)
+    else:
+        rng = np.random.default_rng([*key, 2])
+        natural = NaturalMotion(rng, config.frames / config.rate)
+        still = natural.at(np.arange(config.frames) / config.rate).still
+        motion = following(natural)
+        frames = render_clip(studio, key, config.frames, camera, config.rate, motion=motion)
+    film = list(frames)
     size = np.random.default_rng([*key, 1]).lognormal(0.0, HEAD_SIZE_SD)
     return Clip(
         images=np.stack([frame.image_bgr for frame in film]),
@@ -259,6 +290,7 @@ def _film(studio: Studio, config: EvaluationConfig, number: int) -> Clip:
         landmarks=np.stack([frame.landmarks for frame in film]),
         blendshapes=np.stack([frame.blendshapes for frame in film]),
         head_size=float(size),
+        still=still,
     )
 
 
@@ -270,7 +302,8 @@ def clip_path(folder: Path, number: int) -> Path:
 def _save(path: Path, table: PeopleTable | Clip) -> None:
     temporary = path.with_name(f".{path.stem}.tmp.npz")
     arrays = {column.name: getattr(table, column.name) for column in fields(table)}
-    np.savez(temporary, allow_pickle=False, **arrays)
+    said = {name: array for name, array in arrays.items() if array is not None}
+    np.savez(temporary, allow_pickle=False, **said)
     temporary.replace(path)
 
 
@@ -294,7 +327,8 @@ def load_clip(path: Path) -> Clip:
     clip = Clip(**{**arrays, "head_size": float(arrays["head_size"])})
     frames = len(clip.images)
     wanted = (frames, N_LANDMARKS, 2), (frames, N_BLENDSHAPES)
-    if (clip.landmarks.shape, clip.blendshapes.shape) != wanted or len(clip.t_ns) != frames:
+    times = len(clip.t_ns), frames if clip.still is None else len(clip.still)
+    if (clip.landmarks.shape, clip.blendshapes.shape) != wanted or times != (frames, frames):
         raise InputError(f"{path}: its arrays disagree about the number of frames")
     return clip
 
@@ -307,7 +341,11 @@ def clip_paths(folder: Path) -> list[Path]:
 def _load(path: Path, kind: type[PeopleTable | Clip]) -> dict[str, Any]:
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {column.name: archive[column.name] for column in fields(kind)}
+            return {
+                column.name: archive[column.name]
+                for column in fields(kind)
+                if column.default is MISSING or column.name in archive
+            }
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
 

@@ -15,6 +15,7 @@ import pytest
 
 from mien.models.errors import InputError, OutputError
 from mien.models.face.bundle import Bundle, write_bundle
+from mien.models.face.rotation import angle_between_deg
 from mien.models.makehuman.build import HeadModel
 from mien.models.makehuman.source import MakeHumanData
 from mien.models.synthetic.evaluation import (
@@ -70,6 +71,29 @@ def test_the_set_is_whole_and_its_people_are_who_is_shown(rendered: Path, head: 
     assert 0.8 < clip.head_size < 1.2
     assert (np.diff(clip.t_ns) == 40_000_000).all()
     assert clip.pinhole.width == 320
+    assert clip.still is None
+
+
+def test_films_of_natural_motion_say_when_the_head_is_still(
+    rendered: Path, head: HeadModel, tmp_path: Path
+) -> None:
+    out = tmp_path / "natural"
+    config = EvaluationConfig(out, 0, clips=2, frames=6, motion="natural", rate=4.0)
+    assert render_evaluation(config, head) == 12
+    clips = [load_clip(path) for path in clip_paths(out)]
+    for clip in clips:
+        assert clip.still is not None
+        assert clip.still.shape == (6,)
+        assert (np.diff(clip.t_ns) == 250_000_000).all()
+        held = clip.still[1:] & clip.still[:-1]
+        turned = angle_between_deg(clip.rotation[1:], clip.rotation[:-1])
+        assert (turned[held] < 0.5).all()
+    # Each person moves in a way of its own.
+    assert angle_between_deg(clips[0].rotation, clips[1].rotation).max() > 2
+    assert config.settings.items() > EvaluationConfig(out).settings.items()
+    assert config.settings == EvaluationConfig(out, motion="natural", rate=4.0).settings
+    with pytest.raises(InputError, match="frames a second"):
+        EvaluationConfig(rendered, rate=0.0)
 
 
 def test_another_set_is_not_mixed_in(rendered: Path, head: HeadModel) -> None:
