@@ -21,6 +21,7 @@ from ..models.face.perspective import (
     split_orthography,
 )
 from ..models.face.quadrature import Quadrature
+from .quality import conditions
 from .regression import N_PARAMS, N_POSE, RegressedFace, RegressorLike
 from .smoother import FaceMeasurement, FaceState, PoseMeasurement
 
@@ -48,6 +49,7 @@ class Candidate:
         blendshapes: (52,) in [0, 1]; None where the network does not say.
         landmarks_px: (68, 2) image px, under the network's matrix as it is: its slight shear and
             stretch are learned (0.05 to 0.1 of NME on real faces).
+        conditions: (4,) of the crop, see :func:`.quality.conditions`.
         variance_stated: whether the variances are the network's own, not assumed ones.
     """
 
@@ -61,6 +63,7 @@ class Candidate:
     expression_variance: Float64[np.ndarray, " 10"]
     blendshapes: Float64[np.ndarray, " 52"] | None
     landmarks_px: Float64[np.ndarray, "68 2"]
+    conditions: Float64[np.ndarray, " 4"]
     variance_stated: bool = True
 
     @property
@@ -122,8 +125,9 @@ class FaceFitter:
         """Read crops in one batch; None where the network's answer is no face at all."""
         if not crops:
             return []
-        said = self._regressor.run(np.stack([extract(image_bgr, crop) for crop in crops]))
-        return [self._candidate(crop, said.one(i)) for i, crop in enumerate(crops)]
+        pixels = np.stack([extract(image_bgr, crop) for crop in crops])
+        said = self._regressor.run(pixels)
+        return [self._candidate(crop, pixels[i], said.one(i)) for i, crop in enumerate(crops)]
 
     def measure(
         self, seen: Candidate, shape: Float64[np.ndarray, " 40"], camera: Camera
@@ -151,6 +155,7 @@ class FaceFitter:
             expression=seen.expression,
             expression_variance=seen.expression_variance,
             blendshapes=seen.blendshapes,
+            conditions=seen.conditions,
         )
 
     def average_face(self) -> Candidate:
@@ -162,7 +167,8 @@ class FaceFitter:
         params[[3, 7]] = (CROP_SIZE - 1) / 2.0 - scale * mean[:2]
         middle = (CROP_SIZE - 1) / 2.0
         crop = Crop(middle, middle, float(CROP_SIZE))
-        candidate = self._candidate(crop, RegressedFace(params))
+        grey = np.full((CROP_SIZE, CROP_SIZE, 3), 127, np.uint8)
+        candidate = self._candidate(crop, grey, RegressedFace(params))
         if candidate is None:
             raise InputError("the face model has no finite mean face")
         return candidate
@@ -220,7 +226,9 @@ class FaceFitter:
         placed[:, 2] = np.maximum(placed[:, 2], 1.0)
         return quick_orthography(points, camera.project(placed), self._weights)
 
-    def _candidate(self, crop: Crop, said: RegressedFace) -> Candidate | None:
+    def _candidate(
+        self, crop: Crop, pixels: UInt8[np.ndarray, "S S 3"], said: RegressedFace
+    ) -> Candidate | None:
         if not said.finite:
             return None
         params = said.params.astype(np.float64)
@@ -248,6 +256,7 @@ class FaceFitter:
             expression_variance=variance[-10:],
             blendshapes=None if blendshapes is None else np.clip(blendshapes, 0.0, 1.0),
             landmarks_px=crop.to_image(apply_orthography(matrix, marks)),
+            conditions=conditions(pixels, crop.side, float(R[2, 2])),
             variance_stated=said.log_variance is not None,
         )
 

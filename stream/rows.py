@@ -5,12 +5,14 @@ from __future__ import annotations
 import operator
 
 import numpy as np
+from jaxtyping import Float64
 
 from ..models.errors import InputError
 from ..models.face.crop import tight_box
 from ..models.face.rotation import yaw_pitch_roll_from_matrix
 from .detector.protocol import Detections
 from .observation import FaceObservation
+from .smoother import FaceState
 from .track import Track
 
 
@@ -71,10 +73,38 @@ def row_of(
     Raises:
         InputError: it has never been seen.
     """
-    state = track.state
-    if state is None:
+    if track.state is None:
         raise InputError("a face that was never seen has no row")
-    x, y, w, h = tight_box(track.landmarks_px)
+    return row_of_state(
+        track.state,
+        track.landmarks_px,
+        frame=frame,
+        t_media_ns=t_media_ns,
+        t_capture_ns=t_capture_ns,
+        track=-1 if track.number is None else track.number,
+        observed=track.seen,
+        confidence=track.presence,
+        variance_stated=track.variance_stated,
+    )
+
+
+def row_of_state(
+    state: FaceState,
+    landmarks_px: Float64[np.ndarray, "68 2"],
+    *,
+    frame: int,
+    t_media_ns: int | None,
+    t_capture_ns: int | None,
+    track: int,
+    observed: bool,
+    confidence: float | None,
+    variance_stated: bool,
+) -> FaceObservation:
+    """The published row of a face in this state, with these landmarks; the rest is as in a row.
+
+    ``variance_stated`` says whether the pose's variance rests on what the network states.
+    """
+    x, y, w, h = tight_box(landmarks_px)
     qw, qx, qy, qz = state.pose.quat_wxyz.tolist()
     tx, ty, tz = state.pose.translation_mm.tolist()
     yaw, pitch, roll = yaw_pitch_roll_from_matrix(state.pose.rotation).tolist()
@@ -82,9 +112,9 @@ def row_of(
         frame=frame,
         t_media_ns=t_media_ns,
         t_capture_ns=t_capture_ns,
-        track=-1 if track.number is None else track.number,
-        observed=track.seen,
-        confidence=track.presence,
+        track=track,
+        observed=observed,
+        confidence=confidence,
         box_x=x,
         box_y=y,
         box_w=w,
@@ -99,9 +129,9 @@ def row_of(
         tx=tx,
         ty=ty,
         tz=tz,
-        pose_variance=state.pose_variance.astype(np.float32) if track.variance_stated else None,
+        pose_variance=state.pose_variance.astype(np.float32) if variance_stated else None,
         shape=state.shape.astype(np.float32),
         expression=state.expression.astype(np.float32),
-        landmarks=track.landmarks_px.reshape(-1).astype(np.float32),
+        landmarks=landmarks_px.reshape(-1).astype(np.float32),
         blendshapes=None if state.blendshapes is None else state.blendshapes.astype(np.float32),
     )

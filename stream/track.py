@@ -10,6 +10,7 @@ from ..models.face.camera import Camera
 from ..models.face.crop import CROP_SIZE, Crop, crop_from_landmarks, tight_box
 from .fit import Candidate, FaceFitter
 from .smoother import FaceSmoother, FaceState, SmoothingConfig
+from .smoother.smoother import FilterStep
 
 _MOST_UNSEEN_FRAMES = 60  # where the timestamps stand still, frames end a gap
 _KNOWN_SIZE_SD = 0.015  # of a head whose pupils' distance was measured to a millimetre
@@ -48,7 +49,8 @@ class Track:
         self.state: FaceState | None = None
         self._fitter = fitter
         self._smoother = FaceSmoother(smoothing)
-        self._size_sd = _KNOWN_SIZE_SD if fitter.head_size_known else smoothing.head_scale_sd
+        self._begun = False
+        self._size_sd = relative_size_sd(fitter, smoothing)
 
     def predict(self, dt_s: float, camera: Camera) -> None:
         """Move on to the present frame's time, not seen so far."""
@@ -64,11 +66,14 @@ class Track:
         Returns:
             False where the candidate cannot stand before the camera: nothing was taken in.
         """
-        shape = self._smoother.update_shape(candidate.shape, candidate.shape_variance)
+        shape = self._smoother.update_shape(
+            candidate.shape, candidate.shape_variance, candidate.conditions
+        )
         measured = self._fitter.measure(candidate, shape, camera)
         if measured is None:
             return False
         self._smoother.update(measured)
+        self._begun = True
         self.seen, self.strayed, self.doubted = True, False, False
         self.presence, self.variance_stated = candidate.presence, candidate.variance_stated
         self.unseen_s, self.unseen_frames = 0.0, 0
@@ -95,9 +100,16 @@ class Track:
     def restart(self, smoothing: SmoothingConfig, same_person: bool = True) -> None:
         """Forget pose and expression, and, unless it is the same person, who it is."""
         before = self._smoother
-        self._smoother = FaceSmoother(smoothing)
+        self._smoother, self._begun = FaceSmoother(smoothing), False
         if same_person:
             self._smoother.inherit_identity(before)
+
+    def step(self) -> FilterStep | None:
+        """What the filter did with the present frame, for the off-line smoother; made when asked.
+
+        None where the filter has begun anew and not taken anything in: the state is an old one.
+        """
+        return self._smoother.step() if self._begun else None
 
     @property
     def crop(self) -> Crop | None:
@@ -135,3 +147,8 @@ class Track:
         self.state = self._smoother.state(self._size_sd)
         if self.state is not None:
             self.landmarks_px = self._fitter.landmarks_px(self.state, camera)
+
+
+def relative_size_sd(fitter: FaceFitter, smoothing: SmoothingConfig) -> float:
+    """How uncertain the size of a head is that this fitter measures, relative to it."""
+    return _KNOWN_SIZE_SD if fitter.head_size_known else smoothing.head_scale_sd

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from ..models.face.bundle import Bundle
     from .frame import Frame
     from .regression import RegressorLike
+    from .smoother.smoother import FilterStep
 
 Boxes = Float[np.ndarray, "_ _"]
 
@@ -93,7 +95,7 @@ class FaceTracker:
             bundle = Bundle.load(Path(bundle))
         self.bundle = bundle
         self.config = config or TrackerConfig()
-        self.smoothing = resolve_smoothing(smoothing)
+        self.smoothing = resolve_smoothing(smoothing).tuned(bundle)
         self.max_faces = max_faces
         self._given_camera = camera
         self._camera = camera if isinstance(camera, Camera) else None
@@ -109,6 +111,7 @@ class FaceTracker:
         """Forget all faces; numbers begin at 0 again."""
         self._tracks: list[Track] = []
         self._lost: list[Track] = []
+        self._shown: list[Track] = []
         self._next_number = 0
         self._frames = 0
         self._t_ns: int | None = None
@@ -124,6 +127,16 @@ class FaceTracker:
     def camera(self) -> Camera | None:
         """The camera in use; None before the first picture where none was given."""
         return self._camera
+
+    @property
+    def fitter(self) -> FaceFitter:
+        """What poses the faces."""
+        return self._fitter
+
+    @property
+    def steps(self) -> list[FilterStep | None]:
+        """What the filters did in the last frame, by row; of use until the next (see two_pass)."""
+        return [track.step() for track in self._shown]
 
     def update(
         self, image_bgr: np.ndarray, t_ns: int, boxes: Boxes | None = None
@@ -183,7 +196,7 @@ class FaceTracker:
     ) -> list[FaceObservation]:
         rows: list[FaceObservation] = []
         for number, candidate in enumerate(looks):
-            track = Track(self._fitter, PRESETS["raw"])
+            track = Track(self._fitter, replace(PRESETS["raw"], tuning=self.smoothing.tuning))
             track.number = number
             if candidate is not None and track.take(candidate, camera):
                 rows.append(row_of(track, 0, None, None))
@@ -220,10 +233,11 @@ class FaceTracker:
             self._since_search_s = 0.0
             self._search(image_bgr, camera, given)
         self._make_room()
-        return sorted(
+        self._shown = sorted(
             (track for track in self._tracks if track.state is not None),
             key=lambda track: -1 if track.number is None else track.number,
         )
+        return self._shown
 
     def _look_on(self, image_bgr: np.ndarray, camera: Camera) -> None:
         """Look for each followed face where it is predicted to be."""

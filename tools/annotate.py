@@ -39,7 +39,8 @@ _FORMATS = ("parquet", "csv", "jsonl")
 class Annotate:
     """Annotate videos, pictures and folders of them; finished inputs are skipped on a second run.
 
-    Outputs mirror the input tree below --out: <name>.parquet (one row a face a frame), and a
+    Faces are smoothed in two passes, without lag; --causal gives what live tracking would have
+    given. Outputs mirror the input tree below --out: <name>.parquet (one row a face a frame), and a
     sidecar <name>.json that says what was read. What was finished with other options or another
     bundle is refused unless --overwrite is said.
 
@@ -48,6 +49,7 @@ class Annotate:
         out: folder for the outputs; made where it is absent.
         format: which files to write, separated by commas.
         overlay: also write <name>.overlay.mp4, the faces drawn into the picture.
+        causal: smooth with what came before a frame only, in one pass, as live tracking does.
         overwrite: redo what is finished, and replace what was made with other options.
         boxes: CSV of boxes in pixels (frame from 0, x, y, w, h; source where there are several
             inputs) that replaces the detector.
@@ -66,6 +68,7 @@ class Annotate:
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     format: Annotated[str, tyro.conf.arg(metavar="parquet,csv,jsonl")] = "parquet"
     overlay: bool = False
+    causal: bool = False
     overwrite: bool = False
     boxes: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     bundle: BundleOption = None
@@ -115,6 +118,7 @@ class Annotate:
             ),
             boxes=None if self.boxes is None else Boxes.load(self.boxes),
             overwrite=self.overwrite,
+            causal=self.causal,
         )
         check_folder(self.out)
         return batch
@@ -162,20 +166,27 @@ def annotate_all(
 
 
 class _FrameBar:
-    """How far a file is, with the time that is left; nothing where there is no terminal."""
+    """How far a file is, with the time that is left; nothing where there is no terminal.
+
+    A second pass has a bar of its own: it is far quicker than the first.
+    """
 
     def __init__(self, on_frame: OnFrame | None) -> None:
         self._on_frame = on_frame
         self._bar: tqdm[NoReturn] | None = None
 
     def opened(self, info: SourceInfo) -> None:
-        from tqdm import tqdm
+        self._begin(info.frames)
 
-        self._bar = tqdm(total=info.frames, unit="frame", disable=None, leave=False)
-
-    def frame(self, frame: Frame, rows: Sequence[FaceObservation]) -> None:
+    def followed(self) -> None:
         if self._bar is not None:
             self._bar.update()
+
+    def smoothing(self, frames: int) -> None:
+        self._begin(frames, "smoothing")
+
+    def frame(self, frame: Frame, rows: Sequence[FaceObservation]) -> None:
+        self.followed()
         if self._on_frame is not None:
             self._on_frame(frame, rows)
 
@@ -185,6 +196,13 @@ class _FrameBar:
     def __exit__(self, *exc: object) -> None:
         if self._bar is not None:
             self._bar.close()
+
+    def _begin(self, frames: int | None, what: str | None = None) -> None:
+        from tqdm import tqdm
+
+        if self._bar is not None:
+            self._bar.close()
+        self._bar = tqdm(desc=what, total=frames, unit="frame", disable=None, leave=False)
 
 
 def _summary(results: Sequence[Result], out: Path) -> str:

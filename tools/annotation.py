@@ -2,16 +2,17 @@
 
 ``annotate`` reads a file, tracks the faces in it and writes the outputs. Every output is written
 under a hidden name and renamed when it is complete, the sidecar last: a sidecar says that the files
-beside it are finished, and with which options.
+beside it are finished, and with which options. Unless it is to be causal, faces are smoothed when
+the last frame is known, and rows are written in a second pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, runtime_checkable
 
 from ..models.errors import InputError, OutputError, SourceError, TruncatedError
 from ..models.face.bundle import Bundle
@@ -27,12 +28,15 @@ from .files import row_sink
 from .following import Follower, FollowingOptions
 from .inputs import STILL_OVERLAY, VIDEO_OVERLAY, Input
 
+if TYPE_CHECKING:
+    from ..stream.two_pass import TwoPass
+
 FORMATS: Final = ("parquet", "csv", "jsonl")
 SIDECAR_SUFFIX: Final = ".json"
 
 Outcome = Literal["done", "skipped", "truncated", "failed"]
 OnFrame = Callable[[Frame, Sequence[FaceObservation]], None]
-"""Told every frame with its faces."""
+"""Told every frame with its faces; in a second pass its pixels are absent where nothing draws."""
 
 
 @runtime_checkable
@@ -43,8 +47,16 @@ class Watcher(Protocol):
         """The source is open."""
         ...
 
+    def followed(self) -> None:
+        """A frame is done, but for what the second pass makes of it."""
+        ...
+
+    def smoothing(self, frames: int) -> None:
+        """The second pass begins, over so many frames."""
+        ...
+
     def frame(self, frame: Frame, rows: Sequence[FaceObservation]) -> None:
-        """A frame is done."""
+        """A frame is done; these are its rows."""
         ...
 
 
@@ -61,6 +73,7 @@ class Batch:
         boxes: where the faces are, instead of detecting them; None to detect.
         boxes_hash: stands for the boxes in the options.
         overwrite: redo what is finished.
+        causal: smooth with what came before a frame only, as in a live stream.
     """
 
     out: Path
@@ -70,6 +83,7 @@ class Batch:
     tracking: FollowingOptions
     boxes: Boxes | None = None
     overwrite: bool = False
+    causal: bool = False
 
     @property
     def options(self) -> dict[str, Any]:
@@ -77,6 +91,7 @@ class Batch:
         return {
             **self.tracking.plain(),
             "boxes": None if self.boxes is None else self.boxes.hash,
+            "causal": self.causal,
             "formats": list(self.formats),
             "overlay": self.overlay,
         }
@@ -168,7 +183,7 @@ def annotate(batch: Batch, item: Input, watcher: Watcher) -> Result:
         watcher.opened(source.info)
         try:
             return _annotate_open(batch, item, source, watcher)
-        except OutputError as error:
+        except (OutputError, SourceError) as error:
             return Result(item, "failed", str(error))
 
 
@@ -176,25 +191,78 @@ def _annotate_open(batch: Batch, item: Input, source: Source, watcher: Watcher) 
     reason = ""
     place = batch.output(item, SIDECAR_SUFFIX)
     with SidecarSink(place, batch.options, batch.bundle.hash) as facts, ExitStack() as stack:
-        _forget(batch, item)
         follower = Follower(batch.bundle, batch.tracking, source.info)
+        later = None if batch.causal else follower.two_pass(batch.out)
+        if later is not None:
+            stack.enter_context(later)
+            _check_rereading(batch, item)
+        _forget(batch, item)
         sinks = _sinks(batch, item, source.info, follower, stack)
         try:
             for frame in source:
                 boxes = None if batch.boxes is None else batch.boxes.of(item.path, frame.index)
                 rows = follower.follow(frame, boxes)
-                for sink in (*sinks, facts):
-                    sink.write(frame, rows)
-                watcher.frame(frame, rows)
+                facts.write(frame, rows)
+                if later is None:
+                    _write(sinks, watcher, frame, rows)
+                else:
+                    follower.remember(later, frame, rows)
+                    watcher.followed()
         except SourceError as error:
             # What came before is good, and kept.
             facts.stopped = "truncated" if isinstance(error, TruncatedError) else "failed"
             reason = str(error)
         facts.decode_errors = source.stats.decode_errors
+        if later is not None:
+            watcher.smoothing(facts.sidecar.frames_read)
+            pictures = open_source(item.path) if batch.overlay else None
+            with pictures or nullcontext():
+                for frame, rows in _in_pictures(later, item, pictures):
+                    _write(sinks, watcher, frame, rows)
     if facts.stopped == "end":
         return Result(item, "done", sidecar=facts.sidecar)
     outcome: Outcome = "truncated" if facts.stopped == "truncated" else "failed"
     return Result(item, outcome, reason, facts.sidecar)
+
+
+def _write(
+    sinks: Sequence[Sink], watcher: Watcher, frame: Frame, rows: Sequence[FaceObservation]
+) -> None:
+    for sink in sinks:
+        sink.write(frame, rows)
+    watcher.frame(frame, rows)
+
+
+def _check_rereading(batch: Batch, item: Input) -> None:
+    """See that the frames can be had again, where the second pass draws into them.
+
+    Raises:
+        SourceError: they cannot.
+    """
+    if batch.overlay and not item.path.is_file():
+        raise SourceError(
+            f"{item.path}: can be read only once, and an overlay of faces smoothed in two passes "
+            "takes its pictures again; use --causal"
+        )
+
+
+def _in_pictures(
+    later: TwoPass, item: Input, pictures: Source | None
+) -> Iterator[tuple[Frame, list[FaceObservation]]]:
+    """The frames and rows of the second pass; where they are read again, with the pixels.
+
+    Raises:
+        SourceError: the source is not what it was.
+    """
+    if pictures is None:
+        yield from later.frames()
+        return
+    again = iter(pictures)
+    for frame, rows in later.frames():
+        picture = next(again, None)
+        if picture is None or picture.index != frame.index:
+            raise SourceError(f"{item.path}: changed while it was annotated")
+        yield picture, rows
 
 
 def _forget(batch: Batch, item: Input) -> None:

@@ -27,6 +27,7 @@ from .listen import Listen
 from .synthesize import Synthesize
 from .track import Track
 from .train import Train
+from .tune_smoother import TuneSmoother
 
 
 class ExitStatus(IntEnum):
@@ -57,6 +58,7 @@ Commands: TypeAlias = (
     | Annotated[BuildFaceModel, _subcommand("build-face-model")]
     | Annotated[Synthesize, _subcommand("synthesize")]
     | Annotated[Train, _subcommand("train")]
+    | Annotated[TuneSmoother, _subcommand("tune-smoother")]
     | Annotated[Export, _subcommand("export")]
     | Annotated[Import3ddfa, _subcommand("import-3ddfa")]
 )

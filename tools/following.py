@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,7 @@ from .options import camera_for, read_camera
 
 if TYPE_CHECKING:
     from ..stream.smoother import SmoothingConfig
+    from ..stream.two_pass import TwoPass
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,25 @@ class Follower:
         if self._still:
             return self._tracker.fit(frame.image_bgr, boxes)
         return self._tracker.track(frame, boxes)
+
+    def two_pass(self, folder: Path) -> TwoPass | None:
+        """What smooths this source's rows after its end; None where there is nothing to smooth.
+
+        Args:
+            folder: for unnamed temporary files.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+        if self._still or self._tracker.smoothing.publish_raw:
+            return None
+        from ..stream.two_pass import TwoPass
+
+        return TwoPass(self._tracker.fitter, self._tracker.smoothing, folder)
+
+    def remember(self, later: TwoPass, frame: Frame, rows: Sequence[FaceObservation]) -> None:
+        """Let the second pass take the frame that was followed last."""
+        later.add(frame, rows, self._tracker.steps, self._tracker.camera)
 
     def recording(self, info: SourceInfo, options: dict[str, Any]) -> Recording:
         """What files and publishers say about where their rows come from."""

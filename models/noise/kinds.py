@@ -23,9 +23,9 @@ NOISE_KINDS: Final[dict[str, VideoNoise]] = {
     "compression": replace(_NONE, compression=65.0),
     "small": replace(_NONE, shrink=2.5),
     "webcam": replace(
-        _NONE, gaussian_sigma=8.0, motion_blur_px=2.5, defocus_px=0.8, compression=40.0
+        _NONE, gaussian_sigma=5.0, motion_blur_px=1.5, defocus_px=0.5, compression=25.0
     ),
 }
 """``webcam`` is a mixture like that of a web camera in a dim room: slightly out of focus and moved,
-the sensor's noise of 8 (of 255) added after all blur, then JPEG of quality 60. Each kind can be
+the sensor's noise of 5 (of 255) added after all blur, then JPEG of quality 75. Each kind can be
 graded up to 1.5 times."""

@@ -1,61 +1,195 @@
-"""Many independent constant-velocity Kalman filters in one compiled step."""
+"""A bank of channels: Kalman filters with adaptive process noise, in one compiled step.
+
+Groups of channels have three modes of motion (at rest, on the move, fast) with a velocity variance
+each. A measurement weighs them by the likelihood of its innovations (a generalised pseudo-Bayesian
+estimator of first order: Bar-Shalom, Li, Kirubarajan 2001, 11.6), and the noise of the motion since
+the last frame is their mean: a still face is held, a turn is followed at once.
+"""
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, UInt8
+
+from .channels import ROTATION
+from .config import SmoothingConfig
+from .tuning import BankTuning
 
 Channels = Float64[np.ndarray, " N"]
 
-_VELOCITY_VARIANCE = 4.0  # at birth, unit^2/s^2
+PREDICTED, CORRECTED, BEGUN = 0, 1, 2  # as the kernels write them
+"""What became of a group in a step."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One frame's values of a bank's channels.
+
+    Attributes:
+        values: (N,); the first three are not looked at where the bank has a rotation.
+        white: (N,) variance of the error that is new in this frame.
+        slow: (N,) variance of the error that lasts for a while.
+        quat_wxyz: the rotation, where the bank has one.
+    """
+
+    values: Channels
+    white: Channels
+    slow: Channels
+    quat_wxyz: Float64[np.ndarray, " 4"] | None = None
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How channels move, as a strength of smoothing sees it.
+
+    Attributes:
+        speeds: (G, M) variances of the velocity by group and mode.
+        usual: (H, M) shares of the modes.
+        gate: squared Mahalanobis distance a channel that makes an outlier.
+        patience_s: time for which outliers are ignored.
+    """
+
+    speeds: Float64[np.ndarray, "G M"]
+    usual: Float64[np.ndarray, "H M"]
+    gate: float
+    patience_s: float
+
+    @classmethod
+    def of(cls, tuning: BankTuning, config: SmoothingConfig) -> Motion:
+        """The tuned motion, as far as a config goes with it."""
+        speeds = tuning.speeds.copy()
+        speeds[:, 0] *= config.rest**2
+        speeds[:, 1:] *= config.motion**2
+        usual = tuning.usual.copy()
+        usual[:, 1:] *= config.readiness
+        usual /= usual.sum(axis=1, keepdims=True)
+        return cls(speeds, usual, config.gate, config.patience_s)
 
 
 class ChannelBank:
-    """A filter for each of n channels, which share nothing but the time.
+    """Filters of N channels in G groups, which share nothing but the time and their modes.
 
     Args:
-        density: (n,) process noise of each channel, unit^2/s^3.
-        first: (n,) values to begin with.
-        variance: (n,) variance of these.
-        gate: normalised innovation squared from which a channel is taken to have moved; infinity
-            leaves plain Kalman filters.
+        tuning: of the channels.
+        motion: how they move.
+        rotates: whether the first three are a rotation: a vector from :attr:`quat_wxyz`, which
+            takes it up in every step, so that it stays small.
     """
 
-    def __init__(
-        self, density: Channels, first: Channels, variance: Channels, gate: float = math.inf
-    ) -> None:
-        from . import _bank_kernel
+    def __init__(self, tuning: BankTuning, motion: Motion, rotates: bool = False) -> None:
+        from . import _kernel
 
-        self._kernel = _bank_kernel
-        self._density = np.ascontiguousarray(density, np.float64)
-        self._gate = gate
-        n = len(self._density)
-        self._x = np.zeros((n, 2))
-        self._P = np.zeros((n, 3))
-        self._x[:, 0] = first
-        self._P[:, 0] = variance
-        self._P[:, 2] = _VELOCITY_VARIANCE
+        self._kernel = _kernel
+        self._tuning = tuning
+        self._motion = motion
+        self._rotates = rotates
+        channels, groups = len(tuning.group), len(tuning.speeds)
+        self.x: Float64[np.ndarray, "N 3"] = np.zeros((channels, 3))
+        self.P: Float64[np.ndarray, "N 6"] = np.zeros((channels, 6))
+        self.quat_wxyz: Float64[np.ndarray, " 4"] = np.array([1.0, 0.0, 0.0, 0.0])
+        self.shares: Float64[np.ndarray, "H M"] = motion.usual.copy()
+        self.likelihood: Float64[np.ndarray, "H M"] = np.zeros(motion.usual.shape)
+        self.events: UInt8[np.ndarray, " G"] = np.zeros(groups, np.uint8)
+        self.slow: Channels = np.zeros(channels)
+        self._noise = np.zeros((groups, 3))
+        self._said = np.zeros(motion.speeds.shape)
+        self._speed = np.zeros(groups)
+        self._outlying_s = np.full(groups, -1.0)
+        self._pending = False
+        self._dt_s = 0.0
+
+    def expect(self, variance: float, slow: Channels) -> None:
+        """Begin before any measurement: values are 0 with a variance, and measured with errors."""
+        self.x[:], self.P[:] = 0.0, 0.0
+        self.P[:, 0], self.P[:, 5] = variance, slow
+        self.slow = slow
+        self._pending = False
+
+    def begin(self, measured: Measured) -> None:
+        """Start at a measurement, at rest."""
+        self._kernel.begin(self.x, self.P, measured.values, measured.white, measured.slow)
+        if self._rotates and measured.quat_wxyz is not None:
+            self.x[ROTATION, 0] = 0.0
+            self.quat_wxyz = measured.quat_wxyz.astype(np.float64)
+        self.slow = measured.slow
+        self.shares = self._motion.usual.copy()
+        self.likelihood[:] = 0.0
+        self.events[:] = BEGUN
+        self._outlying_s[:] = -1.0
+        self._pending = False
 
     def predict(self, dt_s: float) -> None:
         """Move on by ``dt_s`` >= 0 seconds."""
-        self._kernel.predict_channels(self._x, self._P, self._density, dt_s)
+        tuning = self._tuning
+        self._settle_usual()
+        self._kernel.predict(
+            self.x, self.P, self._noise, self.slow, tuning.group, tuning.velocity_s,
+            tuning.error_s, dt_s,
+        )  # fmt: skip
+        self._kernel.forget_modes(self.shares, self._motion.usual, tuning.forget_s, dt_s)
+        if self._rotates:
+            self._kernel.absorb(self.quat_wxyz, self.x)
+        self.likelihood[:] = 0.0
+        self.events[:] = PREDICTED
+        self._pending = True
+        self._dt_s = dt_s
 
-    def update(self, measured: Channels, variance: Channels) -> None:
-        """Correct every channel by its measurement and that one's variance."""
-        self._kernel.update_channels(self._x, self._P, measured, variance, self._gate)
+    def update(self, measured: Measured) -> None:
+        """Correct the channels at the time predicted to.
 
-    def hold(self) -> None:
-        """Nothing was seen: stay where it is."""
-        self._x[:, 1] = 0.0
+        A group whose innovations no mode explains is an outlier: it is left alone for a short
+        while, and then begins anew where it is seen.
+        """
+        tuning, motion = self._tuning, self._motion
+        if not self._pending:  # the time has not moved on: the modes were weighed already
+            self._noise[:] = 0.0
+            self._dt_s = 0.0
+        quat = self.quat_wxyz if measured.quat_wxyz is None else measured.quat_wxyz
+        self._kernel.update(
+            self.x, self.P, self.quat_wxyz, self._rotates, quat, measured.values, measured.white,
+            measured.slow, self._noise, tuning.group, tuning.modes, tuning.evidence,
+            motion.speeds, self.shares, self.likelihood, self._speed, self._outlying_s,
+            self.events, motion.gate, motion.patience_s, self._dt_s,
+        )  # fmt: skip
+        self.slow = measured.slow
+        self._pending = False
+
+    def finish(self) -> None:
+        """Nothing was measured at the time predicted to."""
+        self._settle_usual()
+
+    @property
+    def speed(self) -> Float64[np.ndarray, " G"]:
+        """Variance of the velocity that the last step was taken with."""
+        return self._speed
 
     @property
     def values(self) -> Channels:
         """The present estimates; a copy."""
-        return self._x[:, 0].copy()
+        return self.x[:, 0].copy()
 
     @property
     def variances(self) -> Channels:
-        """Of the estimates; a copy."""
-        return self._P[:, 0].copy()
+        """Of the estimates; a copy. Before the update, with the noise of the likely modes."""
+        if not self._pending:
+            return self.P[:, 0].copy()
+        speed = (self.shares[self._tuning.modes] * self._motion.speeds).sum(axis=1)
+        return self.P[:, 0] + (speed * self._noise[:, 0])[self._tuning.group]
+
+    def _settle_usual(self) -> None:
+        """The noise of a motion that nothing was seen of."""
+        if not self._pending:
+            return
+        self._said[:] = 0.0
+        self._choose()
+        self._kernel.settle(self.P, self._noise, self._speed, self._tuning.group)
+        self._pending = False
+
+    def _choose(self) -> None:
+        tuning = self._tuning
+        self._kernel.choose_modes(
+            self.shares, self.likelihood, self._said, tuning.modes, tuning.evidence,
+            self._motion.speeds, self._speed,
+        )  # fmt: skip

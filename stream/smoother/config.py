@@ -1,70 +1,63 @@
-"""Settings of the smoother: three presets, or a TOML file with the same names."""
+"""Strengths of the smoother: three presets, or a TOML file with the same names."""
 
 from __future__ import annotations
 
 import math
 import tomllib
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ...models.errors import InputError
+from .channels import LIDS
+from .tuning import Tuning
+
+if TYPE_CHECKING:
+    from ...models.face.bundle import Bundle
 
 
 @dataclass(frozen=True)
 class SmoothingConfig:
-    """How much is believed to change by itself, and how much of a measurement is noise.
-
-    A channel moves with a velocity that white noise pushes about; ``*_process`` are the densities
-    of that noise, in unit^2/s^3. Large ones follow faster, small ones keep stiller.
+    """How far the smoother goes with what it knows of errors and motion.
 
     Attributes:
         publish_raw: publish measurements as they are; the filters only bridge gaps.
-        rotation_process: rad^2/s^3.
-        direction_process: of the direction to the head (x/z and y/z), 1/s^3.
-        log_depth_process: of the logarithm of the distance, 1/s^3.
-        expression_process: of the ten expression components, sd^2/s^3.
-        blendshape_process: of the 52 blendshapes, 1/s^3.
-        eye_process: of the 14 blendshapes of the lids and the gaze, 1/s^3: a blink lasts 100 ms.
-        identity_process: of the 40 shape components, which do not move: sd^2/s.
-        blendshape_sd: standard deviation of a measured blendshape; the network states none.
-        rotation_variance_scale: what the network's variance of the rotation is multiplied with.
-        translation_variance_scale: the same for position and scale.
-        correlated_share: share of a measurement's variance that stays the same from frame to frame,
-            so that averaging does not remove it; it is published, not filtered.
-        gate: normalised innovation squared from which a channel is taken to have moved.
-        coast_decay_s: time in which a velocity dies down while the face is not seen.
+        rest: multiplies the speeds that a face at rest may have: small ones keep it stiller.
+        motion: multiplies the speeds of faces on the move: large ones follow faster.
+        readiness: multiplies the usual share of the time on the move: large ones take less to
+            believe that a face has begun to move.
+        lids: multiplies the deviations of the lids' new errors: a blink lasts for few frames, and
+            a filter that doubts the first of them cuts off its peak.
+        gate: squared Mahalanobis distance, a channel, from which a measurement is an outlier.
+        patience_s: time for which outliers are ignored; then the face has jumped, and is followed.
         head_scale_sd: relative standard deviation of the size of heads about the model's.
+        tuning: of the network's errors and of how faces move; None takes the bundle's, or the
+            default bundle's where there is none.
     """
 
     publish_raw: bool = False
-    rotation_process: float = 5.0
-    direction_process: float = 0.05
-    log_depth_process: float = 0.1
-    expression_process: float = 2000.0
-    blendshape_process: float = 100.0
-    eye_process: float = 3000.0
-    identity_process: float = 0.001
-    blendshape_sd: float = 0.05
-    rotation_variance_scale: float = 1.0
-    translation_variance_scale: float = 1.0
-    correlated_share: float = 0.7
-    gate: float = 9.0
-    coast_decay_s: float = 0.15
+    rest: float = 0.5
+    motion: float = 3.0
+    readiness: float = 0.5
+    lids: float = 0.22
+    gate: float = 20.0
+    patience_s: float = 0.03
     head_scale_sd: float = 0.045
+    tuning: Tuning | None = None
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name != "publish_raw" and not (value > 0.0 and math.isfinite(value)):
-                raise InputError(f"smoothing: {field.name} must be positive, got {value}")
-        if self.correlated_share >= 1.0:
-            raise InputError(
-                f"smoothing: correlated_share must be below 1, got {self.correlated_share}"
-            )
+        for name in _SETTINGS:
+            value = getattr(self, name)
+            if name != "publish_raw" and not (value > 0.0 and math.isfinite(value)):
+                raise InputError(f"smoothing: {name} must be positive, got {value}")
 
     @classmethod
     def load(cls, path: Path) -> SmoothingConfig:
         """Read a TOML file; what it does not name is as in ``responsive``, or its ``preset``.
+
+        Its ``tuning`` may name another file, relative to it: a ``smoother.toml``, as
+        ``mien tune-smoother`` writes them.
 
         Raises:
             InputError: the file cannot be read, names an unknown setting, or a value is impossible.
@@ -73,41 +66,54 @@ class SmoothingConfig:
             table = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: not a smoothing file in TOML: {error}") from error
-        base = table.pop("preset", "responsive")
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(set(table) - known)
+        base = str(table.pop("preset", "responsive"))
+        tuning = table.pop("tuning", None)
+        unknown = sorted(set(table) - set(_SETTINGS))
         if unknown or base not in PRESETS:
             wrong = f"preset {base!r}" if base not in PRESETS else ", ".join(unknown)
             raise InputError(
                 f"{path}: unknown {wrong}; presets are {', '.join(PRESETS)}, settings are "
-                f"{', '.join(sorted(known))}"
+                f"preset, tuning, {', '.join(sorted(_SETTINGS))}"
             )
         for name, value in table.items():
             wanted = bool if name == "publish_raw" else (int, float)
             if not isinstance(value, wanted) or (wanted is not bool and isinstance(value, bool)):
                 raise InputError(f"{path}: {name} = {value!r} is of the wrong type")
+        values: dict[str, Any] = {
+            k: v if isinstance(v, bool) else float(v) for k, v in table.items()
+        }
+        if tuning is not None:
+            if not isinstance(tuning, str):
+                raise InputError(f"{path}: tuning = {tuning!r}, expected the name of a file")
+            values["tuning"] = Tuning.load(path.parent / tuning)
         try:
-            return replace(
-                PRESETS[base],
-                **{k: v if isinstance(v, bool) else float(v) for k, v in table.items()},
-            )
+            return replace(PRESETS[base], **values)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
 
+    @cached_property
+    def filter_tuning(self) -> Tuning:
+        """The tuning as the filters take it, at this strength."""
+        return (self.tuning or Tuning.default()).trusting(LIDS, self.lids)
+
+    def tuned(self, bundle: Bundle) -> SmoothingConfig:
+        """With the tuning of a bundle, where the settings name none of their own.
+
+        Raises:
+            InputError: the bundle's tuning cannot be read.
+        """
+        if self.tuning is not None:
+            return self
+        path = bundle.smoother_path
+        return replace(self, tuning=Tuning.default() if path is None else Tuning.load(path))
+
+
+_SETTINGS = tuple(field.name for field in fields(SmoothingConfig) if field.name != "tuning")
 
 PRESETS: dict[str, SmoothingConfig] = {
     "raw": SmoothingConfig(publish_raw=True),
     "responsive": SmoothingConfig(),
-    "steady": SmoothingConfig(
-        rotation_process=0.3,
-        direction_process=0.004,
-        log_depth_process=0.01,
-        expression_process=100.0,
-        blendshape_process=5.0,
-        eye_process=1500.0,
-        identity_process=0.0001,
-        gate=12.0,
-    ),
+    "steady": SmoothingConfig(rest=0.25, readiness=0.03),
 }
 """What ``--smoothing`` knows by name."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,23 @@ import av
 import numpy as np
 import pytest
 
+from mien.models.face.perspective import PerspectivePose
+from mien.models.face.rotation import angle_between_deg, quaternion_from_rotation_vector
 from mien.stream.observation import FaceObservation
 from mien.stream.schema import COLUMNS
 from mien.stream.sinks import Recording
+from mien.stream.smoother import (
+    FaceMeasurement,
+    FaceSmoother,
+    FaceState,
+    PoseMeasurement,
+    SmoothingConfig,
+)
+from mien.stream.smoother.channels import BLENDSHAPES, GROUPS, MODES_OF, SHAPE_GROUPS
+from mien.stream.smoother.offline import OfflineSmoother
+from mien.stream.smoother.pose import translation_from_view
+from mien.stream.smoother.smoother import FilterStep
+from mien.stream.smoother.tuning import ErrorLaw, GroupTuning, ModeTuning, Tuning, channels_of
 
 
 def random_row(seed: int, **fields: Any) -> FaceObservation:
@@ -84,6 +100,121 @@ def write_clip(
     return path
 
 
+def alike(
+    speeds: tuple[float, ...] = (0.01, 0.3, 5.0),
+    *,
+    white: float = 0.5,
+    slow: float = 0.5,
+    share: float = 1.0,
+    unrest: float = 0.0,
+    gate: float = 20.0,
+    patience_s: float = 0.05,
+) -> SmoothingConfig:
+    """All groups alike, and taken as they are; errors are parts of the stated variance.
+
+    Of blendshapes, of 0.001. ``unrest`` is the weight of the last condition.
+    """
+    groups = {}
+    for name in (*GROUPS, *SHAPE_GROUPS):
+        channels = channels_of(name)
+        valued = name not in SHAPE_GROUPS and channels[0] >= BLENDSHAPES.start
+        laws = [
+            ErrorLaw(
+                (math.log(part * (1e-3 if valued else 1.0)),) * len(channels),
+                0.0 if valued else 1.0,
+                (0.0, 0.0, 0.0, 0.0, unrest),
+            )
+            for part in (white, slow)
+        ]
+        groups[name] = GroupTuning(
+            *laws, error_s=0.3, error_share=share,
+            speeds=(1e-4, 2e-4, 3e-4) if name in SHAPE_GROUPS else speeds, velocity_s=0.2,
+        )  # fmt: skip
+    modes = {name: ModeTuning((0.6, 0.3, 0.1), 0.5, 1.0) for name in set(MODES_OF.values())}
+    return SmoothingConfig(
+        rest=1.0, motion=1.0, readiness=1.0, lids=1.0, gate=gate, patience_s=patience_s,
+        tuning=Tuning(groups, modes, (-9.0,) * 5, (9.0,) * 5),
+    )  # fmt: skip
+
+
+def look(
+    rotation_rad: Sequence[float] | np.ndarray = (0.0, 0.0, 0.0),
+    view: Sequence[float] | np.ndarray = (0.0, 0.0, 6.0),
+    expression: float | np.ndarray = 0.0,
+    blendshapes: float | np.ndarray | None = 0.5,
+) -> FaceMeasurement:
+    """A measurement of a rotation vector, of x / z, y / z, log z, and of equal other channels.
+
+    The network states 1e-4 of every pose channel, and 0.01 of the expression.
+    """
+    values = None if blendshapes is None else np.zeros(52) + blendshapes
+    quat = quaternion_from_rotation_vector(np.array(rotation_rad))
+    pose = PerspectivePose(quat, translation_from_view(np.array(view)))
+    return FaceMeasurement(
+        PoseMeasurement(pose, np.full(6, 1e-4)), np.zeros(10) + expression, np.full(10, 0.01),
+        values,
+    )  # fmt: skip
+
+
+def state_of(smoother: FaceSmoother) -> FaceState:
+    """Of a face that was seen already, its size known."""
+    state = smoother.state(0.0)
+    assert state is not None
+    return state
+
+
+def follow(
+    smoother: FaceSmoother, frames: Sequence[FaceMeasurement | None], dt_s: float = 1 / 30
+) -> list[FaceState]:
+    """The states after each frame; None stands for a frame without the face."""
+    states = []
+    for seen in frames:
+        smoother.predict(dt_s)
+        if seen is None:
+            smoother.miss()
+        else:
+            smoother.update(seen)
+        states.append(state_of(smoother))
+    return states
+
+
+def filter_steps(
+    config: SmoothingConfig, frames: Sequence[tuple[float, FaceMeasurement | None]]
+) -> tuple[list[FaceState | None], list[FilterStep]]:
+    """The states on line after frames of any duration, and the steps for the off-line smoother."""
+    smoother = FaceSmoother(config)
+    states, steps = [], []
+    for dt_s, seen in frames:
+        smoother.predict(dt_s)
+        if seen is None:
+            smoother.miss()
+        else:
+            smoother.update(seen)
+        steps.append(smoother.step())
+        states.append(smoother.state(0.0))
+    return states, steps
+
+
+def smooth_steps(config: SmoothingConfig, steps: Sequence[FilterStep]) -> list[FaceState]:
+    """What the off-line smoother makes of steps."""
+    with closing(OfflineSmoother(config)) as smoother:
+        for step in steps:
+            smoother.add(step)
+        smoother.smooth()
+        return list(smoother.states(0.0))
+
+
+def assert_near(one: FaceState, other: FaceState, within_sd: float = 1e-3) -> None:
+    """Two states agree within a part of their standard deviation, and state the same variance."""
+    sd = np.sqrt(other.pose_variance)
+    angle = math.radians(float(angle_between_deg(one.pose.rotation, other.pose.rotation)))
+    assert angle < within_sd * sd[:3].min() + 1e-7
+    off = np.abs(one.pose.translation_mm - other.pose.translation_mm)
+    assert (off < within_sd * sd[3:]).all()
+    np.testing.assert_allclose(one.pose_variance, other.pose_variance, rtol=2e-3)
+    np.testing.assert_allclose(one.expression, other.expression, atol=1e-2 * within_sd)
+
+
 @pytest.fixture(scope="session")
 def make_random_row() -> Callable[..., FaceObservation]:
     """:func:`random_row`, for tests that cannot import from here."""
@@ -100,6 +231,48 @@ def make_face_row() -> Callable[..., FaceObservation]:
 def make_clip() -> Callable[..., Path]:
     """:func:`write_clip`."""
     return write_clip
+
+
+@pytest.fixture(scope="session")
+def make_smoothing() -> Callable[..., SmoothingConfig]:
+    """:func:`alike`."""
+    return alike
+
+
+@pytest.fixture(scope="session")
+def make_look() -> Callable[..., FaceMeasurement]:
+    """:func:`look`."""
+    return look
+
+
+@pytest.fixture(scope="session")
+def state_now() -> Callable[[FaceSmoother], FaceState]:
+    """:func:`state_of`."""
+    return state_of
+
+
+@pytest.fixture(scope="session")
+def follow_face() -> Callable[..., list[FaceState]]:
+    """:func:`follow`."""
+    return follow
+
+
+@pytest.fixture(scope="session")
+def filter_track() -> Callable[..., tuple[list[FaceState | None], list[FilterStep]]]:
+    """:func:`filter_steps`."""
+    return filter_steps
+
+
+@pytest.fixture(scope="session")
+def smooth_track() -> Callable[..., list[FaceState]]:
+    """:func:`smooth_steps`."""
+    return smooth_steps
+
+
+@pytest.fixture(scope="session")
+def expect_near() -> Callable[..., None]:
+    """:func:`assert_near`."""
+    return assert_near
 
 
 @pytest.fixture(scope="session")

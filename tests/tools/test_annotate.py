@@ -63,6 +63,7 @@ def test_a_face_is_found_and_all_formats_agree(
     assert facts["stopped"] == "end"
     assert facts["media_seconds"] == pytest.approx(0.96)
     assert facts["options"]["smoothing"] == "responsive"
+    assert facts["options"]["causal"] is False
     metadata = read_parquet_metadata(out / "portrait.parquet")
     assert metadata["bundle_hash"] == facts["bundle_hash"]
     assert metadata["source"] == "portrait.mp4"
@@ -91,6 +92,7 @@ def test_a_second_run_skips_a_mismatch_is_refused_and_overwrite_redoes(
     assert (tmp_path / "out/empty.parquet").stat().st_mtime_ns == changed_ns
 
     told(mien(*command, "--smoothing", "raw"), 2, "empty.json", "smoothing", "--overwrite")
+    told(mien(*command, "--causal"), 2, "empty.json", "other causal;", "--overwrite")
     assert bytes_of(tmp_path / "out") == before
     done = mien(*command, "--smoothing", "raw", "--overwrite")
     assert done.returncode == 0, done.stderr
@@ -159,14 +161,16 @@ def test_a_truncated_video_keeps_what_came_before(
                 target.mux(packet)
     content = whole.read_bytes()
     cut.write_bytes(content[: round(0.93 * len(content))])
-    told(mien("annotate", cut, "--out", "out"), 1, "cut.mp4", "broke off after")
+    told(mien("annotate", cut, "--out", "out", "--overlay"), 1, "cut.mp4", "broke off after")
     facts = json.loads((tmp_path / "out/cut.json").read_text())
     assert facts["stopped"] == "truncated"
     assert 0 < facts["frames_read"] < 24
     rows = list(read_observations(tmp_path / "out/cut.parquet"))
     assert 0 < len(rows) <= facts["frames_read"]
+    with av.open(str(tmp_path / "out/cut.overlay.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == facts["frames_read"]
     # It stays truncated on a second run, without being read again.
-    told(mien("annotate", cut, "--out", "out"), 1, "cut.mp4", "broke off after")
+    told(mien("annotate", cut, "--out", "out", "--overlay"), 1, "cut.mp4", "broke off after")
 
 
 def make_bad(kind: str, path: Path) -> None:
