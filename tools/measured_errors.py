@@ -124,7 +124,10 @@ def photographs(files: Sequence[Path], fitter: FaceFitter) -> Iterator[Still]:
             image, to_still, (_STILL_PX, _STILL_PX), flags=cv2.INTER_AREA,
             borderMode=cv2.BORDER_REFLECT_101,
         )  # fmt: skip
-        mesh = fitter.model.decode_seen(seen.shape, seen.expression, seen.blendshapes)
+        mesh = fitter.model.decode_seen(
+            seen.shape.astype(np.float32), seen.expression.astype(np.float32),
+            seen.blendshapes.astype(np.float32),
+        )  # fmt: skip
         pose = orthography_to_image(seen.orthography, seen.crop)
         face = PlacedFace.orthographic(mesh, fitter.model.triangles, pose).moved(to_still)
         yield Still(

@@ -88,7 +88,7 @@ class TuneSmoother:
             "command": shlex.join(["mien", *sys.argv[1:]]),
             "seed": self.seed,
             "regressor_sha256": bundle.files["regressor.onnx"],
-            "videos": self.videos,
+            **tuning.provenance,
         }
         self._write(bundle, replace(tuning, provenance=provenance))
         return 0
@@ -105,7 +105,7 @@ class TuneSmoother:
         rng = np.random.default_rng([self.seed, _KEY])
         supply = chain(photographs(self.photos, fitter), rendered_stills(stills, fitter, rng))
         with _bar(self.videos, "errors") as shown:
-            errors, _ = measure_errors(supply, self.videos, fitter, rng, shown.update)
+            errors, kinds = measure_errors(supply, self.videos, fitter, rng, shown.update)
         tuning = tune_errors(errors, FRAME_S)
         with _bar(len(clip_paths(films)), "films") as shown:
             followed = list(_true_paths(films, fitter, tuning, rng, shown.update))
@@ -113,7 +113,7 @@ class TuneSmoother:
         with _bar(len(set(map(MODES_OF.get, GROUPS))), "motion") as shown:
             paths = _trajectories(fitter.model, FRAME_S, rng)
             tuning = tune_motion(tuning, paths, errors, rng, shown.update)
-        return calibrate(tuning, followed)
+        return replace(calibrate(tuning, followed), provenance={"videos": len(kinds)})
 
     def _stills(self, bundle: Bundle) -> Path:
         """Folder of shards, rendered where none was given."""

@@ -114,6 +114,7 @@ def correlate(error: Float64[np.ndarray, "V T N"], dt_s: float) -> Correlation:
     # Of each lag there must be enough pairs.
     lags = np.array([lag for lag in _LAGS if lag < 0.8 * error.shape[1]])
     variogram = np.array([0.5 * np.mean((scaled[:, lag:] - scaled[:, :-lag]) ** 2) for lag in lags])
+    variogram = np.maximum(variogram, 1e-30)  # of errors that never change
     best: tuple[float, Correlation] | None = None
     for tau in np.geomspace(2.0 * dt_s, lags[-1] * dt_s, 40):
         shape = 1.0 - np.exp(-lags * dt_s / tau)
@@ -171,7 +172,8 @@ def _fit_law(
     """
     channels = squared.shape[-1]
     features = len(CONDITIONS)
-    level = np.log(np.maximum(np.mean(squared - known, axis=(0, 1)), 1e-3 * np.mean(squared)))
+    least = max(1e-3 * float(np.mean(squared)), 1e-12)  # of errors that never change, too
+    level = np.log(np.maximum(np.mean(squared - known, axis=(0, 1)), least))
     weight = 1.0
     slopes = np.zeros(features)
     middle = conditions.mean(axis=(0, 1))

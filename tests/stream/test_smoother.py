@@ -19,16 +19,8 @@ from mien.models.face.rotation import (
     quaternion_multiply,
     rotation_vector_from_matrix,
 )
-from mien.stream.smoother import (
-    FaceMeasurement,
-    FaceSmoother,
-    FaceState,
-    SmoothingConfig,
-)
-from mien.stream.smoother.pose import (
-    translation_variance,
-    view_coordinates,
-)
+from mien.stream.smoother import FaceMeasurement, FaceSmoother, FaceState, SmoothingConfig
+from mien.stream.smoother.pose import translation_variance, view_coordinates
 
 DT = 1 / 30
 NOISE = 0.01

@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from mien.models.face.perspective import PerspectivePose
 from mien.models.face.rotation import (
     angle_between_deg,
+    quaternion_from_rotation_vector,
+    quaternion_multiply,
 )
-from mien.stream.smoother import (
-    FaceMeasurement,
-    FaceSmoother,
-    FaceState,
-    SmoothingConfig,
-)
+from mien.stream.smoother import FaceMeasurement, FaceSmoother, FaceState, SmoothingConfig
 from mien.stream.smoother.bank import BEGUN, CORRECTED, PREDICTED
-from mien.stream.smoother.channels import BLENDSHAPES, GROUPS
-from mien.stream.smoother.pose import (
-    view_coordinates,
-)
+from mien.stream.smoother.channels import BLENDSHAPES, EXPRESSION, GROUPS
+from mien.stream.smoother.pose import view_coordinates
 from mien.stream.smoother.tuning import channels_of
 
 DT = 1 / 30
 NOISE = 0.01
 """Standard deviation that the network states of every pose channel: rad, or 1."""
-ONE_SPEED = (0.5, 0.5, 0.5)
-FAR_AWAY = 1e9
 Make = Callable[..., SmoothingConfig]
 Look = Callable[..., FaceMeasurement]
 Now = Callable[[FaceSmoother], FaceState]
@@ -64,6 +60,51 @@ def test_a_wild_frame_counts_as_none(
         else:
             (state,), (other,) = follow_face(smoother, [seen]), follow_face(twin, [seen])
         assert_same(state, other)
+
+
+@pytest.mark.parametrize("rate", [60, 15, 10])
+def test_a_single_wild_frame_is_refused_at_any_rate(
+    make_smoothing: Make, make_look: Look, follow_face: Follow, rate: int
+) -> None:
+    """However often: between them the face is where it was."""
+    # So slow that nothing else explains them, at any of these rates.
+    config = make_smoothing((0.01, 0.02, 0.03), patience_s=SmoothingConfig().patience_s)
+    smoother, twin = FaceSmoother(config), FaceSmoother(config)
+    wild = make_look((0.0, 2.0, 0.0), (3.0, 3.0, 9.0), 50.0, np.tile([0.0, 1.0], 26))
+    for frame in range(40):
+        odd = frame >= 20 and frame % 2 == 0
+        (state,) = follow_face(smoother, [wild if odd else make_look()], 1.0 / rate)
+        (other,) = follow_face(twin, [None if odd else make_look()], 1.0 / rate)
+        events = PREDICTED if odd else CORRECTED if frame else BEGUN
+        assert (smoother.step().events == events).all()
+        assert_same(state, other)
+
+
+@pytest.mark.parametrize("rate", [30, 15])
+def test_at_usual_rates_a_jump_is_taken_in_the_second_frame(
+    make_smoothing: Make, make_look: Look, follow_face: Follow, rate: int
+) -> None:
+    config = make_smoothing((0.01, 0.02, 0.03), patience_s=SmoothingConfig().patience_s)
+    smoother = FaceSmoother(config)
+    follow_face(smoother, [make_look()] * 20, 1.0 / rate)
+    for expected in (PREDICTED, BEGUN, CORRECTED):
+        follow_face(smoother, [make_look(expression=50.0)], 1.0 / rate)
+        assert (smoother.step().events[smoother.tuning.face.group][EXPRESSION] == expected).all()
+
+
+def test_a_step_stays_as_it_was(make_smoothing: Make, make_look: Look, follow_face: Follow) -> None:
+    rng = np.random.default_rng(9)
+    smoother = FaceSmoother(make_smoothing())
+    follow_face(smoother, [make_look(rng.normal(size=3) * NOISE) for _ in range(3)])
+    step = smoother.step()
+    kept = deepcopy(step)
+    follow_face(smoother, [make_look((0.2, 0.0, 0.0)), None, make_look(expression=9.0)])
+    for name in ("lasting", "shares", "likelihood", "events", "shape"):
+        np.testing.assert_array_equal(getattr(step, name), getattr(kept, name))
+    assert step.measured is not None
+    assert kept.measured is not None
+    for name in ("values", "white", "slow", "quat_wxyz"):
+        np.testing.assert_array_equal(getattr(step.measured, name), getattr(kept.measured, name))
 
 
 @given(st.sampled_from(GROUPS), st.floats(0.01, 0.09))
@@ -209,3 +250,29 @@ def test_a_tracker_may_ask_for_the_prediction_before_it_looks(
             smoother.update(make_look(angle))
         assert_same(state_now(asked), state_now(idle))
     assert angle_between_deg(state_now(asked).pose.rotation, np.eye(3)) < 1.0
+
+
+def test_missed_frames_of_a_steady_turn_are_no_unrest(
+    make_smoothing: Make, make_look: Look, follow_face: Follow
+) -> None:
+    """New errors are what the unrest says here: those of a still face, whatever is missed."""
+    config = make_smoothing(unrest=1.0)
+    found = []
+    for rate in (0.0, 3.0):
+        rng = np.random.default_rng(10)
+        smoother = FaceSmoother(config)
+        errors = []
+        for frame in range(90):
+            true = quaternion_from_rotation_vector(np.array([0.0, rate * frame * DT, 0.0]))
+            seen = make_look(NOISE * rng.normal(size=3))
+            quat = quaternion_multiply(seen.pose.pose.quat_wxyz, true)
+            pose = PerspectivePose(quat, seen.pose.pose.translation_mm)
+            missed = frame % 7 in (3, 5, 6)
+            turned = replace(seen, pose=replace(seen.pose, pose=pose))
+            follow_face(smoother, [None if missed else turned])
+            measured = smoother.step().measured
+            if measured is not None:
+                errors.append(math.log(measured.white[0]))
+        found.append(errors)
+    # On the mean: errors turn with the head, and the median steps from one of them to the next.
+    assert np.abs(np.subtract(found[1], found[0]))[10:].mean() < 0.15

@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 from filterpy.kalman import KalmanFilter
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.linalg import expm
 
 from mien.models.errors import InputError
@@ -198,7 +200,7 @@ def test_an_outlier_tells_no_more_than_so_much() -> None:
     tuning = tuned((0.1, 0.5, 2.0))
     measured = measure_trajectories([path], stated, conditions, tuning, rng)
     found = []
-    for far in (1e3, 1e6):
+    for far in (1e2, 1e4):
         values = measured.values.copy()
         values[-1] += far
         wild = MeasuredSequence(
@@ -283,13 +285,22 @@ def pose(motion: np.ndarray, noise: np.ndarray, variance: np.ndarray) -> PoseMea
 STATED = np.array([1e-4, 2e-4, 3e-4, 1e-6, 2e-6, 1e-4])
 
 
-def unrest_of(motion: np.ndarray, factor: float = 1.0, seed: int = 7) -> np.ndarray:
-    """Logarithms at each frame of a motion (T, 6) whose errors are so much larger than stated."""
+def unrest_of(
+    motion: np.ndarray, factor: float = 1.0, seed: int = 7, dt_s: np.ndarray | None = None
+) -> np.ndarray:
+    """Logarithms at each frame of a motion (T, 6) whose errors are so much larger than stated.
+
+    ``dt_s`` is how long after the frame before each is; a thirtieth of a second where not given.
+    """
     rng = np.random.default_rng(seed)
+    steps = np.full(len(motion), DT) if dt_s is None else dt_s
     unrest = Unrest()
     noise = factor * np.sqrt(STATED) * rng.normal(size=motion.shape)
     return np.array(
-        [unrest.update(pose(*frame, STATED), DT) for frame in zip(motion, noise, strict=True)]
+        [
+            unrest.update(pose(at, off, STATED), float(step))
+            for at, off, step in zip(motion, noise, steps, strict=True)
+        ]
     )
 
 
@@ -305,6 +316,41 @@ def test_a_steady_motion_is_no_unrest() -> None:
     moved = np.arange(200)[:, None] * rate
     still = unrest_of(np.zeros((200, 6)))
     np.testing.assert_allclose(unrest_of(moved)[20:], still[20:], atol=0.1)
+
+
+@given(st.integers(0, 999), st.sampled_from((1 / 60, DT, 1 / 15)))
+@settings(max_examples=10, deadline=None)
+def test_a_steady_turn_is_no_unrest_however_long_frames_take(seed: int, dt_s: float) -> None:
+    rng = np.random.default_rng(seed)
+    steps = dt_s * rng.uniform(0.5, 1.5, 120)
+    axis = rng.normal(size=3)
+    turn = np.concatenate([3.0 * axis / np.linalg.norm(axis), np.zeros(3)])  # rad/s
+    moved = np.cumsum(steps)[:, None] * turn
+    still = unrest_of(np.zeros((120, 6)), seed=seed, dt_s=steps)
+    off = unrest_of(moved, seed=seed, dt_s=steps) - still
+    # On the mean: errors turn with the head, and the median steps from one of them to the next.
+    assert np.abs(off[20:]).mean() < 0.06
+    assert abs(off[20:].mean()) < 0.04
+
+
+def test_frames_of_any_duration_are_as_restless_as_they_are_stated() -> None:
+    steps = DT * np.random.default_rng(9).uniform(0.3, 1.7, 400)
+    found = unrest_of(np.zeros((400, 6)), dt_s=steps)
+    assert np.mean(found[50:]) == pytest.approx(0.0, abs=0.25)
+
+
+def test_a_frame_at_the_same_time_says_nothing_new() -> None:
+    rng = np.random.default_rng(10)
+    steps = np.full(60, DT)
+    again = np.sort(rng.choice(np.arange(5, 60), 20, replace=False))
+    unrest, twin = Unrest(), Unrest()
+    for frame, step in enumerate(steps):
+        seen = pose(np.zeros(6), np.sqrt(STATED) * rng.normal(size=6), STATED)
+        expected = twin.update(seen, step)
+        np.testing.assert_equal(unrest.update(seen, step), expected)
+        if frame in again:
+            wild = pose(rng.normal(size=6), np.zeros(6), STATED)
+            np.testing.assert_equal(unrest.update(wild, 0.0), expected)
 
 
 def test_a_burst_of_motion_is_hardly_unrest_and_soon_forgotten() -> None:

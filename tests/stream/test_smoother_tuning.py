@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mien.models.errors import InputError
 from mien.stream.smoother import PRESETS, FaceSmoother, SmoothingConfig, resolve_smoothing
 from mien.stream.smoother.bank import Motion
-from mien.stream.smoother.channels import CHANNEL_GROUPS, GROUPS, MODES_OF, SHAPE_GROUPS
+from mien.stream.smoother.channels import CHANNEL_GROUPS, GROUPS, LIDS, MODES_OF, SHAPE_GROUPS
 from mien.stream.smoother.tuning import (
     CONDITIONS,
     MODES,
@@ -123,6 +123,10 @@ def test_a_key_that_is_missing_is_named(path: Path, missing: str) -> None:
         (r"^lowest = .*", "", "lowest"),
         (r"^highest = .*", "highest = [1.0, 2.0]", "highest"),
         (r"^lowest = .*", "lowest = 3.0", "lowest"),
+        (r"^lowest = .*", "lowest = [2.1, 0.0, 0.0, 0.0, 0.0]", "lowest lies above highest"),
+        (r"^conditions = .*", "", "conditions must be"),
+        (r"^conditions = .*", f"conditions = {list(CONDITIONS[:-1])}", "conditions must be"),
+        (r"^conditions = .*", f"conditions = {sorted(CONDITIONS)[::-1]}", "conditions must be"),
         (r"^\[gaze\]", "[gazes]", "gaze"),
         (r"^\[modes\.lids\]", "[modes.eyes]", "lids"),
         (r"^white\.level = \[", "white.level = [1.0, ", "level"),
@@ -133,10 +137,14 @@ def test_a_key_that_is_missing_is_named(path: Path, missing: str) -> None:
         (r"^speeds = .*", "speeds = [0.1, 0.2]", "speeds"),
         (r"^speeds = .*", "speeds = [-0.1, 0.2, 0.3]", "speeds"),
         (r"^speeds = .*", "speeds = [0.1, 0.2, nan]", "speeds"),
+        (r"^speeds = .*", "speeds = [0.1, 0.3, 0.2]", "speeds must ascend"),
+        (r"^speeds = .*", "speeds = [0.1, 0.1, 0.2]", "speeds must ascend"),
         (r"^velocity_s = .*", "velocity_s = 0.0", "times"),
         (r"^error_s = .*", "error_s = -1.0", "times"),
         (r"^error_share = .*", "error_share = 1.5", "error_share"),
         (r"^usual = .*", "usual = [1.0, 0.0, 0.0]", r"modes\."),
+        (r"^usual = .*", "usual = [0.5, 0.3, 0.19]", "usual must sum to 1"),
+        (r"^usual = .*", "usual = [0.5, 0.3, 0.21]", "usual must sum to 1"),
         (r"^forget_s = .*", "forget_s = -1.0", r"modes\."),
         (r"^evidence = .*", "evidence = nan", "evidence"),
     ],
@@ -148,6 +156,11 @@ def test_what_is_wrong_with_a_file_is_said_in_a_line(
         Tuning.load(changed(path, pattern, replacement))
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_shares_may_be_rounded(path: Path) -> None:
+    changed(path, r"^usual = .*", "usual = [0.3333, 0.3333, 0.3333]")
+    assert Tuning.load(path).modes["head"].usual == (0.3333,) * 3
 
 
 def test_files_that_are_none_are_said(tmp_path: Path) -> None:
@@ -235,7 +248,7 @@ def test_a_file_may_name_a_tuning_beside_it(
     file.write_text(f'tuning = "{path.name}"\n')
     config = SmoothingConfig.load(file)
     assert config.tuning == Tuning.load(path)
-    assert FaceSmoother(config).tuning is config.tuning
+    assert FaceSmoother(replace(config, lids=1.0)).tuning == config.tuning
     changed(path, r"^format = .*", "format = 0")
     with pytest.raises(InputError, match=r"smoother\.toml: format 0"):
         SmoothingConfig.load(file)
@@ -282,7 +295,7 @@ def test_a_configs_numbers_are_positive() -> None:
 
 def test_strengths_go_further_or_less_far_with_the_motion() -> None:
     bank = arbitrary(5).face
-    plain = Motion.of(bank, SmoothingConfig())
+    plain = Motion.of(bank, SmoothingConfig(rest=1.0, motion=1.0, readiness=1.0))
     np.testing.assert_allclose(plain.speeds, bank.speeds)
     np.testing.assert_allclose(plain.usual, bank.usual)
     steady = Motion.of(bank, SmoothingConfig(rest=0.5, motion=2.0, readiness=0.25))
@@ -290,3 +303,20 @@ def test_strengths_go_further_or_less_far_with_the_motion() -> None:
     np.testing.assert_allclose(steady.usual.sum(axis=1), 1.0)
     odds = plain.usual[:, 1:] / plain.usual[:, :1]
     np.testing.assert_allclose(steady.usual[:, 1:] / steady.usual[:, :1], 0.25 * odds)
+
+
+def test_lids_are_trusted_as_far_as_the_settings_say() -> None:
+    tuning = arbitrary(6)
+    stated, conditions = np.zeros(len(CHANNEL_GROUPS)), np.zeros(len(CONDITIONS))
+    whole, part = (
+        FaceSmoother(SmoothingConfig(lids=lids, tuning=tuning)).tuning for lids in (1.0, 0.3)
+    )
+    lids = [number for name in LIDS for number in channels_of(name)]
+    factors = np.ones(len(CHANNEL_GROUPS))
+    factors[lids] = 0.3**2
+    white, *others = tuning.variances(tuning.face, stated, conditions)
+    for found, expected in ((whole, white), (part, factors * white)):
+        new, *same = found.variances(found.face, stated, conditions)
+        np.testing.assert_allclose(new, expected)
+        np.testing.assert_array_equal(same, others)
+    assert part.modes == tuning.modes
