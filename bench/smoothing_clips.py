@@ -27,6 +27,8 @@ STILL_S = 0.7
 STILL_SPEED = 0.06
 """Box sizes a second: rms speed of the low-passed landmarks below which a face holds still."""
 LOW_PASS_S = 0.4
+RIGID = [*range(27, 36), 36, 39, 42, 45]
+"""Nose and eye corners: what neither speech nor blinks move, where a head is still."""
 VIDEO_ENDINGS = (".mp4", ".mpg", ".mov", ".mkv", ".webm", ".avi")
 
 
@@ -77,12 +79,15 @@ class ClipRow:
     """Figures of a method on one clip, or on all.
 
     Attributes:
-        jitter: percent of the box, from second differences in still stretches.
+        jitter: percent of the box, from second differences in still stretches, of all landmarks:
+            a speaking mouth's own movement is in it.
+        rigid: the same of nose and eye corners alone.
         wobble: percent of the box, about the one-second moving mean in still stretches.
         lag_ms: of the landmarks' middle behind raw's.
     """
 
     jitter: float
+    rigid: float
     wobble: float
     lag_ms: float
 
@@ -91,7 +96,7 @@ def compare(clips: Sequence[Clip], methods: Mapping[str, Method]) -> dict[str, d
     """Figures by method and clip; ``all`` pools the clips, each frame with the same weight."""
     rows: dict[str, dict[str, ClipRow]] = {}
     for name, method in methods.items():
-        pooled: list[tuple[np.ndarray, np.ndarray]] = []
+        pooled: list[tuple[np.ndarray, ...]] = []
         costs = np.zeros(len(DELAYS_MS))
         rows[name] = {}
         for clip in clips:
@@ -119,18 +124,19 @@ def clip_lines(clips: Sequence[Clip], rows: Mapping[str, Mapping[str, ClipRow]])
     frames["all"] = sum(frames.values())
     others = [name for name in rows if name != "raw"]
     lines = [
-        "| clip | still frames | raw jitter, wobble (%) | "
-        + " | ".join(f"{name}: jitter, wobble, lag ms" for name in others)
+        "| clip | still frames | raw: jitter, of rigid points, wobble (%) | "
+        + " | ".join(f"{name}: jitter, of rigid points, wobble, lag ms" for name in others)
         + " |",
         "|---|---:|---:|" + "---:|" * len(others),
     ]
     for name in names:
         own = rows["raw"][name]
-        cells = [name, str(frames[name]), f"{own.jitter:.3f}, {own.wobble:.3f}"]
+        cells = [name, str(frames[name]), f"{own.jitter:.3f}, {own.rigid:.3f}, {own.wobble:.3f}"]
         for other in others:
             row = rows[other][name]
             cells.append(
-                f"{row.jitter / own.jitter:.2f}, {row.wobble / own.wobble:.2f}, {row.lag_ms:.0f}"
+                f"{row.jitter / own.jitter:.2f}, {row.rigid / own.rigid:.2f}, "
+                f"{row.wobble / own.wobble:.2f}, {row.lag_ms:.0f}"
             )
         lines.append("| " + " | ".join(cells).replace("nan", "-") + " |")
     return lines
@@ -146,18 +152,22 @@ def _middle(marks: np.ndarray) -> np.ndarray:
     return marks.reshape(len(marks), 68, 2).mean(axis=1)
 
 
-def _unsteadiness(marks: np.ndarray, t_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Squared jitter and wobble of a still stretch, by frame."""
+def _unsteadiness(marks: np.ndarray, t_s: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Squared jitter, that of the rigid points, and wobble of a still stretch, by frame."""
+    points = marks.reshape(len(marks), 68, 2)
+    rigid = points[:, RIGID].reshape(len(marks), -1)
     return (
         (second_differences(marks) ** 2).sum(axis=1) / 68.0,
+        (second_differences(rigid) ** 2).sum(axis=1) / len(RIGID),
         ((marks - moving_mean(marks, t_s)) ** 2).sum(axis=1) / 68.0,
     )
 
 
-def _row(parts: Sequence[tuple[np.ndarray, np.ndarray]], cost: np.ndarray) -> ClipRow:
+def _row(parts: Sequence[tuple[np.ndarray, ...]], cost: np.ndarray) -> ClipRow:
+    lag_ms = least_cost_ms(cost)
     if not parts:
-        return ClipRow(float("nan"), float("nan"), least_cost_ms(cost))
-    jitter, wobble = (np.concatenate(series) for series in zip(*parts, strict=True))
-    return ClipRow(
-        float(np.sqrt(jitter.mean())), float(np.sqrt(wobble.mean())), least_cost_ms(cost)
+        return ClipRow(float("nan"), float("nan"), float("nan"), lag_ms)
+    jitter, rigid, wobble = (
+        float(np.sqrt(np.concatenate(series).mean())) for series in zip(*parts, strict=True)
     )
+    return ClipRow(jitter, rigid, wobble, lag_ms)
