@@ -319,6 +319,7 @@ def error_variances(
     white_law: Float64[np.ndarray, "N A"],
     slow_law: Float64[np.ndarray, "N A"],
     error_share: Channels,
+    error_ratio: Channels,
     white: Channels,
     passing: Channels,
     lasting: Channels,
@@ -341,7 +342,8 @@ def error_variances(
             b += slow_law[i, 2 + f] * seen[f]
         white[i] = math.exp(a)
         whole = math.exp(b)
-        passing[i] = error_share[i] * whole
+        # Where measurements are quiet, what lasts is quiet too: it does not wander by itself.
+        passing[i] = min(error_share[i] * whole, error_ratio[i] * white[i])
         lasting[i] = whole - passing[i]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float64
@@ -13,9 +14,11 @@ from .tuning import CONDITIONS, ErrorLaw, GroupTuning
 
 _LAGS = (1, 2, 3, 4, 6, 8, 11, 15, 22, 30, 45, 60)
 _FARTHEST = 99.7  # percentile: what lies beyond is a failure, not noise
-# Errors follow the pose more than the time: a filter that takes more of them for passing holds a
-# head where it was seen before, and errs more on the whole (by 5 % with all of them).
-_MOST_PASSING = 0.25
+MOST_PASSING: Final = 0.25
+"""Share of the lasting errors' variance that may pass. Errors follow the pose more than the time: a
+filter that takes more of them for passing holds a head where it was seen before, and errs more on
+the whole (by 5 % with all of them)."""
+LEAST_RATIO: Final = 1e-3
 _RIDGE = 1e-3
 _RISE = 1.5  # largest weight of a stated log-variance
 _STEPS = 40
@@ -55,7 +58,7 @@ class Correlation:
 
 def fit_errors(
     errors: MeasuredErrors, dt_s: float, weigh_stated: bool
-) -> tuple[ErrorLaw, ErrorLaw, float, float]:
+) -> tuple[ErrorLaw, ErrorLaw, Correlation]:
     """The laws of one group.
 
     Args:
@@ -65,8 +68,7 @@ def fit_errors(
             as the units of a pose demand.
 
     Returns:
-        The law of the new errors, that of the lasting ones, the time in which these forget
-        themselves and the share of their variance that does.
+        The law of the new errors, that of the lasting ones, and how these last.
 
     Raises:
         InputError: there are too few videos.
@@ -87,10 +89,7 @@ def fit_errors(
     stated, conditions = errors.stated[exact], errors.conditions[exact]
     known = variances(white, stated, conditions)
     slow = _fit_law(error[exact] ** 2, stated, conditions, known, weigh_stated)
-    lasting = variances(slow, stated, conditions)
-    passing = correlation.passing * known.mean(axis=(0, 1)).mean()
-    share = float(np.clip(passing / max(lasting.mean(axis=(0, 1)).mean(), 1e-30), 0.02, 0.95))
-    return white, slow, correlation.error_s, share
+    return white, slow, correlation
 
 
 def variances(
@@ -143,13 +142,8 @@ def with_correlation(
         errors: of its channels, measured less true.
         dt_s: between frames.
     """
-    error = _within(errors)
-    found = correlate(error, dt_s)
-    scale = 0.5 * np.mean(np.diff(error, axis=1) ** 2, axis=(0, 1))
-    white = found.white * scale
-    whole = np.maximum(np.mean(error**2, axis=(0, 1)) - white, 1e-30)
-    share = float(np.clip(np.mean(found.passing * white / whole), 0.02, _MOST_PASSING))
-    return replace(group, error_s=found.error_s, error_share=share)
+    found = correlate(_within(errors), dt_s)
+    return replace(group, error_s=found.error_s, error_ratio=max(found.passing, LEAST_RATIO))
 
 
 def _within(error: Float64[np.ndarray, "V T N"]) -> Float64[np.ndarray, "V T N"]:

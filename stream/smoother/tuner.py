@@ -30,7 +30,14 @@ from .channels import (
     SHAPE_GROUPS,
 )
 from .config import PRESETS, SmoothingConfig
-from .error_fit import MeasuredErrors, condition_range, fit_errors, with_correlation
+from .error_fit import (
+    LEAST_RATIO,
+    MOST_PASSING,
+    MeasuredErrors,
+    condition_range,
+    fit_errors,
+    with_correlation,
+)
 from .motion_fit import Trajectory, fit_motion, measure_trajectories
 from .pose import view_coordinates
 from .smoother import FaceMeasurement, FaceSmoother
@@ -38,7 +45,6 @@ from .tuning import MODE_NAMES, GroupTuning, ModeTuning, Tuning, channels_of
 
 _POSE_GROUPS: Final = ("rotation", "direction", "depth")
 _ROUNDS: Final = 4
-_LEAST_SHARE: Final = 0.02
 _AGREEMENT: Final = 0.2
 _STRETCH: Final = 120  # frames of a film
 
@@ -69,13 +75,14 @@ def tune_errors(errors: Mapping[str, MeasuredErrors], dt_s: float) -> Tuning:
     """
     groups: dict[str, GroupTuning] = {}
     for name in (*GROUPS, *SHAPE_GROUPS):
-        white, slow, error_s, share = fit_errors(errors[name], dt_s, name not in _POSE_GROUPS)
+        white, slow, lasts = fit_errors(errors[name], dt_s, name not in _POSE_GROUPS)
         pose = name in _POSE_GROUPS
         groups[name] = GroupTuning(
             white=white,
             slow=slow,
-            error_s=error_s,
-            error_share=max(share, _LEAST_SHARE),
+            error_s=lasts.error_s,
+            error_share=MOST_PASSING,
+            error_ratio=max(lasts.passing, LEAST_RATIO),
             speeds=_SPEEDS[name],
             velocity_s=1.0 if name == "shape" else 0.2 if pose else 0.08,
         )

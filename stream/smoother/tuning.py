@@ -70,7 +70,8 @@ class GroupTuning:
         white: law of the error that is new in every frame.
         slow: law of the error that lasts.
         error_s: time in which the lasting error forgets itself.
-        error_share: share of its variance that does; the rest stays for good.
+        error_share: share of its variance that does at most; the rest stays for good.
+        error_ratio: of the variance that does to that of the new errors, at most.
         speeds: standard deviation of the velocity in each mode, unit/s, ascending.
         velocity_s: time in which a velocity dies down.
     """
@@ -79,6 +80,7 @@ class GroupTuning:
     slow: ErrorLaw
     error_s: float
     error_share: float
+    error_ratio: float
     speeds: tuple[float, ...]
     velocity_s: float
 
@@ -110,6 +112,7 @@ class BankTuning:
         white: (N, 2 + F) laws of the new errors: level, weight of what is stated, conditions'.
         slow: (N, 2 + F) of the lasting ones.
         error_share: (N,).
+        error_ratio: (N,).
         error_s: (G,).
         speeds: (G, M) variances of the velocity.
         velocity_s: (G,).
@@ -123,6 +126,7 @@ class BankTuning:
     white: Float64[np.ndarray, "N A"]
     slow: Float64[np.ndarray, "N A"]
     error_share: Float64[np.ndarray, " N"]
+    error_ratio: Float64[np.ndarray, " N"]
     error_s: Float64[np.ndarray, " G"]
     speeds: Float64[np.ndarray, "G M"]
     velocity_s: Float64[np.ndarray, " G"]
@@ -215,7 +219,11 @@ class Tuning:
         for name in names:
             white = groups[name].white
             level = tuple(value + 2.0 * math.log(factor) for value in white.level)
-            groups[name] = replace(groups[name], white=replace(white, level=level))
+            groups[name] = replace(
+                groups[name],
+                white=replace(white, level=level),
+                error_ratio=groups[name].error_ratio / factor**2,  # what passes stays as it is
+            )
         return replace(self, groups=groups)
 
     def variances(
@@ -236,7 +244,8 @@ class Tuning:
         lowest, highest = self._range
         white, passing, lasting = np.empty((3, len(stated)))
         _kernel.error_variances(
-            stated, conditions, lowest, highest, bank.white, bank.slow, bank.error_share, white,
+            stated, conditions, lowest, highest, bank.white, bank.slow, bank.error_share,
+            bank.error_ratio, white,
             passing, lasting,
         )  # fmt: skip
         return white, passing, lasting
@@ -272,6 +281,7 @@ class Tuning:
             white=_laws(self.groups, "white", channel_groups),
             slow=_laws(self.groups, "slow", channel_groups),
             error_share=np.array([group.error_share for group in groups])[index],
+            error_ratio=np.array([group.error_ratio for group in groups])[index],
             error_s=np.array([group.error_s for group in groups]),
             speeds=np.array([group.speeds for group in groups]) ** 2,
             velocity_s=np.array([group.velocity_s for group in groups]),
@@ -310,10 +320,10 @@ def _group(name: str, table: Mapping[str, Any]) -> GroupTuning:
             _numbers(law, "conditions", _FIGURES),
         )  # fmt: skip
     values["speeds"] = _numbers(table, "speeds", MODES)
-    for part in ("error_s", "error_share", "velocity_s"):
+    for part in ("error_s", "error_share", "error_ratio", "velocity_s"):
         values[part] = _number(table, part)
     group = GroupTuning(**values)
-    positive = (*group.speeds, group.error_s, group.velocity_s)
+    positive = (*group.speeds, group.error_s, group.error_ratio, group.velocity_s)
     if min(positive) <= 0.0 or not 0.0 <= group.error_share <= 1.0:
         raise InputError(f"[{name}]: speeds and times must be positive, error_share 0 to 1")
     if any(second <= first for first, second in pairwise(group.speeds)):

@@ -127,7 +127,7 @@ def alike(
             for part in (white, slow)
         ]
         groups[name] = GroupTuning(
-            *laws, error_s=0.3, error_share=share,
+            *laws, error_s=0.3, error_share=share, error_ratio=1e9,
             speeds=(1e-4, 2e-4, 3e-4) if name in SHAPE_GROUPS else speeds, velocity_s=0.2,
         )  # fmt: skip
     modes = {name: ModeTuning((0.6, 0.3, 0.1), 0.5, 1.0) for name in set(MODES_OF.values())}

@@ -33,7 +33,8 @@ def bank_of(
     variances, usual = np.tile(np.array(speeds) ** 2, (2, 1)), np.tile([0.6, 0.3, 0.1], (2, 1))
     tuning = BankTuning(
         group=GROUP, modes=np.array([0, 1]), white=nothing, slow=nothing,
-        error_share=np.ones(CHANNELS), error_s=np.array(error_s), speeds=variances,
+        error_share=np.ones(CHANNELS), error_ratio=np.full(CHANNELS, 1e9),
+        error_s=np.array(error_s), speeds=variances,
         velocity_s=np.array(velocity_s), usual=usual, forget_s=np.array([0.3, 0.5]),
         evidence=np.ones(2),
     )  # fmt: skip

@@ -48,6 +48,7 @@ def arbitrary(number: int, **more: str | float) -> Tuning:
             law(len(channels_of(name))),
             error_s=one(0.01, 2.0),
             error_share=one(0.0, 1.0),
+            error_ratio=one(0.01, 3.0),
             speeds=tuple(sorted(some(MODES, 1e-4, 20.0))),
             velocity_s=one(0.01, 2.0),
         )
@@ -195,8 +196,9 @@ def test_a_law_weighs_level_statement_and_conditions() -> None:
         for law in (group.white, group.slow)
     ]
     assert white[channel] == pytest.approx(expected[0])
-    assert passing[channel] == pytest.approx(expected[1] * group.error_share)
-    assert lasting[channel] == pytest.approx(expected[1] * (1.0 - group.error_share))
+    passes = min(expected[1] * group.error_share, expected[0] * group.error_ratio)
+    assert passing[channel] == pytest.approx(passes)
+    assert lasting[channel] == pytest.approx(expected[1] - passes)
 
 
 def test_every_channel_belongs_to_a_group_and_every_group_to_modes() -> None:
