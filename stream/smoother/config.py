@@ -27,6 +27,8 @@ class SmoothingConfig:
         motion: multiplies the speeds of faces on the move: large ones follow faster.
         readiness: multiplies the usual share of the time on the move: large ones take less to
             believe that a face has begun to move.
+        noise: multiplies the deviations of all other new errors: large ones trust measurements
+            less, which is steadier and follows slow movements later.
         lids: multiplies the deviations of the lids' new errors: a blink lasts for few frames, and
             a filter that doubts the first of them cuts off its peak.
         gate: squared Mahalanobis distance, a channel, from which a measurement is an outlier.
@@ -40,6 +42,7 @@ class SmoothingConfig:
     rest: float = 0.5
     motion: float = 3.0
     readiness: float = 0.5
+    noise: float = 1.0
     lids: float = 0.22
     gate: float = 20.0
     patience_s: float = 0.03
@@ -94,7 +97,9 @@ class SmoothingConfig:
     @cached_property
     def filter_tuning(self) -> Tuning:
         """The tuning as the filters take it, at this strength."""
-        return (self.tuning or Tuning.default()).trusting(LIDS, self.lids)
+        tuning = self.tuning or Tuning.default()
+        others = [name for name in tuning.groups if name not in LIDS]
+        return tuning.trusting(LIDS, self.lids).trusting(others, self.noise)
 
     def tuned(self, bundle: Bundle) -> SmoothingConfig:
         """With the tuning of a bundle, where the settings name none of their own.
@@ -113,7 +118,7 @@ _SETTINGS = tuple(field.name for field in fields(SmoothingConfig) if field.name 
 PRESETS: dict[str, SmoothingConfig] = {
     "raw": SmoothingConfig(publish_raw=True),
     "responsive": SmoothingConfig(),
-    "steady": SmoothingConfig(rest=0.25, readiness=0.03),
+    "steady": SmoothingConfig(noise=1.5, rest=0.25, readiness=0.03),
 }
 """What ``--smoothing`` knows by name."""
 
