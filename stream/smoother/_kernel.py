@@ -210,6 +210,23 @@ def choose_modes(
 
 @njit(cache=True)
 @no_type_check
+def correct_channel(x: States, P: Covariances, i: int, innovation: float, white: float) -> None:
+    """The Kalman update of one channel, of which value and slow error are seen together."""
+    hx, hv, hc = P[i, 0] + P[i, 3], P[i, 1] + P[i, 4], P[i, 3] + P[i, 5]
+    S = hx + hc + white
+    x[i, 0] += hx / S * innovation
+    x[i, 1] += hv / S * innovation
+    x[i, 2] += hc / S * innovation
+    P[i, 0] -= hx * hx / S
+    P[i, 1] -= hx * hv / S
+    P[i, 2] -= hv * hv / S
+    P[i, 3] -= hx * hc / S
+    P[i, 4] -= hv * hc / S
+    P[i, 5] -= hc * hc / S
+
+
+@njit(cache=True)
+@no_type_check
 def correct(
     x: States,
     P: Covariances,
@@ -228,18 +245,7 @@ def correct(
         if jumped[g]:
             begin_channel(x, P, i, x[i, 0] + x[i, 2] + innovation[i], white[i], slow[i])
             continue
-        xx, xv, vv, xc, vc, cc = P[i]
-        hx, hv, hc = xx + xc, xv + vc, xc + cc
-        S = hx + hc + white[i]
-        x[i, 0] += hx / S * innovation[i]
-        x[i, 1] += hv / S * innovation[i]
-        x[i, 2] += hc / S * innovation[i]
-        P[i, 0] = xx - hx * hx / S
-        P[i, 1] = xv - hx * hv / S
-        P[i, 2] = vv - hv * hv / S
-        P[i, 3] = xc - hx * hc / S
-        P[i, 4] = vc - hv * hc / S
-        P[i, 5] = cc - hc * hc / S
+        correct_channel(x, P, i, innovation[i], white[i])
 
 
 @njit(cache=True)

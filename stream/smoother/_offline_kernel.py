@@ -9,7 +9,16 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 from numba import njit
 
-from ._kernel import absorb, begin_channel, difference, exponential, multiply, predict, settle
+from ._kernel import (
+    absorb,
+    begin_channel,
+    correct_channel,
+    difference,
+    exponential,
+    multiply,
+    predict,
+    settle,
+)
 
 Channels = Float64[np.ndarray, "T N"]
 ByGroup = Float64[np.ndarray, "T G"]
@@ -93,18 +102,7 @@ def forward(
             if event == 2:
                 begin_channel(x, P, i, x[i, 0] + innovation, white[t, i], slow[t, i])
                 continue
-            innovation -= x[i, 2]
-            hx, hv, hc = P[i, 0] + P[i, 3], P[i, 1] + P[i, 4], P[i, 3] + P[i, 5]
-            S = hx + hc + white[t, i]
-            x[i, 0] += hx / S * innovation
-            x[i, 1] += hv / S * innovation
-            x[i, 2] += hc / S * innovation
-            P[i, 0] -= hx * hx / S
-            P[i, 1] -= hx * hv / S
-            P[i, 2] -= hv * hv / S
-            P[i, 3] -= hx * hc / S
-            P[i, 4] -= hv * hc / S
-            P[i, 5] -= hc * hc / S
+            correct_channel(x, P, i, innovation - x[i, 2], white[t, i])
         if rotates:
             absorb(quat, x)
         for i in range(x.shape[0]):
