@@ -215,6 +215,17 @@ def assert_near(one: FaceState, other: FaceState, within_sd: float = 1e-3) -> No
     np.testing.assert_allclose(one.expression, other.expression, atol=1e-2 * within_sd)
 
 
+def assert_same(one: FaceState, other: FaceState) -> None:
+    """But for rounding."""
+    np.testing.assert_allclose(one.pose.rotation, other.pose.rotation, atol=1e-9)
+    np.testing.assert_allclose(one.pose.translation_mm, other.pose.translation_mm)
+    np.testing.assert_allclose(one.pose_variance, other.pose_variance)
+    np.testing.assert_allclose(one.expression, other.expression, atol=1e-9)
+    assert (one.blendshapes is None) == (other.blendshapes is None)
+    if one.blendshapes is not None and other.blendshapes is not None:
+        np.testing.assert_allclose(one.blendshapes, other.blendshapes, atol=1e-9)
+
+
 @pytest.fixture(scope="session")
 def make_random_row() -> Callable[..., FaceObservation]:
     """:func:`random_row`, for tests that cannot import from here."""
@@ -273,6 +284,12 @@ def smooth_track() -> Callable[..., list[FaceState]]:
 def expect_near() -> Callable[..., None]:
     """:func:`assert_near`."""
     return assert_near
+
+
+@pytest.fixture(scope="session")
+def expect_same() -> Callable[..., None]:
+    """:func:`assert_same`."""
+    return assert_same
 
 
 @pytest.fixture(scope="session")
