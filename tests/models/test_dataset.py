@@ -8,10 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mien.models.errors import InputError
+from mien.models.face.crop import CROP_SIZE
 from mien.models.face.morphable import FaceModel
 from mien.models.face.names import BLENDSHAPE_MIRROR, LANDMARK_MIRROR
 from mien.models.learning.prefetch import Prefetch
@@ -93,6 +94,8 @@ def test_a_spot_stays_under_its_label(
     augmenter = Augmenter(AugmentationConfig(geometric, NO_PIXEL_CHANGES), mirror)
     batch = empty_batch(1, count)
     augmenter.fill(batch, 0, shard_of_spot(np.array([x, y]), count), 0, np.random.default_rng(seed))
+    # A spot that the edge of the crop cuts has its centroid elsewhere.
+    assume(float(np.abs(batch.points[0, 0] - (CROP_SIZE - 1) / 2).max()) < CROP_SIZE / 2 - 12)
     np.testing.assert_allclose(centroid(batch.crops[0]), batch.points[0, 0], atol=0.12)
     assert batch.yaw_deg[0] == (-20 if flip else 20)
 
