@@ -18,6 +18,8 @@ class Frame:
         t_media_ns: presentation time, pts x time base; None where the source has none (images).
         t_capture_ns: time of capture on the machine's monotonic clock; None for files.
         source: name of the source, for messages and metadata.
+        t_arrival_ns: when its undecoded data were here, same clock; None for files.
+        t_ready_ns: when the picture was decoded and converted; None for files.
     """
 
     image_bgr: UInt8[np.ndarray, "H W 3"]
@@ -25,6 +27,8 @@ class Frame:
     t_media_ns: int | None = None
     t_capture_ns: int | None = None
     source: str = ""
+    t_arrival_ns: int | None = None
+    t_ready_ns: int | None = None
 
     @property
     def t_ns(self) -> int:
