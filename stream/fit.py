@@ -24,6 +24,7 @@ from ..models.face.quadrature import Quadrature
 from .quality import conditions
 from .regression import N_PARAMS, N_POSE, RegressedFace, RegressorLike
 from .smoother import FaceMeasurement, FaceState, PoseMeasurement
+from .stopwatch import Stopwatch
 
 _LEFT_EYE, _RIGHT_EYE = (42, 45), (36, 39)  # outer and inner corners of the subject's eyes
 _NEAREST_MM = 60.0  # no face is nearer to a camera that sees all of it
@@ -105,14 +106,20 @@ class FaceFitter:
         regressor: the network.
         ipd_mm: distance between this subject's pupils, which fixes the size of the head; None
             leaves the model's size, which is uncertain.
+        watch: told how long reading and fitting take.
     """
 
     def __init__(
-        self, model: FaceModel, regressor: RegressorLike, ipd_mm: float | None = None
+        self,
+        model: FaceModel,
+        regressor: RegressorLike,
+        ipd_mm: float | None = None,
+        watch: Stopwatch | None = None,
     ) -> None:
         if ipd_mm is not None and not 30.0 <= ipd_mm <= 90.0:
             raise InputError(f"ipd_mm must be 30 to 90 mm between the pupils, got {ipd_mm}")
         self.model = model
+        self.watch = watch or Stopwatch()
         self._regressor = regressor
         self._ipd_mm = ipd_mm
         quadrature = Quadrature.of(model)
@@ -127,7 +134,10 @@ class FaceFitter:
             return []
         pixels = np.stack([extract(image_bgr, crop) for crop in crops])
         said = self._regressor.run(pixels)
-        return [self._candidate(crop, pixels[i], said.one(i)) for i, crop in enumerate(crops)]
+        self.watch.lap("regress")
+        found = [self._candidate(crop, pixels[i], said.one(i)) for i, crop in enumerate(crops)]
+        self.watch.lap("fit")
+        return found
 
     def measure(
         self, seen: Candidate, shape: Float64[np.ndarray, " 40"], camera: Camera

@@ -69,7 +69,10 @@ class Track:
         shape = self._smoother.update_shape(
             candidate.shape, candidate.shape_variance, candidate.conditions
         )
+        watch = self._fitter.watch
+        watch.lap("smooth")
         measured = self._fitter.measure(candidate, shape, camera)
+        watch.lap("fit")
         if measured is None:
             return False
         self._smoother.update(measured)
@@ -145,8 +148,10 @@ class Track:
 
     def _place(self, camera: Camera) -> None:
         self.state = self._smoother.state(self._size_sd)
+        self._fitter.watch.lap("smooth")
         if self.state is not None:
             self.landmarks_px = self._fitter.landmarks_px(self.state, camera)
+            self._fitter.watch.lap("fit")
 
 
 def relative_size_sd(fitter: FaceFitter, smoothing: SmoothingConfig) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,9 @@ from .detector_names import DEFAULT_DETECTOR, DetectorName
 from .fit import Candidate, FaceFitter
 from .observation import FaceObservation
 from .rows import check_image, checked_boxes, checked_time, row_of
+from .search import FaceSearch, Found
 from .smoother import PRESETS, SmoothingConfig, resolve_smoothing
+from .stopwatch import Stopwatch
 from .track import Track
 from .tracker_config import TrackerConfig
 
@@ -62,6 +65,10 @@ class FaceTracker:
         config: when a face counts as found and lost.
         ipd_mm: distance between the subject's pupils, mm; it fixes the unknown size of the head.
         threads: that the networks may use.
+        search_beside: let the detector work in a thread of its own: a followed face never waits for
+            it, and what it finds comes a frame or two later. Pictures must not be written to.
+        stopwatch: told where the time of each frame goes: ``regress``, ``fit``, ``smooth``, and
+            ``detect``, which is all that finding faces cost the frame.
 
     Raises:
         InputError: a setting is impossible (BundleError: the bundle is damaged).
@@ -79,6 +86,8 @@ class FaceTracker:
         config: TrackerConfig | None = None,
         ipd_mm: float | None = None,
         threads: int = 1,
+        search_beside: bool = False,
+        stopwatch: Stopwatch | None = None,
     ) -> None:
         from ..models.face.bundle import Bundle
         from .regression import Regressor
@@ -99,16 +108,21 @@ class FaceTracker:
         self.max_faces = max_faces
         self._given_camera = camera
         self._camera = camera if isinstance(camera, Camera) else None
-        self._chosen_detector = detector
-        self._threads = threads
-        self._fitter = FaceFitter(
-            bundle.face_model, regressor or Regressor(bundle.regressor_path, threads), ipd_mm
+        self._watch = stopwatch or Stopwatch()
+        self._finder: FaceSearch[Track] = FaceSearch(
+            partial(open_detector, detector, bundle, threads)
+            if isinstance(detector, str)
+            else lambda: detector,
+            search_beside,
         )
+        regressor = regressor or Regressor(bundle.regressor_path, threads)
+        self._fitter = FaceFitter(bundle.face_model, regressor, ipd_mm, self._watch)
         Track.warm_up(self._fitter, self.smoothing)
         self.reset()
 
     def reset(self) -> None:
         """Forget all faces; numbers begin at 0 again."""
+        self._finder.drop()
         self._tracks: list[Track] = []
         self._lost: list[Track] = []
         self._shown: list[Track] = []
@@ -121,7 +135,12 @@ class FaceTracker:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forget all faces and end the search's thread, if there is one."""
         self.reset()
+        self._finder.close()
 
     @property
     def camera(self) -> Camera | None:
@@ -155,14 +174,19 @@ class FaceTracker:
             InputError: the picture, the time or the boxes are not of that form.
         """
         t_ns = checked_time(t_ns)
-        rows = self._follow(image_bgr, t_ns, boxes)
+        tracks = self._follow(image_bgr, t_ns, boxes)
         self._frames += 1
-        return [row_of(track, self._frames - 1, None, t_ns) for track in rows]
+        rows = [row_of(track, self._frames - 1, None, t_ns) for track in tracks]
+        self._watch.lap("fit")
+        return rows
 
     def track(self, frame: Frame, boxes: Boxes | None = None) -> list[FaceObservation]:
         """As :meth:`update`, for a frame of a source, whose index and times the rows take."""
-        rows = self._follow(frame.image_bgr, frame.t_ns, boxes)
-        return [row_of(track, frame.index, frame.t_media_ns, frame.t_capture_ns) for track in rows]
+        tracks = self._follow(frame.image_bgr, frame.t_ns, boxes)
+        times = frame.index, frame.t_media_ns, frame.t_capture_ns
+        rows = [row_of(track, *times) for track in tracks]
+        self._watch.lap("fit")
+        return rows
 
     def fit(self, image_bgr: np.ndarray, boxes: Boxes | None = None) -> list[FaceObservation]:
         """The faces of a still, unsmoothed; nothing of what is followed changes.
@@ -187,9 +211,9 @@ class FaceTracker:
                 look.next_crop if look else crop for look, crop in zip(first, crops, strict=True)
             ]
             return self._still_rows(self._fitter.look(image_bgr, crops), camera)
-        boxes = self._detect(image_bgr, thorough=True)
-        found = self._confirm(image_bgr, boxes, self._detector.box_style, [])
-        return self._still_rows(found[: self.max_faces], camera)
+        found = self._finder.now(image_bgr, thorough=True)
+        faces = self._confirm(image_bgr, found.boxes, found.style, [])
+        return self._still_rows(faces[: self.max_faces], camera)
 
     def _still_rows(
         self, looks: Sequence[Candidate | None], camera: Camera
@@ -219,6 +243,7 @@ class FaceTracker:
 
     def _follow(self, image_bgr: np.ndarray, t_ns: int, boxes: Boxes | None) -> list[Track]:
         camera = self._prepare(image_bgr)
+        self._watch.begin()
         dt_s = 0.0 if self._t_ns is None else max(0.0, (t_ns - self._t_ns) * _NS)
         self._t_ns = t_ns
         self._since_search_s += dt_s
@@ -227,11 +252,12 @@ class FaceTracker:
         for track in self._lost:
             track.unseen_s += dt_s
         self._retire()
+        self._watch.lap("smooth")
         self._look_on(image_bgr, camera)
-        given = None if boxes is None else checked_boxes(boxes)
-        if given is not None or self._search_is_due():
-            self._since_search_s = 0.0
-            self._search(image_bgr, camera, given)
+        with self._watch.whole("detect"):
+            found = self._found(image_bgr, boxes)
+            if found is not None:
+                self._merge(image_bgr, camera, found)
         self._make_room()
         self._shown = sorted(
             (track for track in self._tracks if track.state is not None),
@@ -274,27 +300,38 @@ class FaceTracker:
         interval = self.config.search_interval_s if missing else self.config.detect_interval_s
         return just_missed or self._since_search_s >= interval
 
-    def _search(self, image_bgr: np.ndarray, camera: Camera, given: Detections | None) -> None:
-        """Find faces that are on no track; known ones go on, others begin.
+    def _found(self, image_bgr: np.ndarray, boxes: Boxes | None) -> Found[Track] | None:
+        """Faces of the present picture, or of one searched a moment ago; begins what is due."""
+        places = {track: track.box_xywh_px for track in self._tracks if track.seen}
+        if boxes is not None:
+            self._since_search_s = 0.0
+            return Found(checked_boxes(boxes), FACE_BOX, places)
+        if not self._finder.busy and self._search_is_due():
+            self._since_search_s = 0.0
+            self._finder.ask(image_bgr, places)
+        return self._finder.answer()
 
+    def _merge(self, image_bgr: np.ndarray, camera: Camera, found: Found[Track]) -> None:
+        """Take in faces that are on no track; known ones go on, others begin.
+
+        Boxes and followed faces are compared where both lay in the picture that was searched.
         A track on which the detector sees nothing, with a face beside it that no track follows, has
         slid off that face, and goes back to it. Where the network has no word on presence and there
         is no such face, the detector decides that nobody is there.
         """
-        boxes = self._detect(image_bgr) if given is None else given
-        style = self._detector.box_style if given is None else FACE_BOX
         seen = [track for track in self._tracks if track.seen]
+        then = {track: found.places.get(track, track.box_xywh_px) for track in seen}
         overlap = self.config.duplicate_overlap
         suspects = [
             track
             for track in self._tracks
-            if track.strayed or (track.seen and not covered(track.box_xywh_px, boxes, overlap))
+            if track.strayed or (track.seen and not covered(then[track], found.boxes, overlap))
         ]
-        taken = [track.box_xywh_px for track in seen]
-        free = uncovered(boxes, taken, overlap)
+        free = uncovered(found.boxes, list(then.values()), overlap)
         room = self.max_faces - len(seen)
         looked_at = free[: 2 * (room + len(suspects))]
-        for candidate in self._confirm(image_bgr, looked_at, style, taken):
+        taken = [track.box_xywh_px for track in seen]
+        for candidate in self._confirm(image_bgr, looked_at, found.style, taken):
             track = slid_off(candidate, suspects)
             if track is not None:
                 suspects.remove(track)
@@ -363,25 +400,6 @@ class FaceTracker:
             self._lost.append(track)
 
     # -- pieces ------------------------------------------------------------------------------
-
-    @property
-    def _detector(self) -> Detector:
-        """The detector, opened when it is first needed."""
-        chosen = self._chosen_detector
-        if not isinstance(chosen, str):
-            return chosen
-        opened = open_detector(
-            chosen,  # pyright: ignore[reportArgumentType] - a name: no detector is a string
-            self.bundle,
-            self._threads,
-        )
-        self._chosen_detector = opened
-        return opened
-
-    def _detect(self, image_bgr: np.ndarray, thorough: bool = False) -> Detections:
-        boxes = self._detector.detect(image_bgr, thorough)
-        prominence = boxes[:, 4] * np.sqrt(boxes[:, 2] * boxes[:, 3])
-        return boxes[np.argsort(-prominence, kind="stable")]
 
     def _prepare(self, image_bgr: np.ndarray) -> Camera:
         """Check a picture; the camera for its size."""

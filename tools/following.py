@@ -20,6 +20,7 @@ from ..stream.observation import FaceObservation
 from ..stream.sinks.base import Matrix3, Recording
 from ..stream.sinks.drawing import Annotator
 from ..stream.sources.base import SourceInfo
+from ..stream.stopwatch import Stopwatch
 from ..stream.tracker import FaceTracker
 from .options import camera_for, read_camera
 
@@ -84,13 +85,23 @@ class FollowingOptions:
 class Follower:
     """A tracker for one source."""
 
-    def __init__(self, bundle: Bundle, options: FollowingOptions, info: SourceInfo) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        options: FollowingOptions,
+        info: SourceInfo,
+        *,
+        search_beside: bool = False,
+        stopwatch: Stopwatch | None = None,
+    ) -> None:
         """Load the networks.
 
         Args:
             bundle: the model bundle.
             options: how faces are followed.
             info: of the source; an image is fitted as a still.
+            search_beside: detect in a thread, so that no frame waits for it.
+            stopwatch: told where the time of each frame goes.
 
         Raises:
             BundleError: a network cannot be used.
@@ -106,7 +117,13 @@ class Follower:
             detector=options.detector,
             ipd_mm=options.ipd_mm,
             threads=options.threads,
+            search_beside=search_beside,
+            stopwatch=stopwatch,
         )
+
+    def close(self) -> None:
+        """End the search's thread, if there is one."""
+        self._tracker.close()
 
     @property
     def camera_matrix(self) -> Matrix3:
