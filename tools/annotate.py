@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from tyro.conf import Positional
@@ -24,12 +24,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
-    from ..stream.frame import Frame
-    from ..stream.observation import FaceObservation
-    from ..stream.sources.base import SourceInfo
-    from .annotation import Batch, OnFrame, Result
+    from .annotation import Batch, Result
     from .inputs import Input
 
 _FORMATS = ("parquet", "csv", "jsonl")
@@ -61,7 +56,12 @@ class Annotate:
             view across the longer side in degrees.
         max_faces: at most so many faces at once.
         ipd_mm: distance between the pupils in mm, where it is known; it fixes the distance.
-        threads: threads of the networks; the decoder takes its own.
+        workers: processes, each with one input at a time.
+        threads: processor cores that a worker may use: 1 does all in one thread, with more decoding
+            runs ahead of tracking. Results are the same.
+        shard: i/n: only every n-th input, from the i-th on (i from 1 to n), so that n machines
+            share the work; default: the task of a Slurm job array, or all inputs.
+        patience: seconds without a frame after which a file has failed.
     """
 
     inputs: Positional[tuple[Path, ...]]
@@ -77,15 +77,26 @@ class Annotate:
     camera: CameraOption = "60"
     max_faces: int = 1
     ipd_mm: Annotated[float | None, tyro.conf.arg(metavar="MM")] = None
-    threads: int = 1
+    workers: int = 1
+    threads: int = 2
+    shard: Annotated[str | None, tyro.conf.arg(metavar="i/n")] = None
+    patience: float = 300.0
 
     def run(self) -> int:
         """Annotate all inputs and return the exit status."""
         if not self.inputs:
             raise InputError("annotate: no input; give videos, pictures or folders")
+        if self.workers < 1:
+            raise InputError(f"--workers is {self.workers}, expected 1 or more")
+        if self.patience <= 0.0:
+            raise InputError(f"--patience is {self.patience:g}, expected seconds above 0")
+        from .batch import Shard
+
+        shard = Shard.parse(self.shard)
         items, missing = collect_inputs(self.inputs, self.out)
         if not items:
             raise SourceError("; ".join(missing))
+        items = shard.of(items)
         batch = self._batch()
         from .annotation import finished
 
@@ -93,9 +104,17 @@ class Annotate:
             finished(batch, item)
         for line in missing:
             print(f"mien: {line}", file=sys.stderr)
-        results = annotate_all(batch, items)
+        results = self._annotate(batch, items)
         print(_summary(results, self.out))
         return 1 if missing or any(r.outcome in ("truncated", "failed") for r in results) else 0
+
+    def _annotate(self, batch: Batch, items: Sequence[Input]) -> list[Result]:
+        from .batch import annotate_here, annotate_in_processes
+
+        if len(items) == 1:
+            return annotate_here(batch, items)
+        # A damaged file may take down or hang the process that decodes it: never this one.
+        return annotate_in_processes(self._batch, items, self.workers, self.patience)
 
     def _batch(self) -> Batch:
         """The options as checked values; the output folder is made and tried."""
@@ -114,8 +133,8 @@ class Annotate:
                 camera=self.camera,
                 max_faces=self.max_faces,
                 ipd_mm=self.ipd_mm,
-                threads=self.threads,
             ),
+            threads=self.threads,
             boxes=None if self.boxes is None else Boxes.load(self.boxes),
             overwrite=self.overwrite,
             causal=self.causal,
@@ -137,72 +156,6 @@ def check_folder(folder: Path) -> None:
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
     PartialFile(folder / "try").discard()
-
-
-def annotate_all(
-    batch: Batch,
-    items: Sequence[Input],
-    on_frame: OnFrame | None = None,
-) -> list[Result]:
-    """Annotate inputs one after the other, with a progress bar; failures are named on stderr.
-
-    Raises:
-        OutputError: an input was finished with other options or another bundle.
-    """
-    from tqdm import tqdm
-
-    from .annotation import annotate
-
-    results = []
-    with tqdm(items, unit="file", disable=None, leave=False) as files:
-        for item in files:
-            files.set_postfix_str(item.name)
-            with _FrameBar(on_frame) as bar:
-                result = annotate(batch, item, bar)
-            if result.reason:
-                files.write(f"mien: {result.reason}", file=sys.stderr)
-            results.append(result)
-    return results
-
-
-class _FrameBar:
-    """How far a file is, with the time that is left; nothing where there is no terminal.
-
-    A second pass has a bar of its own: it is far quicker than the first.
-    """
-
-    def __init__(self, on_frame: OnFrame | None) -> None:
-        self._on_frame = on_frame
-        self._bar: tqdm[NoReturn] | None = None
-
-    def opened(self, info: SourceInfo) -> None:
-        self._begin(info.frames)
-
-    def followed(self) -> None:
-        if self._bar is not None:
-            self._bar.update()
-
-    def smoothing(self, frames: int) -> None:
-        self._begin(frames, "smoothing")
-
-    def frame(self, frame: Frame, rows: Sequence[FaceObservation]) -> None:
-        self.followed()
-        if self._on_frame is not None:
-            self._on_frame(frame, rows)
-
-    def __enter__(self) -> _FrameBar:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def _begin(self, frames: int | None, what: str | None = None) -> None:
-        from tqdm import tqdm
-
-        if self._bar is not None:
-            self._bar.close()
-        self._bar = tqdm(desc=what, total=frames, unit="frame", disable=None, leave=False)
 
 
 def _summary(results: Sequence[Result], out: Path) -> str:

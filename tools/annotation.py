@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, runtime_checkab
 
 from ..models.errors import InputError, OutputError, SourceError, TruncatedError
 from ..models.face.bundle import Bundle
+from ..models.learning.prefetch import Prefetch
 from ..stream.frame import Frame
 from ..stream.observation import FaceObservation
 from ..stream.sinks.base import Sink
 from ..stream.sinks.overlay import OverlaySink, StillOverlaySink
 from ..stream.sinks.sidecar import Sidecar, SidecarSink, read_sidecar
 from ..stream.sources.base import Source, SourceInfo
-from ..stream.sources.opening import open_source
+from ..stream.sources.opening import SourceOptions, open_source
 from .boxes import Boxes
 from .files import row_sink
 from .following import Follower, FollowingOptions
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 FORMATS: Final = ("parquet", "csv", "jsonl")
 SIDECAR_SUFFIX: Final = ".json"
+_AHEAD: Final = 8
+"""Frames that may wait, decoded."""
 
 Outcome = Literal["done", "skipped", "truncated", "failed"]
 OnFrame = Callable[[Frame, Sequence[FaceObservation]], None]
@@ -71,9 +74,9 @@ class Batch:
         bundle: the model bundle.
         tracking: how faces are followed.
         boxes: where the faces are, instead of detecting them; None to detect.
-        boxes_hash: stands for the boxes in the options.
         overwrite: redo what is finished.
         causal: smooth with what came before a frame only, as in a live stream.
+        threads: cores that one input may use; with more than one, decoding runs ahead.
     """
 
     out: Path
@@ -84,6 +87,11 @@ class Batch:
     boxes: Boxes | None = None
     overwrite: bool = False
     causal: bool = False
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise InputError(f"--threads is {self.threads}, expected 1 or more")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -176,7 +184,7 @@ def annotate(batch: Batch, item: Input, watcher: Watcher) -> Result:
         reason = f"{item.path}: broke off after {sidecar.frames_read} frames (annotated before)"
         return Result(item, "truncated", reason, sidecar)
     try:
-        source = open_source(item.path)
+        source = open_source(item.path, SourceOptions(decode_threads=batch.threads))
     except SourceError as error:
         return Result(item, "failed", str(error))
     with source:
@@ -198,8 +206,10 @@ def _annotate_open(batch: Batch, item: Input, source: Source, watcher: Watcher) 
             _check_rereading(batch, item)
         _forget(batch, item)
         sinks = _sinks(batch, item, source.info, follower, stack)
+        # Decoding and conversion run ahead, where there is a core for them.
+        ahead = Prefetch(iter(source), _AHEAD) if batch.threads > 1 else nullcontext(source)
         try:
-            for frame in source:
+            for frame in stack.enter_context(ahead):
                 boxes = None if batch.boxes is None else batch.boxes.of(item.path, frame.index)
                 rows = follower.follow(frame, boxes)
                 facts.write(frame, rows)

@@ -32,8 +32,9 @@ class Demo:
 
     def run(self) -> int:
         """Track the clip and say where the results are."""
-        from .annotate import annotate_all, check_folder
+        from .annotate import check_folder
         from .annotation import Batch
+        from .batch import annotate_here
         from .following import FollowingOptions
         from .inputs import VIDEO_OVERLAY, Input
         from .options import load_bundle
@@ -49,7 +50,7 @@ class Demo:
         )
         with demo_clip() as path:
             item = Input(path, "demo")
-            (result,) = annotate_all(batch, [item], _show)
+            (result,) = annotate_here(batch, [item], _show)
         for output in batch.outputs(item):
             print(f"wrote {output}")
         facts = result.sidecar

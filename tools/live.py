@@ -1,67 +1,23 @@
-"""A live session: frames to faces to sinks, and a line that says how it goes."""
+"""A live session: the frames of one source to faces, and these to every sink."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from statistics import median
-from typing import Final, TextIO
+from contextlib import ExitStack
+from typing import Any
 
+from ..models.errors import MienError, OutputError, SourceError
 from ..stream.frame import Frame
+from ..stream.health import Health
+from ..stream.latency import LatencyMeter
 from ..stream.observation import FaceObservation
 from ..stream.sinks.base import Sink
-from ..stream.sinks.zeromq import ZeroMQPublisher
 from ..stream.sources.base import Source, SourceStats
+from ..stream.stopwatch import Stopwatch
 from .following import Follower
-
-_WINDOW: Final = 120
-"""Frames that medians are taken of."""
-_SECOND_NS: Final = 1_000_000_000
-
-
-class Meter:
-    """Rate, latency and drops of a live session.
-
-    Attributes:
-        frames: seen so far.
-        with_faces: of these, the ones with an observed face.
-    """
-
-    def __init__(self) -> None:
-        self.frames = 0
-        self.with_faces = 0
-        self._begin_ns: int | None = None
-        self._end_ns = 0
-        self._recent_ns: deque[int] = deque(maxlen=1000)
-        self._stages: dict[str, deque[float]] = {}
-
-    def frame(self, done_ns: int, rows: Sequence[FaceObservation]) -> None:
-        """Count a frame that was finished at a time, ns."""
-        self.frames += 1
-        self.with_faces += any(row.observed for row in rows)
-        self._begin_ns = done_ns if self._begin_ns is None else self._begin_ns
-        self._end_ns = done_ns
-        self._recent_ns.append(done_ns)
-
-    def stage(self, name: str, took_ns: int) -> None:
-        """Note how long a stage took, ns."""
-        self._stages.setdefault(name, deque(maxlen=_WINDOW)).append(took_ns * 1e-6)
-
-    def rate(self, now_ns: int) -> float:
-        """Frames in the last second."""
-        return float(sum(now_ns - done <= _SECOND_NS for done in self._recent_ns))
-
-    def latency_ms(self) -> dict[str, float]:
-        """Median by stage over the last frames, ms."""
-        return {name: round(median(values), 3) for name, values in self._stages.items()}
-
-    def mean_rate(self) -> float:
-        """Frames per second from the first to the last."""
-        span_ns = self._end_ns - (self._begin_ns or 0)
-        return (self.frames - 1) * 1e9 / span_ns if self.frames > 1 and span_ns else 0.0
 
 
 def drops(stats: SourceStats) -> dict[str, int]:
@@ -69,83 +25,241 @@ def drops(stats: SourceStats) -> dict[str, int]:
     return {"replaced": stats.dropped, "stale": stats.stale, "damaged": stats.decode_errors}
 
 
-@dataclass
 class Session:
-    """One source followed until it ends.
+    """One source followed until it ends, is stopped or fails; runs in any thread.
+
+    Sinks take every frame in the order in which they were added, the quickest to be heard first. A
+    sink that fails is reported and left out; the others go on.
 
     Attributes:
+        name: of the stream.
         source: where frames come from.
-        follower: finds the faces.
-        sinks: take every frame, in this order.
-        publisher: one of the sinks, which is told rate and latency; None: nothing is published.
-        show: called with every frame, returns False to end; None: nothing is shown.
-        print_row: called with every face; None: nothing is printed.
-        clock: nanoseconds, that of the source's capture times.
-        line: where the status line goes where it is a terminal.
+        meter: rate and latency.
+        with_faces: frames with an observed face so far.
+        newest: the frame that was followed last, with its rows; None before the first.
+        problem: why it ended early; None where it did not.
+        complaints: a line for every sink that failed.
     """
 
-    source: Source
-    follower: Follower
-    sinks: Sequence[Sink]
-    publisher: ZeroMQPublisher | None = None
-    show: Callable[[Frame, Sequence[FaceObservation]], bool] | None = None
-    print_row: Callable[[FaceObservation], None] | None = None
-    clock: Callable[[], int] = time.perf_counter_ns
-    line: TextIO = sys.stderr
-    meter: Meter = field(default_factory=Meter)
-    _told_ns: int = 0
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        follower: Follower,
+        watch: Stopwatch,
+        clock: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        """Take over a source, which is closed with the session.
+
+        Args:
+            name: of the stream.
+            source: where frames come from.
+            follower: finds the faces.
+            watch: the follower's stopwatch.
+            clock: nanoseconds, that of the source's capture times.
+        """
+        self.name = name
+        self.source = source
+        self.meter = LatencyMeter()
+        self.with_faces = 0
+        self.newest: tuple[Frame, list[FaceObservation]] | None = None
+        self.problem: MienError | None = None
+        self.complaints: list[str] = []
+        self._follower = follower
+        self._watch = watch
+        self._clock = clock
+        self._sinks: list[Sink] = []
+        self._published: Sink | None = None
+        self._print: Callable[[FaceObservation], None] | None = None
+        self._stop = threading.Event()
+        self._things = ExitStack()
+        self._things.callback(follower.close)
+        self._things.enter_context(source)
+
+    def add(self, sink: Sink, publishes: bool = False) -> None:
+        """Let a sink take every frame; it is closed with the session.
+
+        Args:
+            sink: in addition to the others.
+            publishes: it tells subscribers whether the source ended or failed.
+        """
+        self._sinks.append(sink)
+        if publishes:
+            self._published = sink
+
+    def print_with(self, print_row: Callable[[FaceObservation], None]) -> None:
+        """Print every face with this."""
+        self._print = print_row
 
     def run(self) -> None:
-        """Follow until the source ends or the user closes the preview.
+        """Follow until the source ends or fails, or :meth:`stop` is called; close everything."""
+        finished = False
+        try:
+            for frame in self.source:
+                if self._stop.is_set():
+                    break
+                self._take(frame)
+            finished = True
+        except (SourceError, OutputError) as error:
+            self.problem = error
+            finished = True  # what came before is good: files are closed, not removed
+        finally:
+            self._close(finished)
 
-        Raises:
-            SourceError: the source failed.
-            OutputError: a sink failed.
-        """
-        for frame in self.source:
-            begin_ns = self.clock()
-            rows = self.follower.follow(frame)
-            tracked_ns = self.clock()
-            for sink in self.sinks:
-                sink.write(frame, rows)
-            done_ns = self.clock()
-            self.meter.stage("track", tracked_ns - begin_ns)
-            self.meter.stage("write", done_ns - tracked_ns)
-            if frame.t_capture_ns is not None:
-                self.meter.stage("total", done_ns - frame.t_capture_ns)
-            self.meter.frame(done_ns, rows)
-            if self.print_row is not None:
-                for row in rows:
-                    self.print_row(row)
-            if done_ns - self._told_ns >= _SECOND_NS:
-                self._told_ns = done_ns
-                self._tell(done_ns)
-            if self.show is not None and not self.show(frame, rows):
-                break
+    def stop(self) -> None:
+        """End after the frame that is being followed; may be called from any thread."""
+        self._stop.set()
+        if self.source.info.live:
+            self.source.close()
 
-    def failed(self) -> None:
-        """Say to subscribers that the source broke off."""
-        if self.publisher is not None:
-            self.publisher.update_status(source_state="failed")
-
-    def summary(self) -> str:
-        """What the session came to, in a line."""
-        stages = ", ".join(f"{name} {ms:.2f}" for name, ms in self.meter.latency_ms().items())
-        lost = ", ".join(f"{name} {count}" for name, count in drops(self.source.stats).items())
-        return (
-            f"{self.meter.frames} frames, {self.meter.with_faces} with a face, "
-            f"{self.meter.mean_rate():.1f} a second; median ms: {stages or '-'}; lost: {lost}"
+    def health(self) -> Health:
+        """How it goes, for status messages; may be called from any thread."""
+        stats = self.source.stats
+        return Health(
+            latency_ms=self.meter.latency_ms(),
+            latency_99_ms=self.meter.latency_ms(0.99),
+            drops=drops(stats),
+            state=stats.state,
+            detail=stats.detail,
         )
 
-    def _tell(self, now_ns: int) -> None:
-        latency_ms, lost = self.meter.latency_ms(), drops(self.source.stats)
-        if self.publisher is not None:
-            self.publisher.update_status(latency_ms=latency_ms, drops=lost)
-        if self.line.isatty():
-            total = latency_ms.get("total", latency_ms["track"])
-            text = (
-                f"{self.meter.rate(now_ns):5.1f} frames/s  latency {total:6.1f} ms  "
-                f"lost {sum(lost.values())}"
-            )
-            self.line.write(f"\r{text}\x1b[K")
-            self.line.flush()
+    def line(self, now_ns: int) -> str:
+        """How it goes, in a few words."""
+        stats, latency = self.source.stats, self.meter.latency_ms()
+        if stats.state == "reconnecting":
+            return f"{self.name}: reconnecting ({stats.detail})"
+        total = f"{latency['total']:.1f} ms" if latency else "-"
+        work = ", ".join(f"{stage} {ms:.1f}" for stage, ms in latency.items() if stage != "total")
+        lost = sum(drops(stats).values())
+        return f"{self.name}: {self.meter.rate(now_ns):.0f}/s, {total} ({work}), lost {lost}"
+
+    def summary(self) -> str:
+        """What it came to, in a line."""
+        stages = ", ".join(f"{name} {ms:.2f}" for name, ms in self.meter.latency_ms().items())
+        lost = ", ".join(f"{name} {count}" for name, count in drops(self.source.stats).items())
+        again = self.source.stats.reconnects
+        return (
+            f"{self.meter.frames} frames, {self.with_faces} with a face, "
+            f"{self.meter.mean_rate():.1f} a second; median ms: {stages or '-'}; lost: {lost}"
+            + (f"; reconnected {again} times" if again else "")
+        )
+
+    def _take(self, frame: Frame) -> None:
+        taken_ns = self._clock()
+        rows = self._follower.follow(frame)
+        spent_ns = dict(self._watch.spent_ns)
+        tracked_ns = self._clock()
+        self._write(frame, rows)
+        done_ns = self._clock()
+        spent_ns["publish"] = done_ns - tracked_ns
+        self.meter.take(frame, taken_ns, spent_ns, done_ns)
+        self.with_faces += any(row.observed for row in rows)
+        self.newest = (frame, rows)
+        if self._print is not None:
+            for row in rows:
+                self._print(row)
+
+    def _write(self, frame: Frame, rows: Sequence[FaceObservation]) -> None:
+        for sink in tuple(self._sinks):
+            try:
+                sink.write(frame, rows)
+            except OutputError as error:
+                self._leave_out(sink, error)
+
+    def _leave_out(self, sink: Sink, error: OutputError) -> None:
+        self._sinks.remove(sink)
+        sink.abort()
+        if not self._sinks:
+            raise error
+        self.complaints.append(str(error))
+        print(f"mien: {error}; {self.name} goes on without it", file=sys.stderr)
+
+    def _close(self, finished: bool) -> None:
+        with self._things:
+            for sink in tuple(self._sinks):
+                try:
+                    failed = sink is self._published and self.problem is not None
+                    if finished and not failed:
+                        sink.close()
+                    else:
+                        sink.abort()
+                except OutputError as error:
+                    self.complaints.append(str(error))
+                    print(f"mien: {error}", file=sys.stderr)
+
+
+class LiveGroup:
+    """Sessions that run beside each other, watched from the main thread.
+
+    Args:
+        sessions: one a source.
+        watch: called about 30 times a second from the main thread; False ends all.
+        line: where the status line goes where it is a terminal.
+        clock: nanoseconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        sessions: Sequence[Session],
+        watch: Callable[[], bool] | None = None,
+        line: Any = sys.stderr,
+        clock: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        self._sessions = sessions
+        self._watch = watch
+        self._line = line
+        self._clock = clock
+        self._ended = threading.Semaphore(0)
+        self._faults: list[BaseException] = []
+
+    def run(self) -> bool:
+        """Run all sessions to their end; an interruption stops them, files are kept.
+
+        Returns:
+            Whether it was interrupted.
+        """
+        threads = [
+            threading.Thread(target=self._one, args=(session,), name=f"mien-{session.name}")
+            for session in self._sessions
+        ]
+        for thread in threads:
+            thread.daemon = True
+            thread.start()
+        interrupted = False
+        try:
+            self._oversee(len(threads))
+        except KeyboardInterrupt:
+            interrupted = True
+        for session in self._sessions:
+            session.stop()
+        for thread in threads:
+            thread.join(timeout=10.0)
+        if self._line.isatty():
+            self._line.write("\r\x1b[K")
+        if self._faults:
+            raise self._faults[0]
+        return interrupted
+
+    def _one(self, session: Session) -> None:
+        try:
+            session.run()
+        except BaseException as fault:  # noqa: BLE001 - raised again in the main thread
+            self._faults.append(fault)
+        finally:
+            self._ended.release()
+
+    def _oversee(self, count: int) -> None:
+        told_ns = self._clock()
+        pause_s = 0.25 if self._watch is None else 0.03
+        while count and not self._faults:
+            if self._ended.acquire(timeout=pause_s):
+                count -= 1
+                continue
+            if self._watch is not None and not self._watch():
+                return
+            now_ns = self._clock()
+            if now_ns - told_ns >= 1_000_000_000 and self._line.isatty():
+                told_ns = now_ns
+                text = " | ".join(session.line(now_ns) for session in self._sessions)
+                self._line.write(f"\r{text}\x1b[K")
+                self._line.flush()

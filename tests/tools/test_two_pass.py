@@ -34,7 +34,7 @@ from mien.stream.smoother import (
 from mien.stream.smoother.smoother import FilterStep
 from mien.stream.sources.opening import open_source
 from mien.stream.two_pass import TwoPass
-from mien.tools.annotate import annotate_all
+from mien.tools.batch import annotate_here
 from mien.tools.annotation import Batch, Result
 from mien.tools.following import FollowingOptions
 from mien.tools.inputs import Input
@@ -161,7 +161,7 @@ def quickly(path: Path, out: Path, *, causal: bool, smoothing: str = "responsive
         causal=causal,
     )
     out.mkdir()
-    return annotate_all(batch, [Input(path, "rows")])
+    return annotate_here(batch, [Input(path, "rows")])
 
 
 # -- the command ------------------------------------------------------------------------------
