@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Literal, Protocol, runtime_checkable
 
 from ..frame import Frame
+from ..health import StreamState
 
 Clock = Callable[[], int]
 """Returns nanoseconds on a monotonic clock; ``time.perf_counter_ns`` outside tests."""
@@ -52,6 +53,9 @@ class SourceStats:
         guessed_times: frames without a time stamp, which got the nominal one.
         dropped: frames of a live source that were replaced by newer ones before anyone took them.
         stale: frames of a live source that were too old when they could have been taken.
+        reconnects: how often a live source was opened anew and gave frames again.
+        state: whether frames come, or a live source is being opened anew.
+        detail: why it is being opened anew, one line; empty while frames come.
     """
 
     frames: int = 0
@@ -59,6 +63,9 @@ class SourceStats:
     guessed_times: int = 0
     dropped: int = 0
     stale: int = 0
+    reconnects: int = 0
+    state: StreamState = "running"
+    detail: str = ""
 
 
 @runtime_checkable

@@ -1,4 +1,8 @@
-"""Cameras by number, path or name, on the capture interface of each platform."""
+"""Cameras by number, path or name, on the capture interface of each platform.
+
+Only what can be had without a camera has been tried so far: opening, what FFmpeg accepts, a driver
+that answers as the kernel does. Windows and macOS are written from FFmpeg's sources.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import av
 import av.error
 
 from ...models.errors import SourceError
+from .camera_mode import CameraMode
 
 _FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 
@@ -45,9 +50,28 @@ def list_cameras() -> list[CameraDevice]:
     ]
 
 
+def list_modes(camera: CameraDevice) -> list[CameraMode]:
+    """Formats, sizes and rates that a camera offers; empty where they cannot be had.
+
+    On Linux from the driver, which works while the camera is in use; on Windows and macOS from what
+    FFmpeg prints when the camera is opened for a list.
+
+    Raises:
+        SourceError: the device cannot be asked.
+    """
+    interface = capture_format()
+    if interface == "v4l2":
+        from .v4l2 import camera_modes
+
+        return camera_modes(camera.name)
+    from .printed_modes import printed_modes
+
+    return printed_modes(interface, _target(camera))
+
+
 def is_camera_number(spec: str) -> bool:
     """Whether the words name a camera by number or device path."""
-    return bool(re.fullmatch(r"\d+|/dev/video\d+", spec))
+    return bool(re.fullmatch(r"\d+|/dev/video\d+|/dev/v4l/by-(id|path)/.+", spec))
 
 
 def find_camera(spec: str) -> str | None:

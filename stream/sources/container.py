@@ -19,11 +19,13 @@ from ...models.errors import SourceError, TruncatedError
 from ..frame import Frame
 from .base import Clock, SourceInfo, SourceKind, SourceStats
 from .capture_clock import CaptureClock
-from .picture import nanoseconds, rational, upright_bgr
+from .picture import PictureConverter, nanoseconds, rational
 from .truncation import missing_bytes
 
 _log = logging.getLogger(__name__)
 _FALLBACK_RATE = Fraction(25)
+_NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS
+_PENDING = 64  # packets whose arrival is remembered until their pictures come
 
 
 class ContainerSource:
@@ -54,7 +56,7 @@ class ContainerSource:
             live: stamp frames with their time of capture.
             path: of the file, where it is one: its length is checked at the end.
             decode_threads: 0 lets FFmpeg choose.
-            clock: nanoseconds, monotonic; read once a live frame.
+            clock: nanoseconds, monotonic; read twice a live frame.
 
         Raises:
             SourceError: there is no video stream, or no picture in it.
@@ -65,8 +67,14 @@ class ContainerSource:
         self._path = path
         self._missing = missing_bytes(path) if path is not None else 0
         self._live = live
+        form = container.format
+        # FFmpeg makes their time stamps up, at 25 a second.
+        self._untimed = live and bool(form.flags & _NO_TIMESTAMPS or is_image_format(form.name))
         self._clock = clock
         self._capture = CaptureClock()
+        self._converter = PictureConverter()
+        self._arrivals: dict[int, int] = {}
+        self._arrival_ns = 0
         self._next_index = 0
         self._next_media_ns = 0
         self._closed = False
@@ -92,7 +100,7 @@ class ContainerSource:
             live=live,
             width=width,
             height=height,
-            rate=None if kind == "image" else float(self._rate),
+            rate=None if kind == "image" or self._untimed else float(self._rate),
             codec=context.name,
             frames=self._expected_frames(kind),
         )
@@ -159,15 +167,10 @@ class ContainerSource:
                     # Cut off in the middle; frame threads would lose good pictures over it.
                     self.stats.decode_errors += 1
                     continue
-                try:
-                    pictures = packet.decode()
-                except (av.error.InvalidDataError, av.error.PatchWelcomeError) as error:
-                    self.stats.decode_errors += 1
-                    _log.debug("%s: packet at %s: %s", self._name, packet.pts, error)
-                    continue
-                for picture in pictures:
-                    if isinstance(picture, av.VideoFrame):
-                        yield self._frame(picture)
+                if self._live:
+                    self._note_arrival(packet.pts)
+                for picture in self._decoded(packet):
+                    yield self._frame(picture)
         except av.error.ExitError as error:
             raise SourceError(f"{self._name}: no data within the time limit") from error
         except (av.error.FFmpegError, OSError) as error:
@@ -187,12 +190,29 @@ class ContainerSource:
             except av.error.BlockingIOError:  # AVFoundation, when the next frame is not there yet
                 time.sleep(0.001)
 
+    def _decoded(self, packet: Any) -> list[av.VideoFrame]:
+        """The pictures that a packet completes; none where it is damaged."""
+        try:
+            pictures = packet.decode()
+        except (av.error.InvalidDataError, av.error.PatchWelcomeError) as error:
+            self.stats.decode_errors += 1
+            _log.debug("%s: packet at %s: %s", self._name, packet.pts, error)
+            return []
+        return [picture for picture in pictures if isinstance(picture, av.VideoFrame)]
+
+    def _note_arrival(self, pts: int | None) -> None:
+        """Remember when a packet came: decoders that reorder give its picture with a later one."""
+        self._arrival_ns = self._clock()
+        if pts is not None:
+            self._arrivals[pts] = self._arrival_ns
+            if len(self._arrivals) > _PENDING:
+                del self._arrivals[next(iter(self._arrivals))]
+
     def _frame(self, picture: av.VideoFrame) -> Frame:
         self.stats.frames += 1
         self.stats.decode_errors += bool(picture.is_corrupt)
-        arrival_ns = self._clock() if self._live else 0
         time_base = rational(picture.time_base)
-        if picture.pts is not None and time_base:
+        if picture.pts is not None and time_base and not self._untimed:
             t_media_ns = nanoseconds(picture.pts, time_base)
             source_ns: int | None = t_media_ns
         else:
@@ -200,12 +220,20 @@ class ContainerSource:
             t_media_ns, source_ns = self._next_media_ns, None
         self._next_media_ns = t_media_ns + round(1_000_000_000 / self._rate)
         index, self._next_index = self._next_index, self._next_index + 1
+        image = self._converter.upright_bgr(picture, self._path if self._is_image() else None)
+        if not self._live:
+            return Frame(image, index, None if self._is_image() else t_media_ns, source=self._name)
+        arrival_ns = self._arrival_ns
+        if picture.pts is not None:
+            arrival_ns = self._arrivals.pop(picture.pts, arrival_ns)
+        capture_ns = self._capture.stamp(source_ns, arrival_ns)
         return Frame(
-            image_bgr=upright_bgr(picture, self._path if self._is_image() else None),
-            index=index,
-            t_media_ns=None if self._live or self._is_image() else t_media_ns,
-            t_capture_ns=self._capture.stamp(source_ns, arrival_ns) if self._live else None,
+            image,
+            index,
+            t_capture_ns=capture_ns,
             source=self._name,
+            t_arrival_ns=max(arrival_ns, capture_ns),  # which pictures out of order may undercut
+            t_ready_ns=self._clock(),
         )
 
     def _is_image(self) -> bool:

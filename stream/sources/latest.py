@@ -11,13 +11,17 @@ import threading
 import time
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from ...models.errors import SourceError
 from ..frame import Frame
 from .base import Clock, Source, SourceInfo, SourceStats
 
 T = TypeVar("T")
+
+THREAD_NAME: Final = "mien-source"
+JOIN_S: Final = 0.5
+"""A reading thread that has not ended after so long is stuck in a call, and is left to it."""
 
 
 class SlotClosed(Exception):  # noqa: N818 - an end, not an error
@@ -91,8 +95,9 @@ class LatestSlot(Generic[T]):
 class LatestSource:
     """Reads a source in a thread and gives the newest frame whenever one is asked for.
 
-    The thread starts with the iteration, is joined by :meth:`close`, and what it fails with is
-    raised to the consumer after the last frame.
+    The thread starts with the iteration, is stopped and joined by :meth:`close`, and what it fails
+    with is raised to the consumer after the last frame. From its start on it alone closes the
+    source, as that must not happen while it reads: stuck in a driver, it does so when it can.
     """
 
     def __init__(
@@ -130,7 +135,7 @@ class LatestSource:
 
     def __iter__(self) -> Iterator[Frame]:
         if self._thread is None and not self._stop.is_set():
-            self._thread = threading.Thread(target=self._read, name="mien-source", daemon=True)
+            self._thread = threading.Thread(target=self._read, name=THREAD_NAME, daemon=True)
             self._thread.start()
         while not self._stop.is_set():
             try:
@@ -151,17 +156,21 @@ class LatestSource:
                 self._slot.put(frame)
         except BaseException as caught:  # noqa: BLE001 - handed to the consumer, whatever it is
             error = caught
+        finally:
+            self._source.close()
         self._slot.close(error)
 
     def close(self) -> None:
-        """Stop and join the thread, then close the source; may be called twice."""
+        """Stop the thread and close the source; may be called twice."""
+        again = self._stop.is_set()
         self._stop.set()
         self._slot.close()
-        if self._thread is not None:
-            self._thread.join(self._timeout_s)
-            if self._thread.is_alive():  # stuck in the device's driver: closing it would crash
-                return
-        self._source.close()
+        if again:
+            return
+        if self._thread is None:
+            self._source.close()
+        else:
+            self._thread.join(JOIN_S)
 
     def __enter__(self) -> LatestSource:
         return self

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from random import Random
+from typing import Literal, get_args
 
 import av
 import av.container
 import av.error
 
 from ...models.errors import InputError, SourceError, TruncatedError
+from .addresses import is_endless, is_network, without_secrets
 from .base import Clock, Source
 from .cameras import capture_format, describe, find_camera, is_camera_number, list_cameras
 from .container import ContainerSource, is_image_format, reason
 from .latest import LatestSource
 from .pacing import PacedSource
+from .reconnecting import Backoff, ReconnectingSource
 from .truncation import missing_bytes
 
-_NETWORK = re.compile(r"(rtsps?|rtmps?|https?|udp|rtp|tcp|srt)://", re.IGNORECASE)
-_ENDLESS = re.compile(r"(rtsps?|rtmps?|udp|rtp|tcp|srt)://", re.IGNORECASE)
-_PASSWORD = re.compile(r"(?<=://)[^/@]*@")
+RtspTransport = Literal["tcp", "udp"]
+
+_UNSIZED = ("mpjpeg", "hls", "dash")  # what the server says of their length is not the stream's
+_LIVE_SETTINGS = {
+    "analyzeduration": "1000000",  # us; FFmpeg waits 5 s for streams that may never come
+    "fpsprobesize": "8",  # frames, of 20, that the nominal rate is told from
+}
+# Not "nobuffer": it throws away what was read to find the streams, the first key frame too.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,24 +42,35 @@ class SourceOptions:
 
     Attributes:
         realtime: play a file at its own pace, as though it were a camera.
-        latest: read live sources in a thread and give only the newest frame.
+        live: take standard input, or an address that looks like a file's, for a live source.
+        latest: read live sources in a thread, give only the newest frame, and open cameras and
+            network streams anew when they are lost.
         decode_threads: threads of the decoder; 0 lets FFmpeg choose.
         size: width and height to ask of a camera, px; None: its default.
         rate: frames per second to ask of a camera; None: its default.
         input_format: pixel format or codec to ask of a camera, such as ``mjpeg``.
+        rtsp_transport: how RTSP sends its packets; udp loses some and is never late.
         open_timeout_s: how long a network source may take to open.
-        read_timeout_s: how long a live source may be silent.
+        read_timeout_s: how long a live source may be silent before it counts as lost.
+        give_up_s: how long to try to open a lost live source anew; 0: not at all.
+        backoff: the waits between attempts.
+        seed: of the jitter of these waits; None: by the system.
         max_age_s: a live frame that has waited for longer is not given out.
     """
 
     realtime: bool = False
+    live: bool = False
     latest: bool = True
     decode_threads: int = 0
     size: tuple[int, int] | None = None
     rate: float | None = None
     input_format: str | None = None
+    rtsp_transport: RtspTransport = "tcp"
     open_timeout_s: float = 10.0
     read_timeout_s: float = 10.0
+    give_up_s: float = 3600.0
+    backoff: Backoff = field(default_factory=Backoff)
+    seed: int | None = None
     max_age_s: float = 0.5
 
     def __post_init__(self) -> None:
@@ -60,6 +82,12 @@ class SourceOptions:
             raise InputError(f"rate is {self.rate}, expected frames per second above 0")
         if min(self.open_timeout_s, self.read_timeout_s, self.max_age_s) <= 0:
             raise InputError("time limits must be above 0 seconds")
+        if self.give_up_s < 0:
+            raise InputError(f"give_up_s is {self.give_up_s:g}, expected 0 seconds or more")
+        if self.rtsp_transport not in get_args(RtspTransport):
+            raise InputError(f"rtsp_transport is {self.rtsp_transport}, expected tcp or udp")
+        if self.live and self.realtime:
+            raise InputError("a source is live, or a file that is played in real time; not both")
 
 
 def open_source(
@@ -78,36 +106,62 @@ def open_source(
 
     Returns:
         A source, open and with its first picture decoded. Close it, or use it as a context manager.
+        Cameras and network streams are opened anew when they fail, end or fall silent.
 
     Raises:
         SourceError: it cannot be opened, or holds no picture that can be decoded.
         TruncatedError: the file was cut off before the first picture.
     """
     chosen = options or SourceOptions()
-    source = _open(os.fspath(spec), chosen, clock)
+    spec = os.fspath(spec)
+    source = _open(spec, chosen, clock)
+    if source.info.kind != "camera" and (chosen.size or chosen.rate or chosen.input_format):
+        note = "only cameras can be asked for a size, a rate or a format"
+        source.info = replace(source.info, notes=(*source.info.notes, note))
     if not source.info.live:
         return PacedSource(source, clock) if chosen.realtime else source
     if not chosen.latest:
         return source
-    return LatestSource(
+    max_age_ns = round(chosen.max_age_s * 1e9)
+    if source.info.kind not in ("camera", "stream") or not chosen.give_up_s:
+        return LatestSource(source, max_age_ns, chosen.read_timeout_s, clock)
+    return ReconnectingSource(
         source,
-        max_age_ns=round(chosen.max_age_s * 1e9),
-        timeout_s=chosen.read_timeout_s,
+        _reopening(spec, chosen, clock),
+        max_age_ns=max_age_ns,
+        read_timeout_s=chosen.read_timeout_s,
+        give_up_s=chosen.give_up_s,
+        backoff=chosen.backoff,
+        rng=Random(chosen.seed),
         clock=clock,
     )
 
 
+def _reopening(spec: str, options: SourceOptions, clock: Clock) -> Callable[[], Source]:
+    def reopen() -> Source:
+        source = _open(spec, options, clock)
+        if not source.info.live:
+            source.close()
+            raise SourceError(f"{source.info.name}: is a file now, not a live stream")
+        return source
+
+    return reopen
+
+
 def _open(spec: str, options: SourceOptions, clock: Clock) -> ContainerSource:
+    threads = options.decode_threads
     if spec == "-":
-        container = _open_container("pipe:0", "standard input", {}, options)
-        threads = options.decode_threads
-        return ContainerSource(container, "-", kind="video", live=False, decode_threads=threads)
+        settings = _LIVE_SETTINGS if options.live else {}
+        container = _open_container("pipe:0", "standard input", settings, options)
+        return ContainerSource(
+            container, "-", kind="video", live=options.live, decode_threads=threads, clock=clock
+        )
     if spec.startswith("lavfi:"):
         graph = spec.removeprefix("lavfi:")
         container = _open_container(graph, spec, {}, options, "lavfi")
         live = re.search(r"\brealtime\b", graph) is not None
         return ContainerSource(container, spec, kind="pattern", live=live, clock=clock)
-    if _NETWORK.match(spec):
+    if is_network(spec):
         return _open_network(spec, options, clock)
     path = Path(spec)
     if is_camera_number(spec) or not path.exists():
@@ -150,16 +204,26 @@ def _open_file(path: Path, options: SourceOptions) -> ContainerSource:
 
 
 def _open_network(url: str, options: SourceOptions, clock: Clock) -> ContainerSource:
-    name = _PASSWORD.sub("", url)
-    endless = _ENDLESS.match(url) is not None
-    settings = {"fflags": "nobuffer", "flags": "low_delay"} if endless else {}
-    if url.lower().startswith("rtsp"):
-        settings["rtsp_transport"] = "tcp"
+    name = without_secrets(url)
+    scheme = url.partition(":")[0].lower()
+    settings = dict(_LIVE_SETTINGS) if options.live or is_endless(url) else {}
+    if scheme.startswith("rtsp"):
+        settings["rtsp_transport"] = options.rtsp_transport
+    if scheme == "udp":
+        settings["overrun_nonfatal"] = "1"
     container = _open_container(url, name, settings, options)
-    live = endless or not container.duration
-    threads = options.decode_threads
+    image = is_image_format(container.format.name)
+    finite = bool(container.duration) or (
+        container.format.name.split(",")[0] not in _UNSIZED and (container.size or 0) > 0
+    )
+    live = options.live or is_endless(url) or not finite
     return ContainerSource(
-        container, name, kind="stream", live=live, decode_threads=threads, clock=clock
+        container,
+        name,
+        kind="image" if image and not live else "stream",
+        live=live,
+        decode_threads=options.decode_threads,
+        clock=clock,
     )
 
 
@@ -173,6 +237,12 @@ def _open_camera(spec: str, device: str, options: SourceOptions, clock: Clock) -
     elif interface == "avfoundation":  # its default of 29.97 fails on built-in cameras
         settings["framerate"] = "30"
     if options.input_format is not None:
+        codec = not _is_pixel_format(options.input_format)
+        if codec and interface in ("dshow", "avfoundation"):
+            raise InputError(
+                f"camera {spec}: {options.input_format} is no pixel format, and {interface} can be "
+                "asked for nothing else"
+            )
         settings["input_format" if interface == "v4l2" else "pixel_format"] = options.input_format
     container = _open_container(device, f"camera {spec}", settings, options, interface)
     threads = options.decode_threads
@@ -181,6 +251,14 @@ def _open_camera(spec: str, device: str, options: SourceOptions, clock: Clock) -
     )
     source.info = replace(source.info, notes=_differences(source, options))
     return source
+
+
+def _is_pixel_format(name: str) -> bool:
+    try:
+        av.VideoFormat(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _differences(source: ContainerSource, options: SourceOptions) -> tuple[str, ...]:
@@ -206,7 +284,7 @@ def _open_container(
     options: SourceOptions,
     interface: str | None = None,
 ) -> av.container.InputContainer:
-    limits = (options.open_timeout_s, options.read_timeout_s) if _NETWORK.match(target) else None
+    limits = (options.open_timeout_s, options.read_timeout_s) if is_network(target) else None
     try:
         return av.open(target, format=interface, options=settings, timeout=limits)
     except av.error.InvalidDataError as error:
@@ -217,4 +295,6 @@ def _open_container(
     except av.error.ExitError as error:
         raise SourceError(f"{name}: no answer within {options.open_timeout_s:g} s") from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise SourceError(f"{name}: cannot be opened: {reason(error)}") from error
+        refused = interface == capture_format() and getattr(error, "errno", None) == errno.EINVAL
+        hint = "; mien track --list says what it can be asked for" if refused else ""
+        raise SourceError(f"{name}: cannot be opened: {reason(error)}{hint}") from error

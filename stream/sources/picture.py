@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import av
+import av.video.reformatter
 import cv2
 import numpy as np
 from jaxtyping import UInt8
@@ -42,36 +43,48 @@ def nanoseconds(ticks: int, time_base: Fraction) -> int:
     return (2 * scaled + time_base.denominator) // (2 * time_base.denominator)
 
 
-def upright_bgr(picture: av.VideoFrame, file: Path | None = None) -> UInt8[np.ndarray, "H W 3"]:
-    """The picture as contiguous BGR, as a player would show it.
+class PictureConverter:
+    """Makes upright BGR of the pictures of one source.
 
-    Any pixel format is converted to 8 bits. What is transparent is blended over black. The display
-    matrix (rotation by quarter turns, mirroring) is applied; other angles are not.
-
-    Args:
-        picture: as decoded.
-        file: the image file that it is all of, where there is one: read again by OpenCV where
-            EXIF may say how the picture lies, which PyAV cannot tell in full.
+    The scaler is kept from picture to picture, and works in the calling thread: to set one up for
+    each picture, with threads, costs more than the conversion does.
     """
-    if file is not None and _has_exif(file):
-        again = cv2.imdecode(np.fromfile(file, dtype=np.uint8), cv2.IMREAD_COLOR)
-        if again is not None:
-            return np.asarray(again, dtype=np.uint8)
-    orientation = _orientation(picture) if file is None else None
-    if orientation is None:
-        orientation = _angle(picture)
-    return _turned(_bgr(picture), *orientation)
 
+    def __init__(self) -> None:
+        self._scaler = av.video.reformatter.VideoReformatter()
 
-def _bgr(picture: av.VideoFrame) -> UInt8[np.ndarray, "H W 3"]:
-    if not _has_alpha(picture.format.name):
-        return picture.to_ndarray(format="bgr24")
-    bgra = picture.to_ndarray(format="bgra")
-    alpha = bgra[..., 3:]
-    image = np.ascontiguousarray(bgra[..., :3])
-    if alpha.min() < 255:
-        image = ((image.astype(np.uint16) * alpha + 127) // 255).astype(np.uint8)
-    return image
+    def upright_bgr(
+        self, picture: av.VideoFrame, file: Path | None = None
+    ) -> UInt8[np.ndarray, "H W 3"]:
+        """The picture as contiguous BGR, as a player would show it.
+
+        Any pixel format is converted to 8 bits, any size is taken. What is transparent is blended
+        over black. The display matrix (rotation by quarter turns, mirroring) is applied; other
+        angles are not.
+
+        Args:
+            picture: as decoded.
+            file: the image file that it is all of, where there is one: read again by OpenCV where
+                EXIF may say how the picture lies, which PyAV cannot tell in full.
+        """
+        if file is not None and _has_exif(file):
+            again = cv2.imdecode(np.fromfile(file, dtype=np.uint8), cv2.IMREAD_COLOR)
+            if again is not None:
+                return np.asarray(again, dtype=np.uint8)
+        orientation = _orientation(picture) if file is None else None
+        if orientation is None:
+            orientation = _angle(picture)
+        return _turned(self._bgr(picture), *orientation)
+
+    def _bgr(self, picture: av.VideoFrame) -> UInt8[np.ndarray, "H W 3"]:
+        if not _has_alpha(picture.format.name):
+            return self._scaler.reformat(picture, format="bgr24", threads=1).to_ndarray()
+        bgra = self._scaler.reformat(picture, format="bgra", threads=1).to_ndarray()
+        alpha = bgra[..., 3:]
+        image = np.ascontiguousarray(bgra[..., :3])
+        if alpha.min() < 255:
+            image = ((image.astype(np.uint16) * alpha + 127) // 255).astype(np.uint8)
+        return image
 
 
 @lru_cache(maxsize=64)

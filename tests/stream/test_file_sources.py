@@ -316,7 +316,9 @@ def test_an_unreadable_file(tmp_path: Path, make_clip: Maker, corner_picture: np
         open_source(path)
 
 
-@pytest.mark.parametrize("spec", ["/dev/video97", "97", "rtsp://127.0.0.1:1/a"])
+@pytest.mark.parametrize(
+    "spec", ["/dev/video97", "97", "/dev/v4l/by-id/none", "rtsp://127.0.0.1:1/a"]
+)
 def test_unknown_devices_each_give_one_clear_line(spec: str) -> None:
     with pytest.raises(SourceError, match=r"no such device|there is none|refused") as caught:
         open_source(spec)
@@ -349,7 +351,14 @@ def test_standard_input_is_a_source(
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"decode_threads": -1}, {"size": (0, 4)}, {"rate": 0.0}, {"max_age_s": 0.0}],
+    [
+        {"decode_threads": -1},
+        {"size": (0, 4)},
+        {"rate": 0.0},
+        {"max_age_s": 0.0},
+        {"give_up_s": -1.0},
+        {"live": True, "realtime": True},
+    ],
 )
 def test_options_are_checked(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError):

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import http.server
+import io
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import av
+import cv2
 import numpy as np
 import pytest
 
-from mien.models.errors import SourceError
+from mien.models.errors import InputError, SourceError
 from mien.stream.frame import Frame
 from mien.stream.sources import (
     LatestSlot,
@@ -23,9 +28,11 @@ from mien.stream.sources import (
     open_source,
 )
 from mien.stream.sources.capture_clock import CaptureClock
+from mien.stream.sources.container import ContainerSource
 
 Maker = Callable[..., Path]
 BLANK = np.zeros((2, 2, 3), dtype=np.uint8)
+SECOND = 10**9
 PATTERN = "lavfi:testsrc2=size=64x48:rate=100,realtime"
 
 
@@ -139,6 +146,7 @@ def test_a_slow_consumer_gets_the_newest_frame_of_a_pattern() -> None:
             if len(indices) == 10:
                 break
         stats = source.stats
+    assert (stats.state, stats.reconnects) == ("running", 0)
     assert stats.dropped >= 20  # 5 frames come while 1 is worked on
     assert indices == sorted(set(indices))
     assert indices[-1] >= 30
@@ -254,6 +262,44 @@ def test_capture_times_follow_jumps_and_drift_and_never_go_back() -> None:
     assert 0 <= arrival - stamp < 200_000
 
 
+@pytest.mark.parametrize("jump_s", [-7200.0, -0.4, 0.4, 7200.0])
+def test_capture_times_follow_jumps_at_once(jump_s: float) -> None:
+    clock, jump = CaptureClock(), round(jump_s * SECOND)
+    for i in range(90):
+        arrival = 10**12 + i * SECOND // 30
+        stamp = clock.stamp(i * SECOND // 30 + (jump if i >= 60 else 0), arrival)
+        assert arrival - 1_000_000 <= stamp <= arrival
+
+
+def test_capture_times_of_frames_that_piled_up_say_when_they_were_taken() -> None:
+    clock = CaptureClock()
+    for i in range(30):
+        clock.stamp(i * SECOND, 10**12 + i * SECOND)
+    late = [clock.stamp(i * SECOND, 10**12 + 34 * SECOND + i) for i in range(30, 34)]
+    assert [round((stamp - 10**12) / 1e9, 2) for stamp in late] == [30.0, 31.0, 32.0, 33.0]
+    # A source that stood still is no late one: it is believed after 10 seconds.
+    ages = []
+    for i in range(34, 60):
+        arrival = 10**12 + (i + 5) * SECOND
+        ages.append(arrival - clock.stamp(i * SECOND, arrival))
+    assert ages[0] == pytest.approx(5 * SECOND, rel=0.01)
+    assert max(ages[-5:]) < SECOND // 100
+
+
+@pytest.mark.parametrize("drift", [-200e-6, 40e-6, 200e-6])
+def test_capture_times_follow_drift_for_hours(drift: float) -> None:
+    clock, rng = CaptureClock(), np.random.default_rng(0)
+    jitter_ns = rng.exponential(3e6, 3 * 3600 * 2).astype(np.int64)
+    ages = []
+    for i, jitter in enumerate(jitter_ns.tolist()):
+        taken = 10**12 + i * SECOND // 2
+        stamp = clock.stamp(round(i * (SECOND // 2) * (1.0 + drift)), taken + jitter)
+        assert stamp <= taken + jitter
+        ages.append(taken - stamp)
+    assert np.abs(ages[120:]).max() < 10_000_000
+    assert np.abs(np.median(ages[-120:])) < 4_000_000
+
+
 def test_time_stamps_of_the_same_clock_are_kept() -> None:
     clock = CaptureClock()
     assert clock.stamp(10**12, 10**12 + 20_000_000) == 10**12
@@ -282,6 +328,21 @@ def test_a_camera_says_what_differs_from_what_was_asked(monkeypatch: pytest.Monk
         assert source.info.notes == ()
 
 
+def test_what_a_camera_cannot_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.stream.sources.opening.find_camera", lambda spec: "size=1x")
+    monkeypatch.setattr("mien.stream.sources.opening.capture_format", lambda: "lavfi")
+    with pytest.raises(SourceError, match=r"My Camera: cannot be opened: .*track --list"):
+        open_source("My Camera")
+    monkeypatch.setattr("mien.stream.sources.opening.capture_format", lambda: "dshow")
+    with pytest.raises(InputError, match="mjpeg is no pixel format, and dshow"):
+        open_source("My Camera", SourceOptions(input_format="mjpeg"))
+
+
+def test_what_only_cameras_can_be_asked_for_is_said() -> None:
+    with open_source(PATTERN, SourceOptions(rate=30.0)) as source:
+        assert source.info.notes == ("only cameras can be asked for a size, a rate or a format",)
+
+
 def test_a_film_over_http_is_a_file(
     tmp_path: Path, make_clip: Maker, corner_picture: np.ndarray
 ) -> None:
@@ -289,6 +350,56 @@ def test_a_film_over_http_is_a_file(
     with serve(tmp_path) as address, open_source(f"{address}/a.mp4") as source:
         assert not source.info.live
         assert len(list(source)) == 6
+
+
+def test_an_image_over_http_is_an_image(tmp_path: Path, corner_picture: np.ndarray) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), corner_picture)
+    with serve(tmp_path) as address, open_source(f"{address}/a.png") as source:
+        assert (source.info.kind, source.info.live) == ("image", False)
+        (frame,) = source
+    assert np.array_equal(frame.image_bgr, corner_picture)
+    assert frame.t_capture_ns is None
+
+
+def test_standard_input_is_live_where_that_is_said(
+    tmp_path: Path, make_clip: Maker, corner_picture: np.ndarray
+) -> None:
+    data = make_clip(tmp_path / "a.ts", [corner_picture] * 30, codec="mpeg2video").read_bytes()
+    program = (
+        "from mien.stream.sources import SourceOptions, open_source\n"
+        "with open_source('-', SourceOptions(live=True)) as source:\n"
+        "    frames = list(source)\n"
+        "    good = [f.t_capture_ns <= f.t_arrival_ns <= f.t_ready_ns for f in frames]\n"
+        "    print(source.info.live, all(good), source.stats.frames, frames[-1].index)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=data, capture_output=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == [b"True", b"True", b"30", b"29"]
+
+
+def test_pictures_without_times_are_taken_when_they_come(corner_picture: np.ndarray) -> None:
+    # FFmpeg would say that a multipart stream has 25 frames a second, whatever it has.
+    jpeg = cv2.imencode(".jpg", corner_picture)[1].tobytes()
+    head = b"--part\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg)
+    clock = FakeClock()
+
+    class Parts(io.RawIOBase):
+        """Gives one picture a read, 100 ms apart."""
+
+        def readable(self) -> bool:
+            return True
+
+        def read(self, size: int = -1) -> bytes:
+            clock.now_ns += 100_000_000
+            return head + jpeg + b"\r\n" if clock.now_ns < 8 * SECOND else b""
+
+    container = av.open(Parts(), "r", format="mpjpeg", buffer_size=1 << 16)
+    with ContainerSource(container, "parts", kind="stream", live=True, clock=clock) as source:
+        frames = [frame for frame, _ in zip(source, range(12), strict=False)]
+    assert source.info.rate is None
+    assert all(frame.t_capture_ns == frame.t_arrival_ns for frame in frames)
+    assert np.diff([frame.t_capture_ns or 0 for frame in frames]).sum() >= 8 * 100_000_000
 
 
 def test_a_server_that_says_nothing_is_given_up(tmp_path: Path) -> None:
