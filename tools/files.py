@@ -58,8 +58,13 @@ def check_row_place(path: Path | None) -> None:
     check_place(path)
 
 
-def row_sink(path: Path, recording: Recording) -> FileSink:
+def row_sink(path: Path, recording: Recording, *, salvage: bool = False) -> FileSink:
     """The sink of rows that the ending of a name means: .parquet, .csv or .jsonl.
+
+    Args:
+        path: the file.
+        recording: what it says about where its rows come from.
+        salvage: keep what was written before a failure, as of a live recording.
 
     Raises:
         InputError: another ending.
@@ -70,11 +75,11 @@ def row_sink(path: Path, recording: Recording) -> FileSink:
     if suffix == ".parquet":
         from ..stream.sinks.parquet import ParquetSink
 
-        return ParquetSink(path, recording)
+        return ParquetSink(path, recording, salvage=salvage)
     if suffix == ".csv":
         from ..stream.sinks.csv import CsvSink
 
-        return CsvSink(path)
+        return CsvSink(path, salvage=salvage)
     from ..stream.sinks.jsonl import JsonLinesSink
 
-    return JsonLinesSink(path)
+    return JsonLinesSink(path, salvage=salvage)

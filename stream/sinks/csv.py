@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from ..frame import Frame
 from ..observation import FaceObservation
 from ..schema import CSV_HEADER, csv_row
-from .base import FileSink
+from .lines import LineSink
 
 
-class CsvSink(FileSink):
+class CsvSink(LineSink):
     """Writes a CSV file; floats in the fewest digits that give the same float32."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, salvage: bool = False) -> None:
         """Begin the file.
+
+        Args:
+            path: its final name.
+            salvage: keep what was written before a failure.
 
         Raises:
             OutputError: the place cannot be written to.
         """
-        super().__init__(path)
-        self._stream = self._file.path.open("w", encoding="utf-8", newline="")
-        self._writer = csv.writer(self._stream, lineterminator="\n")
-        self._writer.writerow(CSV_HEADER)
+        super().__init__(path, head=_text([CSV_HEADER]), salvage=salvage)
 
-    def _write(self, frame: Frame, observations: Sequence[FaceObservation]) -> None:
-        self._writer.writerows(csv_row(row) for row in observations)
+    def _lines(self, observations: Sequence[FaceObservation]) -> bytes:
+        return _text(csv_row(row) for row in observations)
 
-    def _release(self) -> None:
-        self._stream.close()
+
+def _text(rows: Iterable[Iterable[str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()

@@ -7,28 +7,26 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ..frame import Frame
 from ..observation import FaceObservation
 from ..schema import plain_row
-from .base import FileSink
+from .lines import LineSink
 
 
-class JsonLinesSink(FileSink):
+class JsonLinesSink(LineSink):
     """Writes JSON lines; floats in the fewest digits that give the same float32."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, salvage: bool = False) -> None:
         """Begin the file.
+
+        Args:
+            path: its final name.
+            salvage: keep what was written before a failure.
 
         Raises:
             OutputError: the place cannot be written to.
         """
-        super().__init__(path)
-        self._stream = self._file.path.open("wb")
+        super().__init__(path, salvage=salvage)
         self._encoder = msgspec.json.Encoder()
 
-    def _write(self, frame: Frame, observations: Sequence[FaceObservation]) -> None:
-        for row in observations:
-            self._stream.write(self._encoder.encode(plain_row(row)) + b"\n")
-
-    def _release(self) -> None:
-        self._stream.close()
+    def _lines(self, observations: Sequence[FaceObservation]) -> bytes:
+        return self._encoder.encode_lines([plain_row(row) for row in observations])

@@ -121,8 +121,7 @@ def test_a_full_disk_is_an_output_error(tmp_path: Path, make_face_row: Maker) ->
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("no /dev/full on this system")
-    sink._stream = full.open("w", buffering=1)  # pyright: ignore[reportPrivateUsage]
-    sink._writer = __import__("csv").writer(sink._stream)  # pyright: ignore[reportPrivateUsage]
+    sink._stream = full.open("wb", buffering=0)  # pyright: ignore[reportPrivateUsage]
     with pytest.raises(OutputError, match="No space left"):
         sink.write(Frame(GREY, 0), [make_face_row()])
     sink.abort()
