@@ -64,11 +64,13 @@ class Annotator:
         model: the face model that the coefficients belong to; None: no mesh outline.
         magnify: whole number by which pictures are enlarged first, so that lines and words stay
             fine on small ones.
+        panels: whether numbers and bars stand beside each face.
     """
 
     camera_matrix: Float[np.ndarray, "3 3"] | None = None
     model: FaceModel | None = None
     magnify: int = 1
+    panels: bool = True
 
     def draw(
         self, image_bgr: UInt8[np.ndarray, "H W 3"], observations: Sequence[FaceObservation]
@@ -100,7 +102,8 @@ class Annotator:
                 )
             draw_axes(canvas, self._place(axes_px(row, self.camera_matrix)), unit)
         draw_landmarks(canvas, points, color, unit)
-        draw_panel(canvas, row, self._box(row), color, unit)
+        if self.panels:
+            draw_panel(canvas, row, self._box(row), color, unit)
 
     def _place(self, points_px: Float[np.ndarray, "N 2"]) -> Float[np.ndarray, "N 2"]:
         # Pixel centres are at whole numbers, so enlarging moves them by half of the new pixels.
