@@ -29,6 +29,7 @@ from .detector.choice import open_detector
 from .detector.protocol import Detections, Detector
 from .detector_names import DEFAULT_DETECTOR, DetectorName
 from .fit import Candidate, FaceFitter
+from .frame_camera import FrameCamera
 from .observation import FaceObservation
 from .rows import check_image, checked_boxes, checked_time, row_of
 from .search import FaceSearch, Found
@@ -94,10 +95,7 @@ class FaceTracker:
 
         if max_faces < 1:
             raise InputError(f"max_faces must be 1 or more, got {max_faces}")
-        if isinstance(camera, bool) or not isinstance(camera, (Camera, float, int)):
-            raise InputError(f"camera is {camera!r}, expected a Camera or a field of view, degrees")
-        if not isinstance(camera, Camera):
-            Camera.from_fov(640, 480, camera)  # refuses what no camera has
+        self._camera = FrameCamera(camera)
         if bundle is None:
             bundle = Bundle.default()
         elif not isinstance(bundle, Bundle):
@@ -106,8 +104,6 @@ class FaceTracker:
         self.config = config or TrackerConfig()
         self.smoothing = resolve_smoothing(smoothing).tuned(bundle)
         self.max_faces = max_faces
-        self._given_camera = camera
-        self._camera = camera if isinstance(camera, Camera) else None
         self._watch = stopwatch or Stopwatch()
         self._finder: FaceSearch[Track] = FaceSearch(
             partial(open_detector, detector, bundle, threads)
@@ -145,7 +141,7 @@ class FaceTracker:
     @property
     def camera(self) -> Camera | None:
         """The camera in use; None before the first picture where none was given."""
-        return self._camera
+        return self._camera.newest
 
     @property
     def fitter(self) -> FaceFitter:
@@ -175,8 +171,8 @@ class FaceTracker:
         """
         t_ns = checked_time(t_ns)
         tracks = self._follow(image_bgr, t_ns, boxes)
+        rows = [row_of(track, self._frames, None, t_ns) for track in tracks]
         self._frames += 1
-        rows = [row_of(track, self._frames - 1, None, t_ns) for track in tracks]
         self._watch.lap("fit")
         return rows
 
@@ -232,14 +228,13 @@ class FaceTracker:
         Raises:
             InputError: no picture has been seen yet, so that the camera is not known.
         """
-        if self._camera is None:
+        camera = self._camera.newest
+        if camera is None:
             raise InputError("mesh_px: the camera is known from the first picture on")
         pose = PerspectivePose(
             np.array([row.qw, row.qx, row.qy, row.qz]), np.array([row.tx, row.ty, row.tz])
         )
-        return self._fitter.mesh_px(pose, row.shape, row.expression, row.blendshapes, self._camera)
-
-    # -- one frame ---------------------------------------------------------------------------
+        return self._fitter.mesh_px(pose, row.shape, row.expression, row.blendshapes, camera)
 
     def _follow(self, image_bgr: np.ndarray, t_ns: int, boxes: Boxes | None) -> list[Track]:
         camera = self._prepare(image_bgr)
@@ -259,10 +254,8 @@ class FaceTracker:
             if found is not None:
                 self._merge(image_bgr, camera, found)
         self._make_room()
-        self._shown = sorted(
-            (track for track in self._tracks if track.state is not None),
-            key=lambda track: -1 if track.number is None else track.number,
-        )
+        shown = [track for track in self._tracks if track.state is not None]
+        self._shown = sorted(shown, key=lambda t: -1 if t.number is None else t.number)
         return self._shown
 
     def _look_on(self, image_bgr: np.ndarray, camera: Camera) -> None:
@@ -274,9 +267,8 @@ class FaceTracker:
         looks: list[tuple[Track, Candidate]] = []
         for track, crop in placed:
             candidate = None if crop is None else next(seen)
-            needed = (
-                self.config.lose_presence if track.unseen_frames <= 1 else self.config.find_presence
-            )
+            lost = track.unseen_frames > 1
+            needed = self.config.find_presence if lost else self.config.lose_presence
             if candidate is None or track.doubted or not candidate.shows_face(needed):
                 track.miss(candidate)
             elif candidate.plausible(width, height):
@@ -399,19 +391,8 @@ class FaceTracker:
             self._tracks.remove(track)
             self._lost.append(track)
 
-    # -- pieces ------------------------------------------------------------------------------
-
     def _prepare(self, image_bgr: np.ndarray) -> Camera:
         """Check a picture; the camera for its size."""
         check_image(image_bgr)
         height, width = image_bgr.shape[:2]
-        camera = self._camera
-        if camera is None or (camera.width, camera.height) != (width, height):
-            given = self._given_camera
-            camera = (
-                given.resized(width, height)
-                if isinstance(given, Camera)
-                else Camera.from_fov(width, height, given)
-            )
-            self._camera = camera
-        return camera
+        return self._camera.of(width, height)
