@@ -25,9 +25,11 @@ from .options import (
 
 if TYPE_CHECKING:
     from .annotation import Batch, Result
+    from .annotation_files import Wanted
     from .inputs import Input
 
-_FORMATS = ("parquet", "csv", "jsonl")
+_FORMATS = ("parquet", "csv", "jsonl", "openface")
+_EXPORTS = ("elan", "eg3d", "nerfstudio", "coco", "gltf", "obj", "ply")
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,12 @@ class Annotate:
     Attributes:
         inputs: videos, pictures or folders.
         out: folder for the outputs; made where it is absent.
-        format: which files to write, separated by commas.
+        format: which tables to write, separated by commas; openface is OpenFace 2's CSV.
+        export: what to write for other programs, separated by commas (stream/export/README.md).
+        export_every: exports with pictures or meshes take every n-th frame,
+        export_frames: or these frames only, by number from 0, separated by commas.
+        export_png: whole frames as PNG, not JPEG.
+        export_mirror: eg3d: also every crop mirrored.
         overlay: also write <name>.overlay.mp4, the faces drawn into the picture.
         causal: smooth with what came before a frame only, in one pass, as live tracking does.
         overwrite: redo what is finished, and replace what was made with other options.
@@ -66,7 +73,12 @@ class Annotate:
 
     inputs: Positional[tuple[Path, ...]]
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
-    format: Annotated[str, tyro.conf.arg(metavar="parquet,csv,jsonl")] = "parquet"
+    format: Annotated[str, tyro.conf.arg(metavar=",".join(_FORMATS))] = "parquet"
+    export: Annotated[str, tyro.conf.arg(metavar=",".join(_EXPORTS))] = ""
+    export_every: int = 1
+    export_frames: Annotated[str, tyro.conf.arg(metavar="N,...")] = ""
+    export_png: bool = False
+    export_mirror: bool = False
     overlay: bool = False
     causal: bool = False
     overwrite: bool = False
@@ -116,6 +128,24 @@ class Annotate:
         # A damaged file may take down or hang the process that decodes it: never this one.
         return annotate_in_processes(self._batch, items, self.workers, self.patience)
 
+    def _wanted(self) -> Wanted:
+        from ..stream.export import ExportOptions
+        from .annotation_files import FORMATS, Wanted
+
+        tables = choices(self.format, _FORMATS, "--format")
+        exports = choices(self.export, _EXPORTS, "--export") if self.export else ()
+        return Wanted(
+            formats=tuple(name for name in tables if name in FORMATS),
+            overlay=self.overlay,
+            exports=(*(name for name in tables if name not in FORMATS), *exports),
+            export=ExportOptions(
+                every=self.export_every,
+                frames=_numbers(self.export_frames, "--export-frames"),
+                picture_format="png" if self.export_png else "jpg",
+                mirror=self.export_mirror,
+            ),
+        )
+
     def _batch(self) -> Batch:
         """The options as checked values; the output folder is made and tried."""
         from .annotation import Batch
@@ -124,8 +154,7 @@ class Annotate:
 
         batch = Batch(
             out=self.out,
-            formats=choices(self.format, _FORMATS, "--format"),
-            overlay=self.overlay,
+            wanted=self._wanted(),
             bundle=load_bundle(self.bundle),
             tracking=FollowingOptions(
                 smoothing=self.smoothing,
@@ -141,6 +170,13 @@ class Annotate:
         )
         check_folder(self.out)
         return batch
+
+
+def _numbers(text: str, option: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(word) for word in text.split(",") if word.strip())
+    except ValueError as error:
+        raise InputError(f"{option} is {text!r}, expected numbers separated by commas") from error
 
 
 def check_folder(folder: Path) -> None:

@@ -20,20 +20,17 @@ from ..models.learning.prefetch import Prefetch
 from ..stream.frame import Frame
 from ..stream.observation import FaceObservation
 from ..stream.sinks.base import Sink
-from ..stream.sinks.overlay import OverlaySink, StillOverlaySink
 from ..stream.sinks.sidecar import Sidecar, SidecarSink, read_sidecar
 from ..stream.sources.base import Source, SourceInfo
 from ..stream.sources.opening import SourceOptions, open_source
+from .annotation_files import SIDECAR_SUFFIX, Wanted
 from .boxes import Boxes
-from .files import row_sink
 from .following import Follower, FollowingOptions
-from .inputs import STILL_OVERLAY, VIDEO_OVERLAY, Input
+from .inputs import Input
 
 if TYPE_CHECKING:
     from ..stream.two_pass import TwoPass
 
-FORMATS: Final = ("parquet", "csv", "jsonl")
-SIDECAR_SUFFIX: Final = ".json"
 _AHEAD: Final = 8
 """Frames that may wait, decoded."""
 
@@ -69,8 +66,7 @@ class Batch:
 
     Attributes:
         out: folder of the outputs.
-        formats: of :data:`FORMATS`.
-        overlay: also write a video with the faces drawn in.
+        wanted: which files are written.
         bundle: the model bundle.
         tracking: how faces are followed.
         boxes: where the faces are, instead of detecting them; None to detect.
@@ -80,8 +76,7 @@ class Batch:
     """
 
     out: Path
-    formats: tuple[str, ...]
-    overlay: bool
+    wanted: Wanted
     bundle: Bundle
     tracking: FollowingOptions
     boxes: Boxes | None = None
@@ -100,24 +95,16 @@ class Batch:
             **self.tracking.plain(),
             "boxes": None if self.boxes is None else self.boxes.hash,
             "causal": self.causal,
-            "formats": list(self.formats),
-            "overlay": self.overlay,
+            **self.wanted.plain(),
         }
 
-    def output(self, item: Input, suffix: str) -> Path:
-        """Where an output of an input lies."""
-        return self.out / f"{item.name}{suffix}"
+    def stem(self, item: Input) -> Path:
+        """Where the outputs of an input lie, but for their suffixes."""
+        return self.out / item.name
 
-    def outputs(self, item: Input) -> list[Path]:
-        """The files that an input has led to, as far as they are there; the sidecar last."""
-        suffixes = [f".{name}" for name in self.formats]
-        suffixes += [VIDEO_OVERLAY, STILL_OVERLAY] if self.overlay else []
-        places = [self.output(item, suffix) for suffix in (*suffixes, SIDECAR_SUFFIX)]
-        return [place for place in places if place.is_file()]
-
-    def complete(self, item: Input) -> bool:
-        """Whether every output of an input is there."""
-        return len(self.outputs(item)) == len(self.formats) + self.overlay + 1
+    def sidecar(self, item: Input) -> Path:
+        """Where the sidecar of an input lies."""
+        return self.out / f"{item.name}{SIDECAR_SUFFIX}"
 
 
 @dataclass(frozen=True)
@@ -143,7 +130,7 @@ def finished(batch: Batch, item: Input) -> Sidecar | None:
     Raises:
         OutputError: it was finished with other options or another bundle.
     """
-    path = batch.output(item, SIDECAR_SUFFIX)
+    path = batch.sidecar(item)
     if batch.overwrite or not path.exists():
         return None
     try:
@@ -159,7 +146,7 @@ def finished(batch: Batch, item: Input) -> Sidecar | None:
             "--overwrite replaces it, another --out keeps it"
         )
     whole = sidecar.stopped in ("end", "truncated")
-    return sidecar if whole and batch.complete(item) else None
+    return sidecar if whole and batch.wanted.complete(batch.stem(item)) else None
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -197,15 +184,21 @@ def annotate(batch: Batch, item: Input, watcher: Watcher) -> Result:
 
 def _annotate_open(batch: Batch, item: Input, source: Source, watcher: Watcher) -> Result:
     reason = ""
-    place = batch.output(item, SIDECAR_SUFFIX)
-    with SidecarSink(place, batch.options, batch.bundle.hash) as facts, ExitStack() as stack:
+    with (
+        SidecarSink(batch.sidecar(item), batch.options, batch.bundle.hash) as facts,
+        ExitStack() as stack,
+    ):
         follower = Follower(batch.bundle, batch.tracking, source.info)
         later = None if batch.causal else follower.two_pass(batch.out)
         if later is not None:
             stack.enter_context(later)
             _check_rereading(batch, item)
-        _forget(batch, item)
-        sinks = _sinks(batch, item, source.info, follower, stack)
+        stem = batch.stem(item)
+        batch.wanted.forget(stem)
+        recording = follower.recording(source.info, batch.options)
+        face_model = batch.bundle.face_model
+        annotator = follower.annotator()
+        sinks = batch.wanted.open(stem, source.info, recording, annotator, face_model, stack)
         # Decoding and conversion run ahead, where there is a core for them.
         ahead = Prefetch(iter(source), _AHEAD) if batch.threads > 1 else nullcontext(source)
         try:
@@ -225,7 +218,7 @@ def _annotate_open(batch: Batch, item: Input, source: Source, watcher: Watcher) 
         facts.decode_errors = source.stats.decode_errors
         if later is not None:
             watcher.smoothing(facts.sidecar.frames_read)
-            pictures = open_source(item.path) if batch.overlay else None
+            pictures = open_source(item.path) if batch.wanted.needs_pictures else None
             with pictures or nullcontext():
                 for frame, rows in _in_pictures(later, item, pictures):
                     _write(sinks, watcher, frame, rows)
@@ -244,15 +237,15 @@ def _write(
 
 
 def _check_rereading(batch: Batch, item: Input) -> None:
-    """See that the frames can be had again, where the second pass draws into them.
+    """See that the frames can be had again, where the second pass needs their pictures.
 
     Raises:
         SourceError: they cannot.
     """
-    if batch.overlay and not item.path.is_file():
+    if batch.wanted.needs_pictures and not item.path.is_file():
         raise SourceError(
-            f"{item.path}: can be read only once, and an overlay of faces smoothed in two passes "
-            "takes its pictures again; use --causal"
+            f"{item.path}: can be read only once, and an overlay or export of faces smoothed in "
+            "two passes takes its pictures again; use --causal"
         )
 
 
@@ -273,43 +266,3 @@ def _in_pictures(
         if picture is None or picture.index != frame.index:
             raise SourceError(f"{item.path}: changed while it was annotated")
         yield picture, rows
-
-
-def _forget(batch: Batch, item: Input) -> None:
-    """Of a run that is being replaced, remove the sidecar and the outputs that this one lacks.
-
-    While the sidecar lies there, the outputs count as finished, and with its options.
-    """
-    place = batch.output(item, SIDECAR_SUFFIX)
-    try:
-        options = read_sidecar(place).options
-    except InputError:  # there is none, or a file that is no sidecar
-        options = {}
-    stale = [f".{name}" for name in FORMATS if name in options.get("formats", ())]
-    stale += [VIDEO_OVERLAY, STILL_OVERLAY] if options.get("overlay") else []
-    kept = [f".{name}" for name in batch.formats]
-    kept += [VIDEO_OVERLAY, STILL_OVERLAY] if batch.overlay else []
-    for suffix in (SIDECAR_SUFFIX, *(suffix for suffix in stale if suffix not in kept)):
-        batch.output(item, suffix).unlink(missing_ok=True)
-
-
-def _sinks(
-    batch: Batch, item: Input, info: SourceInfo, follower: Follower, stack: ExitStack
-) -> list[Sink]:
-    """The outputs of an input but its sidecar, opened; closed with the stack."""
-    recording = follower.recording(info, batch.options)
-    for name in batch.formats:
-        batch.output(item, f".{name}").parent.mkdir(parents=True, exist_ok=True)
-    sinks: list[Sink] = [
-        stack.enter_context(row_sink(batch.output(item, f".{name}"), recording))
-        for name in batch.formats
-    ]
-    if batch.overlay:
-        annotator = follower.annotator()
-        if info.kind == "image":
-            still = StillOverlaySink(batch.output(item, STILL_OVERLAY), annotator)
-            sinks.append(stack.enter_context(still))
-        else:
-            film = OverlaySink(batch.output(item, VIDEO_OVERLAY), annotator, rate=info.rate)
-            sinks.append(stack.enter_context(film))
-    return sinks

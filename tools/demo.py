@@ -34,6 +34,7 @@ class Demo:
         """Track the clip and say where the results are."""
         from .annotate import check_folder
         from .annotation import Batch
+        from .annotation_files import Wanted
         from .batch import annotate_here
         from .following import FollowingOptions
         from .inputs import VIDEO_OVERLAY, Input
@@ -42,8 +43,7 @@ class Demo:
         check_folder(self.out)
         batch = Batch(
             out=self.out,
-            formats=("parquet", "csv"),
-            overlay=True,
+            wanted=Wanted(("parquet", "csv"), overlay=True),
             bundle=load_bundle(None),
             tracking=FollowingOptions(),
             overwrite=True,
@@ -51,12 +51,12 @@ class Demo:
         with demo_clip() as path:
             item = Input(path, "demo")
             (result,) = annotate_here(batch, [item], _show)
-        for output in batch.outputs(item):
+        for output in batch.wanted.there(batch.stem(item)):
             print(f"wrote {output}")
         facts = result.sidecar
         if facts is not None:
             print(f"a face in {facts.frames_with_faces} of {facts.frames_read} frames")
-        print(f"look at {batch.output(item, VIDEO_OVERLAY)}")
+        print(f"look at {self.out / f'{item.name}{VIDEO_OVERLAY}'}")
         return 0 if result.outcome == "done" else 1
 
 

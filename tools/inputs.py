@@ -24,6 +24,8 @@ IMAGE_SUFFIXES: Final = frozenset(
 VIDEO_OVERLAY: Final = ".overlay.mp4"
 STILL_OVERLAY: Final = ".overlay.png"
 """Endings of outputs that look like inputs."""
+EXPORT_FOLDERS: Final = (".eg3d", ".nerfstudio", ".coco", ".obj_frames", ".ply_frames")
+"""Endings of folders of outputs that hold such files."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,16 @@ def _walk(folder: Path, out: Path) -> list[Path]:
     files = []
     for root, folders, names in os.walk(folder):
         here = Path(root)
+        # Where outputs lie among the inputs, those of an earlier run are none.
+        among = here.resolve().is_relative_to(kept_out)
+        ours = (VIDEO_OVERLAY, STILL_OVERLAY) if among else ()
+        made = EXPORT_FOLDERS if among else ()
         folders[:] = sorted(
-            f for f in folders if not f.startswith(".") and (here / f).resolve() != kept_out
+            f
+            for f in folders
+            if not f.startswith(".") and not f.endswith(made) and (here / f).resolve() != kept_out
         )
         suffixes = VIDEO_SUFFIXES | IMAGE_SUFFIXES
-        # Where outputs lie among the inputs, the overlays of an earlier run are none.
-        ours = (VIDEO_OVERLAY, STILL_OVERLAY) if here.resolve().is_relative_to(kept_out) else ()
         files += [
             here / name
             for name in names

@@ -34,8 +34,9 @@ from mien.stream.smoother import (
 from mien.stream.smoother.smoother import FilterStep
 from mien.stream.sources.opening import open_source
 from mien.stream.two_pass import TwoPass
-from mien.tools.batch import annotate_here
 from mien.tools.annotation import Batch, Result
+from mien.tools.annotation_files import Wanted
+from mien.tools.batch import annotate_here
 from mien.tools.following import FollowingOptions
 from mien.tools.inputs import Input
 
@@ -154,8 +155,7 @@ def unrest_px(rows: Sequence[FaceObservation]) -> float:
 def quickly(path: Path, out: Path, *, causal: bool, smoothing: str = "responsive") -> list[Result]:
     batch = Batch(
         out=out,
-        formats=("parquet",),
-        overlay=False,
+        wanted=Wanted(),
         bundle=Bundle.default(),
         tracking=FollowingOptions(smoothing=smoothing),
         causal=causal,
