@@ -104,8 +104,8 @@ def measure(frames: list[Frame], bundle: Bundle, threads: int, staged: bool) -> 
         "encode", lambda row: encode(pose_message(row, seq=0, t_publish_ns=0))
     )
     recording = Recording(source="bench", rate=None, width=SIZE[0], height=SIZE[1])
-    with ZeroMQPublisher(recording, "tcp://127.0.0.1:*") as publisher:
-        publish = watch.around("publish", publisher.write)
+    with ZeroMQPublisher("tcp://127.0.0.1:*") as publisher:
+        publish = watch.around("publish", publisher.add("main", recording).write)
         for i, frame in enumerate(frames):
             start = time.perf_counter()
             rows = following.track(frame)

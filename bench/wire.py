@@ -1,7 +1,8 @@
-"""How long do encoding, publishing and receiving a pose take?
+"""How long do encoding, publishing and receiving a pose take, and what does idling cost?
 
 ``python bench/wire.py`` prints median and 99th percentile, with a subscriber in this process that
-reads after every frame, at 200 frames a second. The floor is sending ready bytes.
+reads after every frame, at 200 frames a second. The floor is sending ready bytes. Last comes the
+processor time of a publisher of four streams that nobody writes or reads, over 30 seconds.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 import zmq
 
 from mien.stream.frame import Frame
+from mien.stream.health import Health
 from mien.stream.messages import PoseMessage, decode, encode, pose_message
 from mien.stream.observation import FaceObservation
 from mien.stream.schema import COLUMNS
@@ -23,6 +25,7 @@ from mien.stream.subscriber import PoseSubscriber
 
 _TIMES = 2000
 _PAUSE_S = 0.005
+_IDLE_S = 30.0
 
 
 def _row() -> FaceObservation:
@@ -73,6 +76,16 @@ def _floor(payload: bytes) -> None:
     _report("floor: send and receive them", arrival)
 
 
+def _idle(about: Recording) -> None:
+    with ZeroMQPublisher("tcp://127.0.0.1:*") as publisher:
+        for name in ("a", "b", "c", "d"):
+            publisher.add(name, about, Health)
+        used_s, begin_s = time.process_time(), time.monotonic()
+        time.sleep(_IDLE_S)
+        share = (time.process_time() - used_s) / (time.monotonic() - begin_s)
+    print(f"idle, four streams: {100 * share:.2f} % of a core")
+
+
 def main() -> None:
     """Print the table."""
     row = _row()
@@ -87,14 +100,15 @@ def main() -> None:
     _time("decode and check", lambda: decode(b"pose.a.0.", payload))
     _floor(payload)
     about = Recording(source="bench", rate=200.0, width=2, height=2)
-    with ZeroMQPublisher(about, "tcp://127.0.0.1:*") as publisher:
-        _time("write frame and pose, no subscriber", lambda: publisher.write(frame, [row]))
+    with ZeroMQPublisher("tcp://127.0.0.1:*") as publisher:
+        stream = publisher.add("bench", about)
+        _time("write frame and pose, no subscriber", lambda: stream.write(frame, [row]))
         with PoseSubscriber(publisher.endpoint, every=True) as subscriber:
             subscriber.receive(1.0)
             written, without, arrival = [], [], []
             for i in range(_TIMES):
                 start = time.perf_counter_ns()
-                publisher.write(frame, [row] if i % 2 else [])
+                stream.write(frame, [row] if i % 2 else [])
                 (written if i % 2 else without).append((time.perf_counter_ns() - start) / 1e3)
                 for received in subscriber.receive(1.0):
                     if isinstance(received.message, PoseMessage):
@@ -104,6 +118,7 @@ def main() -> None:
             _report("write frame and pose", written)
             _report("write frame", without)
             _report("from publishing to checked", arrival)
+    _idle(about)
 
 
 if __name__ == "__main__":

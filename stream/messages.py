@@ -1,4 +1,4 @@
-"""What goes over the wire: topics, the four messages, and their MessagePack form.
+"""What goes over the wire: topics, the four messages, the echo, and their MessagePack form.
 
 ``PROTOCOL.md`` is the same for people and for other languages; a test compares the two.
 """
@@ -16,10 +16,11 @@ from .observation import FaceObservation
 from .schema import SCHEMA_VERSION, from_plain, to_plain
 
 DEFAULT_ENDPOINT: Final = "tcp://127.0.0.1:5570"
+DEFAULT_ECHO: Final = "tcp://127.0.0.1:5571"
 LAST_PORT: Final = 65_535
 """Of TCP; ZeroMQ would take the remainder of a larger number."""
 
-SourceState = Literal["running", "stalled", "ended", "failed"]
+SourceState = Literal["running", "stalled", "reconnecting", "ended", "failed"]
 
 
 def _meta(description: str, unit: str = "", dtype: str | None = None) -> Meta:
@@ -64,8 +65,13 @@ class StatusMessage(msgspec.Struct, frozen=True, kw_only=True):
     ]
     drops: Annotated[dict[str, int], _meta("frames lost so far, by place", dtype="map")]
     source_state: Annotated[
-        SourceState, _meta("running, stalled (1 s without a frame), ended, failed", dtype="str")
+        SourceState,
+        _meta("running, stalled (1 s without a frame), reconnecting, ended, failed", dtype="str"),
     ]
+    latency_99_ms: Annotated[
+        dict[str, float], _meta("99th percentile by stage, as far as measured", "ms", "map")
+    ] = msgspec.field(default_factory=dict)
+    detail: Annotated[str, _meta("why, while reconnecting or failed: one line", dtype="str")] = ""
 
 
 class HelloMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,10 +101,21 @@ class HelloMessage(msgspec.Struct, frozen=True, kw_only=True):
     echo: Annotated[str | None, _meta("endpoint of the clock echo", dtype="str")]
 
 
-class EchoReply(msgspec.Struct, frozen=True):
-    """The answer of the clock echo."""
+class EchoRequest(msgspec.Struct, frozen=True):
+    """What can be asked of the echo besides its clock."""
+
+    request: Annotated[str, _meta("what to do: center", dtype="str")]
+    stream: Annotated[str | None, _meta("of which stream; null: of all", dtype="str")] = None
+
+
+class EchoReply(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer of the echo; without a request the clock is all of it."""
 
     t_ns: Annotated[int, _meta("the publisher's clock", "ns", "int64")]
+    reply: Annotated[
+        str, _meta("what a request did, for people; absent without one", "", "str")
+    ] = ""
+    error: Annotated[str, _meta("why a request was not done; absent where it was", "", "str")] = ""
 
 
 Message = PoseMessage | FrameMessage | StatusMessage | HelloMessage
@@ -172,7 +189,7 @@ def observation_of(message: PoseMessage) -> FaceObservation:
     return FaceObservation(**{name: getattr(message, name) for name in _ROW_FIELDS})
 
 
-def encode(message: Message | EchoReply) -> bytes:
+def encode(message: Message | EchoRequest | EchoReply) -> bytes:
     """MessagePack: a map with the field names as keys, arrays as lists."""
     return _ENCODER.encode(message)
 

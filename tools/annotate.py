@@ -110,8 +110,10 @@ class Annotate:
             raise SourceError("; ".join(missing))
         items = shard.of(items)
         batch = self._batch()
+        from ..stream.sinks.partial import sweep
         from .annotation import finished
 
+        sweep(self.out)  # what a run that was killed has left
         for item in items:  # a mismatch is told before hours of work, not after
             finished(batch, item)
         for line in missing:
@@ -185,7 +187,7 @@ def check_folder(folder: Path) -> None:
     Raises:
         OutputError: they cannot.
     """
-    from ..stream.sinks.base import PartialFile
+    from ..stream.sinks.partial import PartialFile
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

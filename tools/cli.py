@@ -19,11 +19,15 @@ import tyro
 from ..models.errors import MienError
 from .annotate import Annotate
 from .build_face_model import BuildFaceModel
+from .center import Center
 from .demo import Demo
 from .evaluate import Evaluate
 from .export import Export
 from .import_3ddfa import Import3ddfa
+from .keyframes import Keyframes
+from .keys import Keys
 from .listen import Listen
+from .report import Report
 from .synthesize import Synthesize
 from .track import Track
 from .train import Train
@@ -53,7 +57,11 @@ Commands: TypeAlias = (
     Annotated[Demo, _subcommand("demo")]
     | Annotated[Track, _subcommand("track")]
     | Annotated[Listen, _subcommand("listen")]
+    | Annotated[Center, _subcommand("center")]
+    | Annotated[Keys, _subcommand("keys")]
     | Annotated[Annotate, _subcommand("annotate")]
+    | Annotated[Report, _subcommand("report")]
+    | Annotated[Keyframes, _subcommand("keyframes")]
     | Annotated[Evaluate, _subcommand("evaluate")]
     | Annotated[BuildFaceModel, _subcommand("build-face-model")]
     | Annotated[Synthesize, _subcommand("synthesize")]

@@ -7,20 +7,24 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
 from ..models.errors import InputError
 from .files import check_row_place
+from .keys import KeyOption, ServerKeyOption, client_keys
 
 if TYPE_CHECKING:
     from ..stream.messages import FrameMessage, HelloMessage, PoseMessage
     from ..stream.observation import FaceObservation
-    from ..stream.sinks.base import Sink
+    from ..stream.sinks.base import FileSink
     from ..stream.subscriber import PoseSubscriber, Received
 
 _POLL_S = 0.2
+_PATIENCE_S = 5.0
+_ENDS = ("ended", "failed")
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,11 @@ class Listen:
         stream: only the stream of this name; default: all, for --record the first one heard of.
         record: file that takes the poses: .parquet, .csv or .jsonl; implies --every.
         json: print messages of all kinds as JSON lines instead of one line a pose.
-        until_end: stop when the publisher says that its source has ended.
+        until_end: stop when the publisher says that its source has ended; of several streams, when
+            the last one has.
         duration: stop after so many seconds; 0: never.
+        key: this subscriber's key file, where the publisher has --curve; see "mien keys".
+        server_key: the publisher's public key, or a file that has it.
     """
 
     endpoint: Positional[str] = "tcp://127.0.0.1:5570"
@@ -44,19 +51,22 @@ class Listen:
     json: bool = False
     until_end: bool = False
     duration: float = 0.0
+    key: KeyOption = None
+    server_key: ServerKeyOption = None
 
     def run(self) -> int:
         """Listen until told to stop, and return the exit status."""
         if not self.duration >= 0.0:
             raise InputError(f"--duration is {self.duration:g}, expected 0 or more seconds")
         check_row_place(self.record)
+        curve = client_keys(self.key, self.server_key)
         from ..stream.subscriber import PoseSubscriber
 
         every = self.every or self.record is not None
         interrupted = False
         with ExitStack() as stack:
             subscriber = stack.enter_context(
-                PoseSubscriber(self.endpoint, stream=self.stream, every=every)
+                PoseSubscriber(self.endpoint, stream=self.stream, every=every, curve=curve)
             )
             print(f"listening to {self.endpoint}", file=sys.stderr, flush=True)
             recorder = None
@@ -73,19 +83,32 @@ class Listen:
         from ..stream.messages import StatusMessage
 
         begin_s = time.monotonic()
+        heard = False
+        ended: set[str] = set()
         while not self.duration or time.monotonic() - begin_s < self.duration:
             for received in subscriber.receive(_POLL_S):
+                heard = True
                 if recorder is not None:
                     recorder.take(received)
                 self._print(received)
                 message = received.message
-                ended = isinstance(message, StatusMessage) and message.source_state in (
-                    "ended",
-                    "failed",
-                )
-                if ended and self.until_end:
-                    return
+                if isinstance(message, StatusMessage) and message.source_state in _ENDS:
+                    ended.add(received.stream)
             sys.stdout.flush()
+            if self.until_end and ended and ended >= subscriber.hellos.keys():
+                return
+            if not heard and time.monotonic() - begin_s > _PATIENCE_S:
+                heard = True  # say it once
+                self._wonder()
+
+    def _wonder(self) -> None:
+        """A refused key shows in nothing but silence, as does an address where nobody is."""
+        why = "no publisher there, or none yet"
+        if self.key is not None:
+            why += ", or it does not let this key in (a key that was let in later: start again)"
+        else:
+            why += ", or it wants --key and --server-key"
+        print(f"nothing heard from {self.endpoint}: {why}", file=sys.stderr, flush=True)
 
     def _print(self, received: Received) -> None:
         from ..stream.messages import PoseMessage
@@ -139,7 +162,7 @@ class Recorder:
     path: Path
     stream: str | None
     rows: int = 0
-    _sink: Sink | None = None
+    _sink: FileSink | None = None
     _waiting: list[PoseMessage] = field(default_factory=list)
 
     def take(self, received: Received) -> None:
@@ -161,7 +184,7 @@ class Recorder:
         elif isinstance(message, FrameMessage) and self._sink is not None:
             self._write(self._sink, message)
 
-    def _open(self, hello: HelloMessage) -> Sink:
+    def _open(self, hello: HelloMessage) -> FileSink:
         from ..stream.sinks.base import Recording
         from .files import row_sink
 
@@ -176,9 +199,9 @@ class Recorder:
             else tuple((row[0], row[1], row[2]) for row in hello.camera_matrix),
             options={"stream": hello.stream},
         )
-        return row_sink(self.path, recording)
+        return row_sink(self.path, recording, salvage=True)
 
-    def _write(self, sink: Sink, message: FrameMessage) -> None:
+    def _write(self, sink: FileSink, message: FrameMessage) -> None:
         import numpy as np
 
         from ..stream.frame import Frame
@@ -193,10 +216,15 @@ class Recorder:
     def __enter__(self) -> Recorder:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self._sink is None:
             return
-        if kind is None and self.rows:
-            self._sink.close()
+        if self.rows:
+            self._sink.__exit__(kind, error, trace)  # what was heard is kept, whatever came
         else:
             self._sink.abort()

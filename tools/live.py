@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any
 
 from ..models.errors import MienError, OutputError, SourceError
 from ..stream.frame import Frame
@@ -15,7 +14,10 @@ from ..stream.health import Health
 from ..stream.latency import LatencyMeter
 from ..stream.observation import FaceObservation
 from ..stream.sinks.base import Sink
+from ..stream.sinks.zeromq_stream import PublishedStream
 from ..stream.sources.base import Source, SourceStats
+from ..stream.sources.latest import LatestSource
+from ..stream.sources.reconnecting import ReconnectingSource
 from ..stream.stopwatch import Stopwatch
 from .following import Follower
 
@@ -69,27 +71,23 @@ class Session:
         self._watch = watch
         self._clock = clock
         self._sinks: list[Sink] = []
-        self._published: Sink | None = None
         self._print: Callable[[FaceObservation], None] | None = None
         self._stop = threading.Event()
         self._things = ExitStack()
         self._things.callback(follower.close)
         self._things.enter_context(source)
 
-    def add(self, sink: Sink, publishes: bool = False) -> None:
-        """Let a sink take every frame; it is closed with the session.
-
-        Args:
-            sink: in addition to the others.
-            publishes: it tells subscribers whether the source ended or failed.
-        """
+    def add(self, sink: Sink) -> None:
+        """Let a sink take every frame, in addition to the others; it is closed with the session."""
         self._sinks.append(sink)
-        if publishes:
-            self._published = sink
 
     def print_with(self, print_row: Callable[[FaceObservation], None]) -> None:
         """Print every face with this."""
         self._print = print_row
+
+    def give_up(self) -> None:
+        """Close everything, with nothing followed; no effect after :meth:`run`."""
+        self._close(finished=False)
 
     def run(self) -> None:
         """Follow until the source ends or fails, or :meth:`stop` is called; close everything."""
@@ -109,7 +107,8 @@ class Session:
     def stop(self) -> None:
         """End after the frame that is being followed; may be called from any thread."""
         self._stop.set()
-        if self.source.info.live:
+        if isinstance(self.source, (LatestSource, ReconnectingSource)):
+            # Only these are read in a thread of their own: closing another would crash its reader.
             self.source.close()
 
     def health(self) -> Health:
@@ -175,91 +174,16 @@ class Session:
         print(f"mien: {error}; {self.name} goes on without it", file=sys.stderr)
 
     def _close(self, finished: bool) -> None:
+        sinks, self._sinks = self._sinks, []
         with self._things:
-            for sink in tuple(self._sinks):
+            for sink in sinks:
                 try:
-                    failed = sink is self._published and self.problem is not None
-                    if finished and not failed:
+                    if self.problem is not None and isinstance(sink, PublishedStream):
+                        sink.fail(str(self.problem))
+                    if finished:
                         sink.close()
                     else:
                         sink.abort()
                 except OutputError as error:
                     self.complaints.append(str(error))
                     print(f"mien: {error}", file=sys.stderr)
-
-
-class LiveGroup:
-    """Sessions that run beside each other, watched from the main thread.
-
-    Args:
-        sessions: one a source.
-        watch: called about 30 times a second from the main thread; False ends all.
-        line: where the status line goes where it is a terminal.
-        clock: nanoseconds, monotonic.
-    """
-
-    def __init__(
-        self,
-        sessions: Sequence[Session],
-        watch: Callable[[], bool] | None = None,
-        line: Any = sys.stderr,
-        clock: Callable[[], int] = time.perf_counter_ns,
-    ) -> None:
-        self._sessions = sessions
-        self._watch = watch
-        self._line = line
-        self._clock = clock
-        self._ended = threading.Semaphore(0)
-        self._faults: list[BaseException] = []
-
-    def run(self) -> bool:
-        """Run all sessions to their end; an interruption stops them, files are kept.
-
-        Returns:
-            Whether it was interrupted.
-        """
-        threads = [
-            threading.Thread(target=self._one, args=(session,), name=f"mien-{session.name}")
-            for session in self._sessions
-        ]
-        for thread in threads:
-            thread.daemon = True
-            thread.start()
-        interrupted = False
-        try:
-            self._oversee(len(threads))
-        except KeyboardInterrupt:
-            interrupted = True
-        for session in self._sessions:
-            session.stop()
-        for thread in threads:
-            thread.join(timeout=10.0)
-        if self._line.isatty():
-            self._line.write("\r\x1b[K")
-        if self._faults:
-            raise self._faults[0]
-        return interrupted
-
-    def _one(self, session: Session) -> None:
-        try:
-            session.run()
-        except BaseException as fault:  # noqa: BLE001 - raised again in the main thread
-            self._faults.append(fault)
-        finally:
-            self._ended.release()
-
-    def _oversee(self, count: int) -> None:
-        told_ns = self._clock()
-        pause_s = 0.25 if self._watch is None else 0.03
-        while count and not self._faults:
-            if self._ended.acquire(timeout=pause_s):
-                count -= 1
-                continue
-            if self._watch is not None and not self._watch():
-                return
-            now_ns = self._clock()
-            if now_ns - told_ns >= 1_000_000_000 and self._line.isatty():
-                told_ns = now_ns
-                text = " | ".join(session.line(now_ns) for session in self._sessions)
-                self._line.write(f"\r{text}\x1b[K")
-                self._line.flush()

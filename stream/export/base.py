@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import shutil
 import tempfile
-import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +21,8 @@ from ...models.errors import InputError, OutputError
 from ...models.face.camera import Camera
 from ...models.face.morphable import FaceModel
 from ..frame import Frame
-from ..sinks.base import FileSink, PartialFile, Recording
+from ..sinks.base import FileSink, Recording
+from ..sinks.partial import PartialFile, PartialFolder
 from .geometry import HeadGeometry
 
 PictureFormat = Literal["jpg", "png"]
@@ -144,63 +143,13 @@ class Exporter(FileSink):
         self._context = context
 
 
-class PartialFolder(PartialFile):
-    """As :class:`~mien.stream.sinks.base.PartialFile`, for a folder."""
-
-    def __init__(self, path: Path) -> None:
-        """Make the folder under a hidden name.
-
-        Raises:
-            OutputError: it cannot be made, or the place is a file.
-        """
-        self.final = path
-        self.path = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-        if path.is_file():
-            raise OutputError(f"{path}: is a file, expected a place for a folder")
-        self._removal = weakref.finalize(self, _remove_folder, self.path)
-        try:
-            self.path.mkdir(parents=True)
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
-
-    def commit(self) -> None:
-        """Give the folder its final name; what had it is removed.
-
-        Raises:
-            OutputError: it cannot be renamed.
-        """
-        old = self.path.with_suffix(".old")
-        try:
-            if self.final.is_dir():  # a folder with something in it cannot be replaced in one step
-                os.replace(self.final, old)
-            os.replace(self.path, self.final)
-            self._removal.detach()
-        except OSError as error:
-            raise OutputError(
-                f"{self.final}: cannot be written: {error.strerror or error}"
-            ) from error
-        _remove_folder(old)
-
-
-def _remove_folder(path: Path) -> None:
-    shutil.rmtree(path, ignore_errors=True)
-
-
 class FolderExporter(Exporter):
     """Base of the exporters that write a folder."""
 
     FOLDER = True
 
-    def __init__(self, path: str | os.PathLike[str], context: ExportContext) -> None:
-        """Begin under a hidden name.
-
-        Raises:
-            OutputError: the place cannot be written to.
-        """
-        place = Path(path)
-        super().__init__(place.with_name(f"{place.name}.file"), context)
-        self._file.discard()
-        self._file = PartialFolder(place)
+    def _begin(self, path: Path) -> PartialFile:
+        return PartialFolder(path)
 
     @property
     def _folder(self) -> Path:
@@ -311,7 +260,6 @@ __all__ = [
     "FolderExporter",
     "JsonList",
     "MeshFrame",
-    "PartialFolder",
     "PictureFormat",
     "Records",
     "close_all",

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
-import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ from typing import Any, Final, NoReturn, Protocol, TypeVar, runtime_checkable
 from ...models.errors import OutputError
 from ..frame import Frame
 from ..observation import FaceObservation
+from .partial import PartialFile
 
 Matrix3 = tuple[tuple[float, float, float], ...]
 """A 3x3 matrix, row by row."""
@@ -79,59 +78,6 @@ class Sink(Protocol):
         ...
 
 
-class PartialFile:
-    """A file that has its name only when it is complete.
-
-    It is written beside its final place under a hidden name that no other process uses, and renamed
-    by :meth:`commit`: whoever sees the final name sees a finished file. What nobody committed goes
-    with this object, also where an interruption came before anybody held it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Choose the hidden name, and see that the folder can be written to.
-
-        Raises:
-            OutputError: the folder cannot be made or written to, or the place is a folder.
-        """
-        self.final = path
-        self.path = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-        if path.is_dir():
-            raise OutputError(f"{path}: is a folder, expected a place for a file")
-        self._removal = weakref.finalize(self, _remove, self.path)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.touch()
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
-
-    def commit(self) -> None:
-        """Give the file its final name, replacing what had it.
-
-        Raises:
-            OutputError: it cannot be renamed.
-        """
-        try:
-            os.replace(self.path, self.final)
-            self._removal.detach()
-        except OSError as error:
-            raise OutputError(
-                f"{self.final}: cannot be written: {error.strerror or error}"
-            ) from error
-
-    def discard(self) -> None:
-        """Remove the file, if it is there."""
-        self._removal()
-
-    def leave(self) -> None:
-        """Let the file stay under its hidden name."""
-        self._removal.detach()
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink()
-
-
 SelfSink = TypeVar("SelfSink", bound="FileSink")
 
 
@@ -159,11 +105,15 @@ class FileSink(ABC):
         Raises:
             OutputError: the place cannot be written to.
         """
-        self._file = PartialFile(Path(path))
+        self._file = self._begin(Path(path))
         self._open = True
         self._salvage = salvage
         self._kept = 0
         self._last_frame: int | None = None
+
+    def _begin(self, path: Path) -> PartialFile:
+        """What is written until all is complete; a subclass may make a folder."""
+        return PartialFile(path)
 
     @property
     def path(self) -> Path:

@@ -18,7 +18,8 @@ from ...models.face.morphable import FaceModel
 from ...models.face.names import BLENDSHAPE_NAMES
 from ..frame import Frame
 from ..observation import FaceObservation
-from .base import PartialFile, Recording
+from .base import Recording
+from .partial import PartialFile
 
 DEFAULT_ADDRESS: Final = ("127.0.0.1", 9876)
 """Where a viewer listens."""

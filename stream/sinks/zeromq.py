@@ -2,166 +2,142 @@
 
 from __future__ import annotations
 
-import re
+import contextlib
+import socket
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import TracebackType
+from typing import Final
 
 import zmq
 
 from ...models.errors import InputError, OutputError
-from ...models.face.names import BLENDSHAPE_NAMES, N_LANDMARKS
-from ..frame import Frame
-from ..messages import (
-    CONVENTIONS,
-    DEFAULT_ENDPOINT,
-    LAST_PORT,
-    EchoReply,
-    FrameMessage,
-    HelloMessage,
-    Message,
-    SourceState,
-    StatusMessage,
-    check_stream_name,
-    encode,
-    pose_message,
-    topic,
-)
-from ..observation import FaceObservation
-from ..schema import SCHEMA_VERSION, schema_table
+from ..curve import CurveServer, Doorkeeper
+from ..health import Health
+from ..messages import DEFAULT_ENDPOINT, check_stream_name
 from .base import Recording
+from .zeromq_echo import Requests, answer
+from .zeromq_endpoints import check_endpoint, next_endpoint
+from .zeromq_outlet import Outlet
+from .zeromq_stream import SECOND_NS, PublishedStream
 
-_SECOND_NS = 1_000_000_000
-_TICK_MS = 20  # how long a new subscriber may wait for its welcome where no frames come
-_FLUSH_MS = 250  # what close() grants the last messages
-_SEND_HWM = 64
-_LOOPBACK = re.compile(r"tcp://(127(\.\d+){3}|localhost|\[::1\]):(\d+|\*)")
-_TCP = re.compile(r"tcp://(.+):(\d+|\*)")
+_GREETING_NS: Final = 50_000_000  # hellos for newcomers: at most so often, however many come
+_FLUSH_MS: Final = 250  # what closing grants the last messages
+_SEND_HWM: Final = 64
+_INCOMING_BYTES: Final = 4096  # subscriptions and requests are short; what is longer is no client
+_HANDSHAKE_MS: Final = 10_000  # a connection that has not said by then what it is, is cut
 
 
 class ZeroMQPublisher:
-    """A sink that publishes. Nobody listening costs nothing, and a slow listener slows nobody.
+    """Publishes streams on one pair of sockets.
 
-    One thread of its own answers the clock echo and says hello and status once a second, also
-    where no frame comes. What it fails with is raised by the next :meth:`write`.
+    Nobody listening costs nothing, and a slow listener slows nobody. One thread answers the echo,
+    lets clients in, and says hello and status of every stream once a second, also where no frame
+    comes; between these it sleeps. What it fails with is raised by the next ``write``. Streams may
+    be written from several threads.
+
+    Attributes:
+        endpoint: where messages are published, as bound.
+        echo_endpoint: where the echo answers.
     """
 
     def __init__(
         self,
-        recording: Recording,
         endpoint: str = DEFAULT_ENDPOINT,
         *,
-        stream: str = "main",
         echo: str | None = None,
         insecure: bool = False,
+        curve: CurveServer | None = None,
+        requests: Requests | None = None,
         clock: Callable[[], int] = time.perf_counter_ns,
         unix_clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """Bind both sockets and start the thread.
 
         Args:
-            recording: what hello says of source, camera and bundle.
             endpoint: to bind, ``tcp://127.0.0.1:5570`` or ``ipc://...``; port ``*`` takes any.
-            stream: name of the stream, part of every topic.
             echo: endpoint of the clock echo; None: the next port.
             insecure: allow endpoints that other machines reach, unencrypted and unauthenticated.
+            curve: encrypt, and let in only the clients of a list; on both sockets.
+            requests: what may be asked of the echo, by name; called in the publisher's thread.
             clock: nanoseconds, monotonic: that of ``t_capture_ns``.
             unix_clock: nanoseconds since 1970, for hello.
 
         Raises:
-            InputError: the stream name or an endpoint is not accepted.
+            InputError: an endpoint is not accepted.
             OutputError: an endpoint cannot be bound.
         """
-        self._stream = check_stream_name(stream)
         echo = next_endpoint(endpoint) if echo is None else echo
         for wanted in (endpoint, echo):
-            check_endpoint(wanted, insecure)
-        self._recording = recording
+            check_endpoint(wanted, public=insecure or curve is not None)
+        self._requests = {} if requests is None else dict(requests)
         self._clock, self._unix_clock = clock, unix_clock
-        self._lock = threading.Lock()
-        self._sequences: dict[bytes, int] = {}
-        self._written_ns: deque[int] = deque(maxlen=1000)
-        self._latency_ms: dict[str, float] = {}
-        self._drops: dict[str, int] = {}
-        self._state: SourceState | None = None
-        self._failure: zmq.ZMQError | None = None
-        self._closed = False
-        self._stop = threading.Event()
+        self._streams: list[PublishedStream] = []
+        self._stopping = self._closed = False
+        self._greeted_ns = 0
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._doorkeeper: Doorkeeper | None = None
         try:
-            self._publisher = self._bind(zmq.XPUB, endpoint, "--publish")
-            self._echo = self._bind(zmq.REP, echo, "--echo")
+            if curve is not None:
+                self._doorkeeper = Doorkeeper(self._context, curve)
+            publisher = self._bind(zmq.XPUB, endpoint, "--publish", curve)
+            # A ROUTER that answers as REP: after some garbage libzmq's own REP loses an answer.
+            self._echo = self._bind(zmq.ROUTER, echo, "--echo", curve)
         except OutputError:
             self._context.destroy(linger=0)
             raise
-        self.endpoint = self._publisher.get_string(zmq.LAST_ENDPOINT).rstrip("\0")
+        self._woken, self._waking = socket.socketpair()
+        self._waking.setblocking(False)
+        self._outlet = Outlet(publisher, clock, self._wake)
+        self.endpoint = self._outlet.endpoint
         self.echo_endpoint = self._echo.get_string(zmq.LAST_ENDPOINT).rstrip("\0")
-        self._beat(clock())
-        self._thread = threading.Thread(target=self._serve, name="mien-publisher", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="mien-publisher", daemon=True)
         self._thread.start()
 
-    def write(self, frame: Frame, observations: Sequence[FaceObservation]) -> None:
-        """Publish the poses of a frame, by track, then the frame.
-
-        Raises:
-            OutputError: the publisher is closed, or has failed.
-        """
-        if self._closed or self._failure is not None:
-            why = "is closed" if self._failure is None else str(self._failure)
-            raise OutputError(f"{self.endpoint}: cannot publish: {why}")
-        tracks: list[int] = []
-        with self._lock:
-            for row in sorted(observations, key=lambda row: row.track):
-                tracks.append(row.track)
-                name = topic("pose", self._stream, row.track)
-                self._send(
-                    name,
-                    pose_message(row, seq=self._next(name), t_publish_ns=self._clock()),
-                )
-            name = topic("frame", self._stream)
-            now_ns = self._clock()
-            self._written_ns.append(now_ns)
-            self._send(
-                name,
-                FrameMessage(
-                    v=SCHEMA_VERSION,
-                    seq=self._next(name),
-                    t_publish_ns=now_ns,
-                    frame=frame.index,
-                    t_media_ns=frame.t_media_ns,
-                    t_capture_ns=frame.t_capture_ns,
-                    tracks=tracks,
-                ),
-            )
-
-    def update_status(
-        self,
-        *,
-        latency_ms: dict[str, float] | None = None,
-        drops: dict[str, int] | None = None,
-        source_state: SourceState | None = None,
-    ) -> None:
-        """Set what the next status messages say.
+    def add(
+        self, stream: str, recording: Recording, probe: Callable[[], Health] | None = None
+    ) -> PublishedStream:
+        """Begin a stream: its hello is sent at once.
 
         Args:
-            latency_ms: median by stage.
-            drops: frames lost so far, by place.
-            source_state: None: running, or stalled where no frame was written for a second.
+            stream: its name, part of every topic.
+            recording: what hello says of source, camera and bundle.
+            probe: asked once a second how the stream is doing, in the publisher's thread, also
+                where no frame comes.
+
+        Raises:
+            InputError: the name is not accepted, or taken.
+            OutputError: the publisher is closed, or has failed.
         """
-        with self._lock:
-            self._latency_ms = self._latency_ms if latency_ms is None else dict(latency_ms)
-            self._drops = self._drops if drops is None else dict(drops)
-            self._state = source_state
+        check_stream_name(stream)
+        with self._outlet.lock:
+            self._outlet.check()
+            if any(other.name == stream for other in self._streams):
+                raise InputError(f"stream name {stream!r} is given twice")
+            added = PublishedStream(
+                stream,
+                recording,
+                self._outlet,
+                probe=probe,
+                echo=self.echo_endpoint,
+                unix_clock=self._unix_clock,
+            )
+            if not self._streams:
+                self._outlet.welcome(added.welcome())
+            else:
+                self._outlet.notice_newcomers()
+            added.beat()
+            self._streams.append(added)
+        return added
 
     def close(self) -> None:
-        """Say that the source has ended, give the last messages a moment, let go of the ports."""
-        self._shut("ended", _FLUSH_MS)
+        """Close every stream, give the last messages a moment, let go of the ports."""
+        self._shut(PublishedStream.close)
 
     def abort(self) -> None:
-        """Say that the source has failed, and let go of the ports."""
-        self._shut("failed", 0)
+        """As :meth:`close`; streams that are open have failed."""
+        self._shut(PublishedStream.abort)
 
     def __enter__(self) -> ZeroMQPublisher:
         return self
@@ -177,134 +153,116 @@ class ZeroMQPublisher:
         else:
             self.abort()
 
-    def _shut(self, state: SourceState, linger_ms: int) -> None:
+    def _shut(self, finish: Callable[[PublishedStream], None]) -> None:
         if self._closed:
             return
-        self._closed = True
-        self._stop.set()
+        self._closed = self._stopping = True
+        self._wake()
         self._thread.join()
-        self._state = state if self._state is None else self._state
-        if self._failure is None:
-            self._beat(self._clock())
-        self._context.destroy(linger=linger_ms)
-
-    def _bind(self, kind: int, endpoint: str, option: str) -> zmq.Socket[bytes]:
-        socket = self._context.socket(kind)
-        socket.linger = 0
-        socket.sndhwm = _SEND_HWM
-        socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
-        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 5000)
-        if "[" in endpoint:
-            socket.ipv6 = True
         try:
-            socket.bind(endpoint)
+            for stream in self._streams:
+                finish(stream)
+        finally:
+            with self._outlet.lock:
+                self._outlet.close()
+            self._context.destroy(linger=_FLUSH_MS)
+            self._woken.close()
+            self._waking.close()
+
+    def _bind(
+        self, kind: int, endpoint: str, option: str, curve: CurveServer | None
+    ) -> zmq.Socket[bytes]:
+        bound = self._context.socket(kind)
+        bound.linger = 0
+        bound.sndhwm = _SEND_HWM
+        bound.setsockopt(zmq.MAXMSGSIZE, _INCOMING_BYTES)
+        bound.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
+        bound.setsockopt(zmq.HEARTBEAT_IVL, 1000)
+        bound.setsockopt(zmq.HEARTBEAT_TIMEOUT, 5000)
+        if curve is not None:
+            curve.secure(bound)
+        if "[" in endpoint:
+            bound.ipv6 = True
+        try:
+            bound.bind(endpoint)
         except zmq.ZMQError as error:
             if error.errno == zmq.EADDRINUSE:
                 why = f"the port is in use by another program; choose another with {option}"
             else:
                 why = f"cannot be bound: {error.strerror}"
             raise OutputError(f"{endpoint}: {why}") from error
-        return socket
+        return bound
 
-    def _next(self, name: bytes) -> int:
-        sequence = self._sequences.get(name, 0)
-        self._sequences[name] = sequence + 1
-        return sequence
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # as many calls wait as fit: it will wake
+            self._waking.send(b"!")
 
-    def _send(self, name: bytes, message: Message) -> None:
+    def _run(self) -> None:
         try:
-            self._publisher.send_multipart((name, encode(message)))
-        except zmq.ZMQError as error:
-            raise OutputError(f"{self.endpoint}: cannot publish: {error.strerror}") from error
+            self._serve()
+        except Exception as error:  # noqa: BLE001 - a thread has nobody to tell: write raises it
+            self._outlet.fail(error)
 
     def _serve(self) -> None:
+        poller = zmq.Poller()
+        for source in (self._echo, self._outlet.signal, self._woken):
+            poller.register(source, zmq.POLLIN)
+        if self._doorkeeper is not None:
+            poller.register(self._doorkeeper.socket, zmq.POLLIN)
         beat_ns = self._clock()
+        while not self._stopping:
+            wait_ns = beat_ns + SECOND_NS - self._clock()
+            if wait_ns <= 0:
+                beat_ns = self._beat()
+                continue
+            greeting_ns = self._attend()
+            wait_ns = wait_ns if greeting_ns is None else min(wait_ns, greeting_ns)
+            ready = dict(poller.poll(max(0, wait_ns) // 1_000_000 + 1))
+            if self._echo in ready:
+                self._answer_echo()
+            if self._doorkeeper is not None and self._doorkeeper.socket in ready:
+                self._doorkeeper.answer()
+            if self._woken.fileno() in ready:
+                self._woken.recv(4096)
+
+    def _answer_echo(self) -> None:
         try:
-            while not self._stop.is_set():
-                if self._echo.poll(_TICK_MS):
-                    self._echo.recv_multipart()
-                    self._echo.send(encode(EchoReply(t_ns=self._clock())))
-                with self._lock:
-                    # Reading subscriptions is also what makes ZeroMQ send the welcome.
-                    while self._publisher.poll(0):
-                        self._publisher.recv_multipart()
-                    now_ns = self._clock()
-                    if now_ns - beat_ns >= _SECOND_NS:
-                        beat_ns = now_ns
-                        self._beat(now_ns)
-        except zmq.ZMQError as error:
-            self._failure = error
+            parts = self._echo.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return
+        if b"" not in parts[1:]:
+            return  # no envelope: the peer is no REQ
+        body = parts.index(b"", 1) + 1
+        reply = answer(b"".join(parts[body:]), self._requests, self._clock)
+        with contextlib.suppress(zmq.Again):  # who asks and does not listen goes without
+            self._echo.send_multipart([*parts[:body], reply], zmq.NOBLOCK)
 
-    def _beat(self, now_ns: int) -> None:
-        """Send hello and status, and renew the welcome. Call with the lock held."""
-        name = topic("hello", self._stream)
-        hello = self._hello(now_ns, self._next(name))
-        self._publisher.setsockopt(zmq.XPUB_WELCOME_MSG, name + encode(hello))
-        self._send(name, hello)
-        recent = sum(now_ns - written <= _SECOND_NS for written in self._written_ns)
-        name = topic("status", self._stream)
-        self._send(
-            name,
-            StatusMessage(
-                v=SCHEMA_VERSION,
-                seq=self._next(name),
-                t_publish_ns=now_ns,
-                rate=float(recent),
-                latency_ms=self._latency_ms,
-                drops=self._drops,
-                source_state=self._state or ("running" if recent else "stalled"),
-            ),
-        )
+    def _attend(self) -> int | None:
+        """See to what subscribers said; returns when to come again at the latest, in ns."""
+        outlet = self._outlet
+        with outlet.lock:
+            more = outlet.take_subscriptions()
+            if not outlet.newcomer:
+                return 0 if more else None
+            # The welcome is of the first stream: ZeroMQ has only one.
+            wait_ns = self._greeted_ns + _GREETING_NS - self._clock()
+            if wait_ns > 0:
+                return wait_ns
+            outlet.newcomer = False
+            self._greeted_ns = self._clock()
+            for stream in self._streams[1:]:
+                stream.say_hello()
+        return None
 
-    def _hello(self, now_ns: int, sequence: int) -> HelloMessage:
-        recording = self._recording
-        camera = recording.camera_matrix
-        return HelloMessage(
-            v=SCHEMA_VERSION,
-            seq=sequence,
-            t_publish_ns=now_ns,
-            stream=self._stream,
-            columns=schema_table(),
-            conventions=CONVENTIONS,
-            camera_matrix=None if camera is None else [list(row) for row in camera],
-            bundle_hash=recording.bundle_hash,
-            source=recording.source,
-            width=recording.width,
-            height=recording.height,
-            rate=recording.rate,
-            landmark_names=[f"ibug{i}" for i in range(N_LANDMARKS)],
-            blendshape_names=list(BLENDSHAPE_NAMES),
-            clock_monotonic_ns=now_ns,
-            clock_unix_ns=self._unix_clock(),
-            echo=self.echo_endpoint,
-        )
-
-
-def next_endpoint(endpoint: str) -> str:
-    """The default of the clock echo: the next TCP port, or the same path with ``-echo``."""
-    tcp = _TCP.fullmatch(endpoint)
-    if tcp is None:
-        return f"{endpoint}-echo"
-    host, port = tcp.groups()
-    return f"tcp://{host}:{'*' if port in ('*', '0') else int(port) + 1}"
-
-
-def check_endpoint(endpoint: str, insecure: bool) -> None:
-    """Accept what can be bound safely.
-
-    Raises:
-        InputError: the endpoint is malformed, or other machines could reach it and ``insecure`` is
-            not said.
-    """
-    if re.match(r"(ipc|inproc)://.", endpoint):
-        return
-    tcp = _TCP.fullmatch(endpoint)
-    if tcp is None:
-        raise InputError(f"{endpoint}: expected an endpoint such as {DEFAULT_ENDPOINT}")
-    if tcp[2] != "*" and int(tcp[2]) > LAST_PORT:
-        raise InputError(f"{endpoint}: expected a port up to {LAST_PORT}")
-    if not insecure and not _LOOPBACK.fullmatch(endpoint):
-        raise InputError(
-            f"{endpoint}: other machines could read the poses there; "
-            "bind 127.0.0.1, or say --insecure"
-        )
+    def _beat(self) -> int:
+        """Hello and status of every stream; returns when, ns."""
+        with self._outlet.lock:
+            streams = tuple(self._streams)
+        for stream in streams:
+            stream.ask()
+        with self._outlet.lock:
+            for stream in streams:
+                stream.beat()
+            if streams:
+                self._outlet.welcome(streams[0].welcome())
+            return self._clock()

@@ -19,8 +19,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mien.stream import axes
+from mien.stream.curve import CurveServer, allow, make_keys, public_key
 from mien.stream.frame import Frame
-from mien.stream.messages import CONVENTIONS, DEFAULT_ENDPOINT, MESSAGES, EchoReply, PoseMessage
+from mien.stream.messages import (
+    CONVENTIONS,
+    DEFAULT_ENDPOINT,
+    MESSAGES,
+    EchoReply,
+    EchoRequest,
+    PoseMessage,
+)
 from mien.stream.observation import FaceObservation
 from mien.stream.schema import COLUMNS, SCHEMA_VERSION, columns_of, markdown_table
 from mien.stream.sinks import Recording
@@ -42,6 +51,7 @@ def test_the_tables_are_those_of_the_code() -> None:
         markdown_table(COLUMNS),
         markdown_table(extra),
         markdown_table(columns_of(EchoReply)),
+        markdown_table(columns_of(EchoRequest)),
         *(markdown_table(columns_of(m)) for kind, m in MESSAGES.items() if kind != "pose"),
     ]
     for table in tables:
@@ -56,6 +66,26 @@ def test_the_words_are_those_of_the_code() -> None:
         assert f"- **{name}**: {words}." in DOCUMENT
     for kind in MESSAGES:
         assert re.search(rf"^## {kind}\.\\<stream\\>\.", DOCUMENT, re.MULTILINE)
+
+
+def test_the_picture_is_drawn_by_the_code() -> None:
+    assert "](axes.svg)" in DOCUMENT
+    assert axes.PICTURE.read_text("utf-8") == axes.draw(), "run python -m mien.stream.axes"
+
+
+@pytest.mark.parametrize(
+    ("angle", "axis", "sign"),
+    [("yaw", 0, -1), ("pitch", 1, -1)],  # to the picture's left, up
+)
+def test_the_picture_turns_the_nose_as_the_words_say(angle: str, axis: int, sign: int) -> None:
+    nose = np.array([[0.0, 0.0, -1.0]])  # points out of the face, against z
+    angles = {"yaw": 0.0, "pitch": 0.0, "roll": 0.0, angle: 30.0}
+    assert axes.camera_points(nose, **angles)[0, axis] * sign == pytest.approx(0.5)
+
+
+def test_the_picture_rolls_clockwise() -> None:
+    ear = np.array([[1.0, 0.0, 0.0]])  # towards the picture's right
+    assert axes.camera_points(ear, 0.0, 0.0, 30.0)[0, 1] == pytest.approx(0.5)  # down
 
 
 class Reader:
@@ -112,11 +142,19 @@ def same(seen: Any, sent: object) -> bool:
     return float(seen) == sent
 
 
-def follow(command: list[str], environment: dict[str, str], row: Maker, about: Recording) -> None:
+def follow(
+    command: list[str],
+    environment: dict[str, str],
+    row: Maker,
+    about: Recording,
+    curve: tuple[CurveServer, list[str]] | None = None,
+) -> None:
     """Publish to a reader, and see that it read every message and every value."""
+    server, keys = (None, []) if curve is None else curve
     with (
-        ZeroMQPublisher(about, "tcp://127.0.0.1:*", stream="doc") as publisher,
-        Reader([*command, publisher.endpoint], environment) as reader,
+        ZeroMQPublisher("tcp://127.0.0.1:*", curve=server) as publisher,
+        publisher.add("doc", about) as stream,
+        Reader([*command, publisher.endpoint, *keys], environment) as reader,
     ):
         hello = reader.next(30.0)
         assert hello is not None
@@ -124,13 +162,13 @@ def follow(command: list[str], environment: dict[str, str], row: Maker, about: R
         assert hello["blendshape_names"][-1] == "tongueOut"
         assert hello["camera_matrix"][0] == [554, 0, 319.5]
         for _ in range(200):  # until all subscriptions are there
-            publisher.write(Frame(BLANK, -1), [])
+            stream.write(Frame(BLANK, -1), [])
             line = reader.next(0.05)
             if line is not None and line["topic"] == "frame.doc.":
                 break
         rows = [row(i, frame=i, track=3, pose_variance=None) for i in range(20)]
         for i, face in enumerate(rows):
-            publisher.write(Frame(BLANK, i, t_capture_ns=2**60 + i), [face])
+            stream.write(Frame(BLANK, i, t_capture_ns=2**60 + i), [face])
             time.sleep(0.002)
         poses, frames, states = [], [], []
         end = time.monotonic() + 10
@@ -156,17 +194,34 @@ def follow(command: list[str], environment: dict[str, str], row: Maker, about: R
     assert all([int(t) for t in f["tracks"]] == [3] for f in frames)
 
 
+@pytest.fixture(params=["plain", "CURVE"])
+def guard(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[CurveServer, list[str]] | None:
+    """None, or a publisher's keys with the three that a reader is given."""
+    if request.param == "plain":
+        return None
+    server, client = tmp_path / "server.key", tmp_path / "client.key"
+    key = make_keys(server)
+    allow(tmp_path / "allowed", make_keys(client), "reader")
+    (secret,) = re.findall('secret-key = "(.*)"', client.read_text())
+    return CurveServer(server, tmp_path / "allowed"), [key, public_key(client), secret]
+
+
+Guard = tuple[CurveServer, list[str]] | None
+
+
 def test_the_python_reader_reads_everything(
-    tmp_path: Path, make_random_row: Maker, recording: Recording
+    tmp_path: Path, make_random_row: Maker, recording: Recording, guard: Guard
 ) -> None:
     (tmp_path / "reader.py").write_text(code("python"))
-    follow([sys.executable, str(tmp_path / "reader.py")], {}, make_random_row, recording)
+    command = [sys.executable, str(tmp_path / "reader.py")]
+    follow(command, {}, make_random_row, recording, guard)
 
 
 def test_the_node_reader_reads_everything(
     tmp_path: Path,
     make_random_row: Maker,
     recording: Recording,
+    guard: Guard,
     pytestconfig: pytest.Config,
 ) -> None:
     node, npm = shutil.which("node"), shutil.which("npm")
@@ -175,7 +230,34 @@ def test_the_node_reader_reads_everything(
     modules = install_packages(npm, pytestconfig)
     (tmp_path / "reader.js").write_text(code("javascript"))
     environment = {"NODE_PATH": str(modules)}
-    follow([node, str(tmp_path / "reader.js")], environment, make_random_row, recording)
+    command = [node, str(tmp_path / "reader.js")]
+    follow(command, environment, make_random_row, recording, guard)
+
+
+def test_the_c_reader_reads_everything(
+    tmp_path: Path, make_random_row: Maker, recording: Recording, guard: Guard
+) -> None:
+    (tmp_path / "reader.c").write_text(code("c"))
+    follow([compile_c(tmp_path)], {}, make_random_row, recording, guard)
+
+
+def compile_c(folder: Path) -> str:
+    """The program of ``reader.c``, made without a warning."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("needs a C compiler, to run the reader of PROTOCOL.md")
+    command = [compiler, "-Wall", "-Wextra", "-Werror", "-o", "reader", "reader.c", "-lzmq"]
+    complaints = ""
+    for library in ("-lmsgpackc", "-lmsgpack-c"):  # msgpack-c was renamed
+        done = subprocess.run(
+            [*command, library], cwd=folder, capture_output=True, text=True, check=False
+        )
+        if done.returncode == 0:
+            return str(folder / "reader")
+        complaints += done.stderr
+    if re.search(r"(zmq|msgpack)\.h: No such file|cannot find -l", complaints):
+        pytest.skip("needs libzmq3-dev and libmsgpack-dev (or libmsgpack-c-dev), for PROTOCOL.md")
+    raise AssertionError(complaints)
 
 
 def install_packages(npm: str, config: pytest.Config) -> Path:

@@ -14,6 +14,7 @@ import zmq
 
 from mien.models.errors import InputError, OutputError, SourceError
 from mien.stream.frame import Frame
+from mien.stream.health import Health
 from mien.stream.messages import (
     FrameMessage,
     HelloMessage,
@@ -29,7 +30,9 @@ from mien.stream.messages import (
 from mien.stream.observation import FaceObservation
 from mien.stream.schema import schema_table
 from mien.stream.sinks import Recording, Sink
-from mien.stream.sinks.zeromq import ZeroMQPublisher, next_endpoint
+from mien.stream.sinks.zeromq import ZeroMQPublisher
+from mien.stream.sinks.zeromq_endpoints import next_endpoint
+from mien.stream.sinks.zeromq_stream import PublishedStream
 from mien.stream.subscriber import PoseSubscriber, Received
 
 Maker = Callable[..., FaceObservation]
@@ -38,9 +41,15 @@ ANY = "tcp://127.0.0.1:*"
 
 
 @pytest.fixture
-def publisher(recording: Recording) -> Iterator[ZeroMQPublisher]:
-    with ZeroMQPublisher(recording, ANY, stream="cam-0") as publisher:
+def publisher() -> Iterator[ZeroMQPublisher]:
+    with ZeroMQPublisher(ANY) as publisher:
         yield publisher
+
+
+@pytest.fixture
+def stream(publisher: ZeroMQPublisher, recording: Recording) -> PublishedStream:
+    health = Health({"regress": 1.5}, {"regress": 4.0}, {"source": 3})
+    return publisher.add("cam-0", recording, lambda: health)
 
 
 def collect(
@@ -53,17 +62,17 @@ def collect(
     return messages
 
 
-def connected(publisher: ZeroMQPublisher, subscriber: PoseSubscriber) -> None:
+def connected(stream: PublishedStream, subscriber: PoseSubscriber) -> None:
     """Wait until subscriptions have arrived."""
     for i in range(200):
-        publisher.write(Frame(BLANK, -1 - i), [])
+        stream.write(Frame(BLANK, -1 - i), [])
         if any(message.kind == "frame" for message in subscriber.receive(0.02)):
             return
     raise AssertionError("the subscriber never got a frame")
 
 
 def test_every_field_arrives_in_sequence_without_a_gap(
-    publisher: ZeroMQPublisher, make_random_row: Maker
+    publisher: ZeroMQPublisher, stream: PublishedStream, make_random_row: Maker
 ) -> None:
     rows = {
         (i, track): make_random_row(100 * i + track, frame=i, track=track)
@@ -71,10 +80,10 @@ def test_every_field_arrives_in_sequence_without_a_gap(
         for track in range(1, 1 + i % 3)
     }
     with PoseSubscriber(publisher.endpoint, every=True) as subscriber:
-        connected(publisher, subscriber)
+        connected(stream, subscriber)
         for i in range(100):
             faces = [row for (frame, _), row in rows.items() if frame == i]
-            publisher.write(Frame(BLANK, i, t_media_ns=i, t_capture_ns=2 * i), faces[::-1])
+            stream.write(Frame(BLANK, i, t_media_ns=i, t_capture_ns=2 * i), faces[::-1])
             time.sleep(0.001)
         got = collect(
             subscriber,
@@ -97,7 +106,9 @@ def test_every_field_arrives_in_sequence_without_a_gap(
     assert names[at:][:3] == ["frame.cam-0."] * 1 + names[at + 1 : at + 3]
 
 
-def test_who_connects_is_welcomed_at_once(publisher: ZeroMQPublisher, recording: Recording) -> None:
+def test_who_connects_is_welcomed_at_once(
+    publisher: ZeroMQPublisher, stream: PublishedStream, recording: Recording
+) -> None:
     with PoseSubscriber(publisher.endpoint) as subscriber:
         start = time.monotonic()
         (first,) = subscriber.receive(5.0)
@@ -116,15 +127,14 @@ def test_who_connects_is_welcomed_at_once(publisher: ZeroMQPublisher, recording:
 
 
 def test_hello_and_status_come_every_second_also_without_frames(
-    publisher: ZeroMQPublisher,
+    publisher: ZeroMQPublisher, stream: PublishedStream
 ) -> None:
-    publisher.update_status(latency_ms={"regress": 1.5}, drops={"source": 3})
     with PoseSubscriber(publisher.endpoint, every=True) as subscriber:
-        connected(publisher, subscriber)
+        connected(stream, subscriber)
         got: list[Received] = []
         # Frames keep coming until a status was heard, however long the machine takes; then none.
         for i in range(500):
-            publisher.write(Frame(BLANK, i), [])
+            stream.write(Frame(BLANK, i), [])
             got += subscriber.receive(0.02)
             if any(x.kind == "status" for x in got):
                 break
@@ -133,8 +143,9 @@ def test_hello_and_status_come_every_second_also_without_frames(
     assert [s.source_state for s in status][-2:] == ["stalled", "stalled"]
     assert status[0].source_state == "running"
     assert status[0].rate > 0 == status[-1].rate
-    assert status[0].latency_ms == {"regress": 1.5}
-    assert status[0].drops == {"source": 3}
+    assert status[-1].latency_ms == {"regress": 1.5}
+    assert status[-1].latency_99_ms == {"regress": 4.0}
+    assert status[-1].drops == {"source": 3}
     # Once a second; a busy machine may hold a thread back, but must not make it hurry for long.
     steps_s = np.diff([s.t_publish_ns for s in status]) / 1e9
     assert 0.8 < steps_s.mean() < 2.0
@@ -144,29 +155,30 @@ def test_hello_and_status_come_every_second_also_without_frames(
 
 
 def test_the_last_word_is_that_the_source_has_ended(recording: Recording) -> None:
-    publisher = ZeroMQPublisher(recording, ANY)
-    assert isinstance(publisher, Sink)
+    publisher = ZeroMQPublisher(ANY)
+    stream = publisher.add("main", recording)
+    assert isinstance(stream, Sink)
     with PoseSubscriber(publisher.endpoint, every=True) as subscriber:
-        connected(publisher, subscriber)
+        connected(stream, subscriber)
         publisher.close()
         publisher.close()
         got = collect(subscriber, lambda m: any(x.kind == "status" for x in m), 2.0)
     status = [x.message for x in got if isinstance(x.message, StatusMessage)]
     assert status[-1].source_state == "ended"
     with pytest.raises(OutputError, match="is closed"):
-        publisher.write(Frame(BLANK, 0), [])
+        stream.write(Frame(BLANK, 0), [])
 
 
 def test_a_slow_subscriber_gets_the_newest_and_counts_nothing_lost(
-    publisher: ZeroMQPublisher, make_face_row: Maker
+    publisher: ZeroMQPublisher, stream: PublishedStream, make_face_row: Maker
 ) -> None:
     with PoseSubscriber(publisher.endpoint, kinds=("pose",)) as subscriber:
         deadline = time.monotonic() + 5
         while not subscriber.poses(0.02) and time.monotonic() < deadline:
-            publisher.write(Frame(BLANK, 0), [make_face_row(track=7)])
+            stream.write(Frame(BLANK, 0), [make_face_row(track=7)])
         for i in range(50):
             rows = [make_face_row(track=track, frame=i) for track in (1, 11)]
-            publisher.write(Frame(BLANK, i), rows)
+            stream.write(Frame(BLANK, i), rows)
             time.sleep(0.002)
         time.sleep(0.1)
         got = {x.topic: x.message for x in subscriber.receive(1.0)}
@@ -180,7 +192,7 @@ def test_a_slow_subscriber_gets_the_newest_and_counts_nothing_lost(
 
 
 def test_a_subscriber_that_sleeps_costs_the_publisher_nothing(
-    publisher: ZeroMQPublisher, make_face_row: Maker
+    publisher: ZeroMQPublisher, stream: PublishedStream, make_face_row: Maker
 ) -> None:
     context = zmq.Context()
     sleeper = context.socket(zmq.SUB)
@@ -193,7 +205,7 @@ def test_a_subscriber_that_sleeps_costs_the_publisher_nothing(
     took_us = []
     for i in range(3000):
         start = time.perf_counter_ns()
-        publisher.write(Frame(BLANK, i), [row])
+        stream.write(Frame(BLANK, i), [row])
         took_us.append((time.perf_counter_ns() - start) / 1e3)
     context.destroy(linger=0)
     assert np.median(took_us) < 1000  # some 20 without the checks of the tests
@@ -202,12 +214,13 @@ def test_a_subscriber_that_sleeps_costs_the_publisher_nothing(
 
 def test_one_stream_or_kind_can_be_asked_for(recording: Recording, make_face_row: Maker) -> None:
     with (
-        ZeroMQPublisher(recording, ANY, stream="a") as first,
+        ZeroMQPublisher(ANY) as first,
+        first.add("a", recording) as stream,
         PoseSubscriber(first.endpoint, stream="b", every=True) as other,
         PoseSubscriber(first.endpoint, stream="a", kinds=("frame",), every=True) as frames,
     ):
-        connected(first, frames)
-        first.write(Frame(BLANK, 5), [make_face_row()])
+        connected(stream, frames)
+        stream.write(Frame(BLANK, 5), [make_face_row()])
         got = collect(
             frames,
             lambda m: any(isinstance(x.message, FrameMessage) and x.message.frame == 5 for x in m),
@@ -219,9 +232,10 @@ def test_one_stream_or_kind_can_be_asked_for(recording: Recording, make_face_row
 def test_the_clock_echo_gives_the_offset_of_another_clock(recording: Recording) -> None:
     ahead_ns = 123_456_789_000
     with (
-        ZeroMQPublisher(recording, ANY, clock=lambda: time.perf_counter_ns() + ahead_ns) as there,
+        ZeroMQPublisher(ANY, clock=lambda: time.perf_counter_ns() + ahead_ns) as there,
         PoseSubscriber(there.endpoint) as here,
     ):
+        there.add("main", recording)
         offset = here.clock_offset()
         assert abs(offset.offset_ns - ahead_ns) <= offset.round_trip_ns // 2 + 1
         assert offset.round_trip_ns < 50_000_000
@@ -240,56 +254,57 @@ def test_no_echo_and_no_hello_are_said() -> None:
             subscriber.clock_offset(f"tcp://127.0.0.1:{port}", timeout_s=0.1)
 
 
-def test_a_busy_port_is_one_clear_line(recording: Recording) -> None:
+def test_a_busy_port_is_one_clear_line() -> None:
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
         busy.listen()
         taken = f"tcp://127.0.0.1:{busy.getsockname()[1]}"
         with pytest.raises(OutputError, match=r"in use by another program.*--publish") as caught:
-            ZeroMQPublisher(recording, taken, echo=ANY)
+            ZeroMQPublisher(taken, echo=ANY)
         assert "\n" not in str(caught.value)
         with pytest.raises(OutputError, match=r"in use by another program.*--echo"):
-            ZeroMQPublisher(recording, ANY, echo=taken)
+            ZeroMQPublisher(ANY, echo=taken)
     assert not [t for t in threading.enumerate() if t.name == "mien-publisher"]
 
 
 @pytest.mark.parametrize("host", ["*", "0.0.0.0", "192.168.1.7", "eth0", "[::]", "127.evil.com"])
-def test_other_machines_are_let_in_only_when_asked(recording: Recording, host: str) -> None:
+def test_other_machines_are_let_in_only_when_asked(host: str) -> None:
     with pytest.raises(InputError, match=r"other machines could read.*--insecure"):
-        ZeroMQPublisher(recording, f"tcp://{host}:5570")
+        ZeroMQPublisher(f"tcp://{host}:5570")
     with pytest.raises(InputError, match="other machines"):
-        ZeroMQPublisher(recording, ANY, echo=f"tcp://{host}:5571")
+        ZeroMQPublisher(ANY, echo=f"tcp://{host}:5571")
 
 
 def test_insecure_is_possible(recording: Recording) -> None:
     with (
-        ZeroMQPublisher(recording, "tcp://0.0.0.0:*", insecure=True) as publisher,
+        ZeroMQPublisher("tcp://0.0.0.0:*", insecure=True) as publisher,
         PoseSubscriber(publisher.endpoint.replace("0.0.0.0", "127.0.0.1")) as subscriber,
     ):
+        publisher.add("main", recording)
         assert subscriber.clock_offset().round_trip_ns > 0
 
 
 @pytest.mark.parametrize("wrong", ["", "5570", "http://127.0.0.1:5570", "tcp://127.0.0.1"])
-def test_malformed_endpoints(recording: Recording, wrong: str) -> None:
+def test_malformed_endpoints(wrong: str) -> None:
     with pytest.raises(InputError, match="expected an endpoint such as"):
-        ZeroMQPublisher(recording, wrong)
+        ZeroMQPublisher(wrong)
     if not wrong.startswith("tcp"):
         with pytest.raises(InputError, match="cannot connect"):
             PoseSubscriber(wrong)
 
 
-def test_a_port_beyond_the_last_is_refused_and_not_wrapped(recording: Recording) -> None:
+def test_a_port_beyond_the_last_is_refused_and_not_wrapped() -> None:
     for endpoint in ("tcp://127.0.0.1:99999", "tcp://127.0.0.1:65535"):  # its echo: 65536
         with pytest.raises(InputError, match="expected a port up to 65535"):
-            ZeroMQPublisher(recording, endpoint)
+            ZeroMQPublisher(endpoint)
     with pytest.raises(InputError, match="expected a port up to 65535"):
         PoseSubscriber("tcp://127.0.0.1:99999")
 
 
 @pytest.mark.parametrize("name", ["", "a.b", "a b", "ä"])
-def test_stream_names(recording: Recording, name: str) -> None:
+def test_stream_names(publisher: ZeroMQPublisher, recording: Recording, name: str) -> None:
     with pytest.raises(InputError, match="stream name"):
-        ZeroMQPublisher(recording, ANY, stream=name)
+        publisher.add(name, recording)
     with pytest.raises(InputError, match="stream name"):
         PoseSubscriber(stream=name)
     with pytest.raises(InputError, match="unknown kinds"):
@@ -362,10 +377,12 @@ def test_a_subscriber_survives_nonsense_and_counts_losses(make_face_row: Maker) 
     context.destroy(linger=0)
 
 
-def test_iterating_gives_messages_for_ever(publisher: ZeroMQPublisher) -> None:
+def test_iterating_gives_messages_for_ever(
+    publisher: ZeroMQPublisher, stream: PublishedStream
+) -> None:
     with PoseSubscriber(publisher.endpoint) as subscriber:
         for i, received in enumerate(subscriber):
-            publisher.write(Frame(BLANK, i), [])
+            stream.write(Frame(BLANK, i), [])
             assert received.stream == "cam-0"
             if i == 3:
                 break

@@ -1,0 +1,44 @@
+"""The endpoints that a publisher binds: which are accepted, and the default of the echo."""
+
+from __future__ import annotations
+
+import re
+
+from ...models.errors import InputError
+from ..messages import DEFAULT_ENDPOINT, LAST_PORT
+
+_LOOPBACK = re.compile(r"tcp://(127(\.\d+){3}|localhost|\[::1\]):(\d+|\*)")
+_TCP = re.compile(r"tcp://(.+):(\d+|\*)")
+
+
+def next_endpoint(endpoint: str) -> str:
+    """The default of the clock echo: the next TCP port, or the same path with ``-echo``."""
+    tcp = _TCP.fullmatch(endpoint)
+    if tcp is None:
+        return f"{endpoint}-echo"
+    host, port = tcp.groups()
+    return f"tcp://{host}:{'*' if port in ('*', '0') else int(port) + 1}"
+
+
+def check_endpoint(endpoint: str, *, public: bool) -> None:
+    """Accept what can be bound safely.
+
+    Args:
+        endpoint: to bind.
+        public: whether other machines may reach it.
+
+    Raises:
+        InputError: the endpoint is malformed, or other machines could reach it and must not.
+    """
+    if re.match(r"(ipc|inproc)://.", endpoint):
+        return
+    tcp = _TCP.fullmatch(endpoint)
+    if tcp is None:
+        raise InputError(f"{endpoint}: expected an endpoint such as {DEFAULT_ENDPOINT}")
+    if tcp[2] != "*" and int(tcp[2]) > LAST_PORT:
+        raise InputError(f"{endpoint}: expected a port up to {LAST_PORT}")
+    if not public and not _LOOPBACK.fullmatch(endpoint):
+        raise InputError(
+            f"{endpoint}: other machines could read the poses there; bind 127.0.0.1, "
+            "give --curve and --allow (mien keys makes the files), or say --insecure"
+        )

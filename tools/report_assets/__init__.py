@@ -1,0 +1,1 @@
+"""What the pages of ``mien report`` are made of: style and script."""
