@@ -6,21 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64, UInt8
+from jaxtyping import Float, Float32, Float64, UInt8
 
 from ..models.errors import InputError
 from ..models.face.camera import Camera
 from ..models.face.crop import CROP_SIZE, Crop, crop_from_landmarks, extract, tight_box
 from ..models.face.morphable import FaceModel, LinearPoints
 from ..models.face.names import N_LANDMARKS
-from ..models.face.perspective import (
-    PerspectivePose,
-    apply_orthography,
-    fit_perspective,
-    quick_orthography,
-    split_orthography,
-)
+from ..models.face.perspective import PerspectivePose, apply_orthography
 from ..models.face.quadrature import Quadrature
+from ..models.face.rotation import quaternion_from_matrix
 from .quality import conditions
 from .regression import N_PARAMS, N_POSE, RegressedFace, RegressorLike
 from .smoother import FaceMeasurement, FaceState, PoseMeasurement
@@ -51,6 +46,7 @@ class Candidate:
         landmarks_px: (68, 2) image px, under the network's matrix as it is: its slight shear and
             stretch are learned (0.05 to 0.1 of NME on real faces).
         conditions: (4,) of the crop, see :func:`.quality.conditions`.
+        points: (K, 3) this face's landmarks and the points that stand for its mesh, head frame, mm.
         variance_stated: whether the variances are the network's own, not assumed ones.
     """
 
@@ -65,6 +61,7 @@ class Candidate:
     blendshapes: Float64[np.ndarray, " 52"] | None
     landmarks_px: Float64[np.ndarray, "68 2"]
     conditions: Float64[np.ndarray, " 4"]
+    points: Float64[np.ndarray, "K 3"]
     variance_stated: bool = True
 
     @property
@@ -124,7 +121,12 @@ class FaceFitter:
         self._ipd_mm = ipd_mm
         quadrature = Quadrature.of(model)
         self._weights = quadrature.weights
-        self._points = _join(model.landmarks(), quadrature.points)
+        points = _join(model.landmarks(), quadrature.points)
+        self._points = points
+        self._mean = points.mean.reshape(-1)
+        self._shape_basis = _flat(points.shape_basis)
+        self._expression_basis = _flat(points.expression_basis)
+        self._blendshape_basis = _flat(points.blendshape_basis)
 
     def look(
         self, image_bgr: UInt8[np.ndarray, "H W 3"], crops: Sequence[Crop]
@@ -150,18 +152,29 @@ class FaceFitter:
         Returns:
             None where no such face can stand before the camera.
         """
-        orthography = seen.orthography
-        _, points = self._decode(shape, seen.expression, seen.blendshapes)
-        if not np.array_equal(shape, seen.shape):
-            _, own = self._decode(seen.shape, seen.expression, seen.blendshapes)
-            pixels = apply_orthography(orthography, own)
-            orthography = quick_orthography(points, pixels, self._weights)
-        pose = fit_perspective(orthography, seen.crop, camera, points, self._weights)
-        pose = PerspectivePose(pose.quat_wxyz, pose.translation_mm * self.head_scale(shape))
+        from . import _fit_kernel
+
+        same = np.array_equal(shape, seen.shape)
+        points = seen.points if same else self._decode(shape, seen.expression, seen.blendshapes)
+        crop, intrinsics = seen.crop, _intrinsics(camera)
+        px_per_crop_px = crop.side / CROP_SIZE
+        R, translation = _fit_kernel.fit_pose(
+            seen.orthography,
+            seen.points,
+            points,
+            same,
+            self._weights,
+            np.array([crop.cx, crop.cy, px_per_crop_px]),
+            intrinsics,
+        )
+        pose = PerspectivePose(quaternion_from_matrix(R), translation * self.head_scale(shape))
         if pose.translation_mm[2] < _NEAREST_MM:
             return None
+        variance = _fit_kernel.pose_variance(
+            seen.orthography, seen.orthography_variance, R, px_per_crop_px, intrinsics
+        )
         return FaceMeasurement(
-            pose=PoseMeasurement(pose, _pose_variance(seen, pose, camera)),
+            pose=PoseMeasurement(pose, variance),
             expression=seen.expression,
             expression_variance=seen.expression_variance,
             blendshapes=seen.blendshapes,
@@ -202,9 +215,16 @@ class FaceFitter:
         They lie under the scaled orthography of the pose, as the network was trained to place them:
         no error of an assumed focal length reaches them, as it would in true perspective.
         """
-        marks, points = self._decode(state.shape, state.expression, state.blendshapes)
-        orthography = self._orthography(state.pose, state.shape, points, camera)
-        return apply_orthography(orthography, marks)
+        from . import _fit_kernel
+
+        return _fit_kernel.place_landmarks(
+            self._decode(state.shape, state.expression, state.blendshapes),
+            self._weights,
+            np.ascontiguousarray(state.pose.rotation),
+            state.pose.translation_mm,
+            self.head_scale(state.shape),
+            _intrinsics(camera),
+        )
 
     def mesh_px(
         self,
@@ -215,45 +235,37 @@ class FaceFitter:
         camera: Camera,
     ) -> Float64[np.ndarray, "N 2"]:
         """All vertices of a face in the image, under the same orthography as its landmarks."""
-        face = (
-            shape.astype(np.float32),
-            expression.astype(np.float32),
-            None if blendshapes is None else blendshapes.astype(np.float32),
-        )
-        _, points = self._decode(*face)
-        orthography = self._orthography(pose, shape.astype(np.float64), points, camera)
-        return apply_orthography(orthography, self.model.decode_seen(*face))
+        from . import _fit_kernel
 
-    def _orthography(
-        self,
-        pose: PerspectivePose,
-        shape: Float64[np.ndarray, " 40"],
-        points: Float64[np.ndarray, "K 3"],
-        camera: Camera,
-    ) -> Float64[np.ndarray, "3 4"]:
-        """The nearest scaled orthography of a pose, image px per mm of the face model."""
-        placed = pose.apply(points * self.head_scale(shape))
-        placed[:, 2] = np.maximum(placed[:, 2], 1.0)
-        return quick_orthography(points, camera.project(placed), self._weights)
+        points = self._decode(shape, expression, blendshapes)
+        orthography = _fit_kernel.nearest_orthography(
+            points[N_LANDMARKS:],
+            self._weights,
+            np.ascontiguousarray(pose.rotation),
+            pose.translation_mm,
+            self.head_scale(shape.astype(np.float64)),
+            _intrinsics(camera),
+        )
+        seen = None if blendshapes is None else blendshapes.astype(np.float32)
+        vertices = self.model.decode_seen(
+            shape.astype(np.float32), expression.astype(np.float32), seen
+        )
+        return apply_orthography(orthography, vertices)
 
     def _candidate(
         self, crop: Crop, pixels: UInt8[np.ndarray, "S S 3"], said: RegressedFace
     ) -> Candidate | None:
+        from . import _fit_kernel
+
         if not said.finite:
             return None
         params = said.params.astype(np.float64)
         matrix, shape, expression = params[:N_POSE].reshape(3, 4), params[N_POSE:-10], params[-10:]
         blendshapes = None if said.blendshapes is None else said.blendshapes.astype(np.float64)
-        try:
-            R, scale, _ = split_orthography(matrix)
-        except InputError:
+        points = self._decode(shape, expression, blendshapes)
+        orthography, marks, scale = _fit_kernel.read_matrix(matrix, points, self._weights)
+        if scale <= _fit_kernel.LEAST_SCALE:
             return None
-        marks, points = self._decode(shape, expression, blendshapes)
-        orthography = np.zeros((3, 4))
-        orthography[:, :3] = scale * R
-        # The mean of the face stays where the network put it, not the origin between the eyes.
-        mean = self._weights @ points
-        orthography[:2, 3] = matrix[:2, 3] + (matrix - orthography)[:2, :3] @ mean
         variance = said.variance
         return Candidate(
             crop=crop,
@@ -265,8 +277,9 @@ class FaceFitter:
             expression=expression,
             expression_variance=variance[-10:],
             blendshapes=None if blendshapes is None else np.clip(blendshapes, 0.0, 1.0),
-            landmarks_px=crop.to_image(apply_orthography(matrix, marks)),
-            conditions=conditions(pixels, crop.side, float(R[2, 2])),
+            landmarks_px=crop.to_image(marks),
+            conditions=conditions(pixels, crop.side, float(orthography[2, 2]) / scale),
+            points=points,
             variance_stated=said.log_variance is not None,
         )
 
@@ -275,43 +288,31 @@ class FaceFitter:
         shape: Float[np.ndarray, " 40"],
         expression: Float[np.ndarray, " 10"],
         blendshapes: Float[np.ndarray, " 52"] | None,
-    ) -> tuple[Float64[np.ndarray, "68 3"], Float64[np.ndarray, "K 3"]]:
-        """Landmarks and the points that stand for the mesh, head frame, mm."""
-        points = self._points.decode_seen(
-            shape.astype(np.float32),
-            expression.astype(np.float32),
-            None if blendshapes is None else blendshapes.astype(np.float32),
-        ).astype(np.float64)
-        return points[:N_LANDMARKS], points[N_LANDMARKS:]
+    ) -> Float64[np.ndarray, "K 3"]:
+        """Landmarks, then the points that stand for the mesh, head frame, mm.
+
+        A face as it was seen: by its blendshapes where these are known, else by expression.
+        """
+        from . import _fit_kernel
+
+        by_expression = blendshapes is None or not len(self._blendshape_basis)
+        basis = self._expression_basis if by_expression else self._blendshape_basis
+        second = expression if by_expression else blendshapes
+        return _fit_kernel.decode(
+            self._mean,
+            self._shape_basis,
+            basis,
+            np.asarray(shape, np.float64),
+            np.asarray(second, np.float64),
+        )
 
 
-def _pose_variance(
-    seen: Candidate, pose: PerspectivePose, camera: Camera
-) -> Float64[np.ndarray, " 6"]:
-    """Variance of rotation (camera frame), direction and log distance from that of the matrix.
+def _intrinsics(camera: Camera) -> Float64[np.ndarray, " 4"]:
+    return np.array([camera.fx, camera.fy, camera.cx, camera.cy])
 
-    With noise E on the matrix ``s R``, ``N = E R^T / s`` holds the rotation vector in its
-    antisymmetric part and the relative scale in its trace; entries of E are independent.
-    """
-    scale = float(np.sqrt((seen.orthography[0, :3] ** 2).sum()))
-    own = seen.orthography[:, :3] / scale
-    entries = seen.orthography_variance[:, :3] @ (own.T**2) / scale**2
-    about = np.array(
-        [
-            entries[2, 1] + entries[1, 2],
-            entries[0, 2] + entries[2, 0],
-            entries[1, 0] + entries[0, 1],
-        ]
-    )
-    to_camera = pose.rotation @ own.T  # the ray's turn
-    pixel = (seen.crop.side / CROP_SIZE) ** 2 * seen.orthography_variance[:2, 3]
-    return np.concatenate(
-        [
-            to_camera**2 @ (about / 4.0),
-            pixel / np.array([camera.fx, camera.fy]) ** 2,
-            [np.trace(entries) / 9.0],
-        ]
-    )
+
+def _flat(basis: Float32[np.ndarray, "C K 3"]) -> Float32[np.ndarray, "C K3"]:
+    return np.ascontiguousarray(basis.reshape(len(basis), -1))
 
 
 def _join(first: LinearPoints, second: LinearPoints) -> LinearPoints:
