@@ -64,6 +64,8 @@ def settle_duplicates(
     Returns:
         The looks that stand, and the tracks that lost theirs.
     """
+    if len(looks) < 2:
+        return list(looks), []
     ranked = sorted(looks, key=lambda look: (look[0].seen_frames < _YOUNG_FRAMES, misfit(*look)))
     kept: list[tuple[Track, Candidate]] = []
     losers: list[Track] = []

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, UInt8
+from jaxtyping import Float, Float64, UInt8
 
 from ..models.errors import InputError
 from ..models.face.camera import Camera
-from ..models.face.crop import CROP_SIZE, Crop, crop_from_landmarks, extract, tight_box
+from ..models.face.crop import CROP_SIZE, Crop, crop_from_landmarks, extract
 from ..models.face.morphable import FaceModel, LinearPoints
 from ..models.face.names import N_LANDMARKS
-from ..models.face.perspective import PerspectivePose, apply_orthography
+from ..models.face.perspective import (
+    PerspectivePose,
+    apply_orthography,
+)
 from ..models.face.quadrature import Quadrature
-from ..models.face.rotation import quaternion_from_matrix
-from .quality import conditions
 from .regression import N_PARAMS, N_POSE, RegressedFace, RegressorLike
 from .smoother import FaceMeasurement, FaceState, PoseMeasurement
 from .stopwatch import Stopwatch
@@ -46,7 +48,8 @@ class Candidate:
         landmarks_px: (68, 2) image px, under the network's matrix as it is: its slight shear and
             stretch are learned (0.05 to 0.1 of NME on real faces).
         conditions: (4,) of the crop, see :func:`.quality.conditions`.
-        points: (K, 3) this face's landmarks and the points that stand for its mesh, head frame, mm.
+        points_mm: (P, 3) the landmarks, then the points that stand for the mesh, head frame.
+        box_xywh_px: tight box of the landmarks.
         variance_stated: whether the variances are the network's own, not assumed ones.
     """
 
@@ -61,13 +64,9 @@ class Candidate:
     blendshapes: Float64[np.ndarray, " 52"] | None
     landmarks_px: Float64[np.ndarray, "68 2"]
     conditions: Float64[np.ndarray, " 4"]
-    points: Float64[np.ndarray, "K 3"]
+    points_mm: Float64[np.ndarray, "P 3"]
+    box_xywh_px: tuple[float, float, float, float]
     variance_stated: bool = True
-
-    @property
-    def box_xywh_px(self) -> tuple[float, float, float, float]:
-        """Tight box of the landmarks."""
-        return tight_box(self.landmarks_px)
 
     @property
     def next_crop(self) -> Crop:
@@ -119,14 +118,13 @@ class FaceFitter:
         self.watch = watch or Stopwatch()
         self._regressor = regressor
         self._ipd_mm = ipd_mm
+        from . import _fit_kernels  # numba is slow to import
+
+        self._kernels: ModuleType = _fit_kernels
         quadrature = Quadrature.of(model)
         self._weights = quadrature.weights
-        points = _join(model.landmarks(), quadrature.points)
-        self._points = points
-        self._mean = points.mean.reshape(-1)
-        self._shape_basis = _flat(points.shape_basis)
-        self._expression_basis = _flat(points.expression_basis)
-        self._blendshape_basis = _flat(points.blendshape_basis)
+        self._points = _join(model.landmarks(), quadrature.points)
+        self._n_values = self._points.mean.size
 
     def look(
         self, image_bgr: UInt8[np.ndarray, "H W 3"], crops: Sequence[Crop]
@@ -134,7 +132,9 @@ class FaceFitter:
         """Read crops in one batch; None where the network's answer is no face at all."""
         if not crops:
             return []
-        pixels = np.stack([extract(image_bgr, crop) for crop in crops])
+        pixels = np.empty((len(crops), CROP_SIZE, CROP_SIZE, 3), np.uint8)
+        for i, crop in enumerate(crops):
+            extract(image_bgr, crop, out=pixels[i])
         said = self._regressor.run(pixels)
         self.watch.lap("regress")
         found = [self._candidate(crop, pixels[i], said.one(i)) for i, crop in enumerate(crops)]
@@ -152,27 +152,20 @@ class FaceFitter:
         Returns:
             None where no such face can stand before the camera.
         """
-        from . import _fit_kernel
-
-        same = np.array_equal(shape, seen.shape)
-        points = seen.points if same else self._decode(shape, seen.expression, seen.blendshapes)
-        crop, intrinsics = seen.crop, _intrinsics(camera)
-        px_per_crop_px = crop.side / CROP_SIZE
-        R, translation = _fit_kernel.fit_pose(
-            seen.orthography,
-            seen.points,
-            points,
-            same,
-            self._weights,
-            np.array([crop.cx, crop.cy, px_per_crop_px]),
-            intrinsics,
-        )
-        pose = PerspectivePose(quaternion_from_matrix(R), translation * self.head_scale(shape))
-        if pose.translation_mm[2] < _NEAREST_MM:
+        crop = seen.crop
+        out = np.empty(13)
+        self._kernels.stand(
+            seen.orthography, seen.orthography_variance, seen.points_mm, seen.shape, shape,
+            *self._linear(seen.expression, seen.blendshapes),
+            self._weights, (crop.cx, crop.cy, crop.side), CROP_SIZE,
+            (camera.fx, camera.fy, camera.cx, camera.cy), out,
+        )  # fmt: skip
+        quat, translation, variance = out[:4], out[4:7], out[7:]
+        if self._ipd_mm is not None:
+            translation = translation * self.head_scale(shape)
+        if translation[2] < _NEAREST_MM:
             return None
-        variance = _fit_kernel.pose_variance(
-            seen.orthography, seen.orthography_variance, R, px_per_crop_px, intrinsics
-        )
+        pose = PerspectivePose(quat, translation)
         return FaceMeasurement(
             pose=PoseMeasurement(pose, variance),
             expression=seen.expression,
@@ -215,16 +208,8 @@ class FaceFitter:
         They lie under the scaled orthography of the pose, as the network was trained to place them:
         no error of an assumed focal length reaches them, as it would in true perspective.
         """
-        from . import _fit_kernel
-
-        return _fit_kernel.place_landmarks(
-            self._decode(state.shape, state.expression, state.blendshapes),
-            self._weights,
-            np.ascontiguousarray(state.pose.rotation),
-            state.pose.translation_mm,
-            self.head_scale(state.shape),
-            _intrinsics(camera),
-        )
+        face = state.shape, state.expression, state.blendshapes
+        return self._place(state.pose, *face, camera)[0]
 
     def mesh_px(
         self,
@@ -235,38 +220,67 @@ class FaceFitter:
         camera: Camera,
     ) -> Float64[np.ndarray, "N 2"]:
         """All vertices of a face in the image, under the same orthography as its landmarks."""
-        from . import _fit_kernel
+        face = (
+            shape.astype(np.float32),
+            expression.astype(np.float32),
+            None if blendshapes is None else blendshapes.astype(np.float32),
+        )
+        told = None if blendshapes is None else blendshapes.astype(np.float64)
+        own = shape.astype(np.float64), expression.astype(np.float64), told
+        _, orthography = self._place(pose, *own, camera)
+        return apply_orthography(orthography, self.model.decode_seen(*face))
 
-        points = self._decode(shape, expression, blendshapes)
-        orthography = _fit_kernel.nearest_orthography(
-            points[N_LANDMARKS:],
-            self._weights,
-            np.ascontiguousarray(pose.rotation),
-            pose.translation_mm,
-            self.head_scale(shape.astype(np.float64)),
-            _intrinsics(camera),
-        )
-        seen = None if blendshapes is None else blendshapes.astype(np.float32)
-        vertices = self.model.decode_seen(
-            shape.astype(np.float32), expression.astype(np.float32), seen
-        )
-        return apply_orthography(orthography, vertices)
+    def _place(
+        self,
+        pose: PerspectivePose,
+        shape: Float64[np.ndarray, " 40"],
+        expression: Float64[np.ndarray, " 10"],
+        blendshapes: Float64[np.ndarray, " 52"] | None,
+        camera: Camera,
+    ) -> tuple[Float64[np.ndarray, "68 2"], Float64[np.ndarray, "3 4"]]:
+        """Landmarks in the image, and the orthography nearest to the pose, image px per mm."""
+        out = np.empty(12 + 2 * N_LANDMARKS)
+        orthography, marks = out[:12].reshape(3, 4), out[12:].reshape(-1, 2)
+        self._kernels.place(
+            pose.quat_wxyz, pose.translation_mm, self.head_scale(shape), shape,
+            *self._linear(expression, blendshapes), self._weights,
+            (camera.fx, camera.fy, camera.cx, camera.cy), marks, orthography,
+        )  # fmt: skip
+        return marks, orthography
+
+    def _linear(
+        self, expression: np.ndarray, blendshapes: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """What besides shape moves the points, and the linear model for that."""
+        model = self._points
+        if blendshapes is None or not len(model.blendshape_basis):
+            return expression, model.mean, model.shape_basis, model.expression_basis
+        return blendshapes, model.mean, model.shape_basis, model.blendshape_basis
 
     def _candidate(
         self, crop: Crop, pixels: UInt8[np.ndarray, "S S 3"], said: RegressedFace
     ) -> Candidate | None:
-        from . import _fit_kernel
-
-        if not said.finite:
+        params = said.params
+        other, *linear = self._linear(params[-10:], said.blendshapes)
+        log_variance = said.log_variance
+        out = np.empty(82 + 2 * N_LANDMARKS + self._n_values)
+        orthography = out[:12].reshape(3, 4)
+        box, seen, variance = out[12:16], out[16:20], out[20:82]
+        landmarks_px = out[82 : 82 + 2 * N_LANDMARKS].reshape(-1, 2)
+        points = out[82 + 2 * N_LANDMARKS :].reshape(-1, 3)
+        good = self._kernels.read(
+            params, params if log_variance is None else log_variance, other, pixels,
+            (crop.cx, crop.cy, crop.side), *linear, self._weights,
+            points, orthography, landmarks_px, box, variance, seen,
+        )  # fmt: skip
+        if not good:
             return None
-        params = said.params.astype(np.float64)
-        matrix, shape, expression = params[:N_POSE].reshape(3, 4), params[N_POSE:-10], params[-10:]
+        if log_variance is None:
+            variance = said.variance
+        x, y, w, h = box.tolist()
+        exact = params.astype(np.float64)
+        shape, expression = exact[N_POSE:-10], exact[-10:]
         blendshapes = None if said.blendshapes is None else said.blendshapes.astype(np.float64)
-        points = self._decode(shape, expression, blendshapes)
-        orthography, marks, scale = _fit_kernel.read_matrix(matrix, points, self._weights)
-        if scale <= _fit_kernel.LEAST_SCALE:
-            return None
-        variance = said.variance
         return Candidate(
             crop=crop,
             presence=said.presence,
@@ -276,43 +290,15 @@ class FaceFitter:
             shape_variance=variance[N_POSE:-10],
             expression=expression,
             expression_variance=variance[-10:],
-            blendshapes=None if blendshapes is None else np.clip(blendshapes, 0.0, 1.0),
-            landmarks_px=crop.to_image(marks),
-            conditions=conditions(pixels, crop.side, float(orthography[2, 2]) / scale),
-            points=points,
+            blendshapes=None
+            if blendshapes is None
+            else np.minimum(np.maximum(blendshapes, 0.0), 1.0),
+            landmarks_px=landmarks_px,
+            points_mm=points,
+            conditions=seen,
+            box_xywh_px=(x, y, w, h),
             variance_stated=said.log_variance is not None,
         )
-
-    def _decode(
-        self,
-        shape: Float[np.ndarray, " 40"],
-        expression: Float[np.ndarray, " 10"],
-        blendshapes: Float[np.ndarray, " 52"] | None,
-    ) -> Float64[np.ndarray, "K 3"]:
-        """Landmarks, then the points that stand for the mesh, head frame, mm.
-
-        A face as it was seen: by its blendshapes where these are known, else by expression.
-        """
-        from . import _fit_kernel
-
-        by_expression = blendshapes is None or not len(self._blendshape_basis)
-        basis = self._expression_basis if by_expression else self._blendshape_basis
-        second = expression if by_expression else blendshapes
-        return _fit_kernel.decode(
-            self._mean,
-            self._shape_basis,
-            basis,
-            np.asarray(shape, np.float64),
-            np.asarray(second, np.float64),
-        )
-
-
-def _intrinsics(camera: Camera) -> Float64[np.ndarray, " 4"]:
-    return np.array([camera.fx, camera.fy, camera.cx, camera.cy])
-
-
-def _flat(basis: Float32[np.ndarray, "C K 3"]) -> Float32[np.ndarray, "C K3"]:
-    return np.ascontiguousarray(basis.reshape(len(basis), -1))
 
 
 def _join(first: LinearPoints, second: LinearPoints) -> LinearPoints:

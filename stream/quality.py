@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from jaxtyping import Float64, UInt8
 
@@ -27,12 +25,4 @@ def conditions(
     """
     from . import _quality_kernel
 
-    noise, sharpness = _quality_kernel.noise_and_sharpness(crop_bgr)
-    return np.array(
-        [
-            math.log(noise + 0.5),
-            math.log(sharpness + 0.01),
-            math.log(side_px / CROP_SIZE),
-            1.0 - facing,
-        ]
-    )
+    return _quality_kernel.conditions(crop_bgr, side_px, CROP_SIZE, facing)

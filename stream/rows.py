@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import operator
+from functools import cache
+from types import ModuleType
 
 import numpy as np
 from jaxtyping import Float64
 
 from ..models.errors import InputError
 from ..models.face.crop import tight_box
-from ..models.face.rotation import yaw_pitch_roll_from_matrix
 from .detector.protocol import Detections
 from .observation import FaceObservation
 from .smoother import FaceState
@@ -107,7 +108,7 @@ def row_of_state(
     x, y, w, h = tight_box(landmarks_px)
     qw, qx, qy, qz = state.pose.quat_wxyz.tolist()
     tx, ty, tz = state.pose.translation_mm.tolist()
-    yaw, pitch, roll = yaw_pitch_roll_from_matrix(state.pose.rotation).tolist()
+    yaw, pitch, roll = _kernels().angles_of(state.pose.quat_wxyz)
     return FaceObservation(
         frame=frame,
         t_media_ns=t_media_ns,
@@ -135,3 +136,11 @@ def row_of_state(
         landmarks=landmarks_px.reshape(-1).astype(np.float32),
         blendshapes=None if state.blendshapes is None else state.blendshapes.astype(np.float32),
     )
+
+
+@cache
+def _kernels() -> ModuleType:
+    """Imported where it is first needed: numba is slow to import."""
+    from . import _fit_kernels
+
+    return _fit_kernels

@@ -13,7 +13,7 @@ TOLERANCE = 1e-7  # rad, and relative: far below any measurement
 MOST_ITERATIONS = 50  # 4 to 8 are usual
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 @no_type_check
 def cross(a: Float64[np.ndarray, " 3"], b: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, " 3"]:
     """The vector product."""
@@ -22,7 +22,7 @@ def cross(a: Float64[np.ndarray, " 3"], b: Float64[np.ndarray, " 3"]) -> Float64
     )
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 @no_type_check
 def turn_to_ray(x: float, y: float) -> Float64[np.ndarray, "3 3"]:
     """The shortest rotation that turns the z axis into the direction (x, y, 1)."""
@@ -34,7 +34,39 @@ def turn_to_ray(x: float, y: float) -> Float64[np.ndarray, "3 3"]:
     )
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
+@no_type_check
+def product(a, b):
+    """Matrix product of small matrices; a BLAS takes longer to call than this takes."""
+    c = np.zeros((a.shape[0], b.shape[1]))
+    for i in range(a.shape[0]):
+        for k in range(a.shape[1]):
+            for j in range(b.shape[1]):
+                c[i, j] += a[i, k] * b[k, j]
+    return c
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
+def inverse(m):
+    """Of a 3x3 matrix, by its cofactors."""
+    c = np.empty((3, 3))
+    for i in range(3):
+        j, k = (i + 1) % 3, (i + 2) % 3
+        for a in range(3):
+            n, o = (a + 1) % 3, (a + 2) % 3
+            c[a, i] = m[j, n] * m[k, o] - m[j, o] * m[k, n]
+    determinant = m[0, 0] * c[0, 0] + m[0, 1] * c[1, 0] + m[0, 2] * c[2, 0]
+    return c / determinant
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
+def dot(a, b):
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+@njit(cache=True, error_model="numpy")
 @no_type_check
 def project_moments(
     R: Float64[np.ndarray, "3 3"],
@@ -63,15 +95,15 @@ def project_moments(
     return moment, sum_u, sum_v
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 @no_type_check
 def nearest_rotation(
     affine: Float64[np.ndarray, "2 3"],
 ) -> tuple[Float64[np.ndarray, "3 3"], float]:
     """Polar factor of a 2x3 matrix in closed form, completed to a rotation, and its scale."""
-    m00 = affine[0] @ affine[0]
-    m01 = affine[0] @ affine[1]
-    m11 = affine[1] @ affine[1]
+    m00 = dot(affine[0], affine[0])
+    m01 = dot(affine[0], affine[1])
+    m11 = dot(affine[1], affine[1])
     root = np.sqrt(max(m00 * m11 - m01 * m01, 1e-30))
     twice_scale = np.sqrt(m00 + m11 + 2.0 * root)
     R = np.empty((3, 3))
@@ -81,7 +113,7 @@ def nearest_rotation(
     return R, 0.5 * twice_scale
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 @no_type_check
 def invert_orthography(
     target_R: Float64[np.ndarray, "3 3"],
@@ -109,18 +141,23 @@ def invert_orthography(
     fx, fy, cx, cy = intrinsics
     scale, u, v = target_scale_u_v
     x, y = (u - cx) / fx, (v - cy) / fy
-    points = np.ascontiguousarray(points_weights[:, :3])
-    inverse = np.linalg.inv(points.T @ (points * points_weights[:, 3:]))
+    gram = np.zeros((3, 3))
+    for i in range(points_weights.shape[0]):
+        for a in range(3):
+            weighted = points_weights[i, a] * points_weights[i, 3]
+            for b in range(3):
+                gram[a, b] += weighted * points_weights[i, b]
+    solver = inverse(gram)
     centre = np.array([x, y, 1.0]) * (np.sqrt(fx * fy) / scale)
-    R = turn_to_ray(x, y) @ target_R
+    R = product(turn_to_ray(x, y), target_R)
     for iteration in range(MOST_ITERATIONS):
         moment, mean_u, mean_v = project_moments(R, centre, points_weights, intrinsics)
-        seen_R, seen_scale = nearest_rotation(moment @ inverse)
-        new_R = R @ (seen_R.T @ target_R)
+        seen_R, seen_scale = nearest_rotation(product(moment, solver))
+        new_R = product(R, product(seen_R.T, target_R))
         # Products of nearly orthonormal matrices drift.
-        new_R[0] /= np.sqrt(new_R[0] @ new_R[0])
-        new_R[1] -= (new_R[1] @ new_R[0]) * new_R[0]
-        new_R[1] /= np.sqrt(new_R[1] @ new_R[1])
+        new_R[0] /= np.sqrt(dot(new_R[0], new_R[0]))
+        new_R[1] -= dot(new_R[1], new_R[0]) * new_R[0]
+        new_R[1] /= np.sqrt(dot(new_R[1], new_R[1]))
         new_R[2] = cross(new_R[0], new_R[1])
         depth = max(centre[2] * seen_scale / scale, NEAREST_MM)
         du, dv = (u - mean_u) / fx, (v - mean_v) / fy
@@ -132,7 +169,7 @@ def invert_orthography(
     return R, centre, MOST_ITERATIONS
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 @no_type_check
 def fit_orthography(
     points: Float64[np.ndarray, "N 3"],
@@ -140,8 +177,12 @@ def fit_orthography(
     shares: Float64[np.ndarray, " N"],
 ) -> Float64[np.ndarray, "3 4"]:
     """One nearest scaled orthography; ``shares`` sum to 1 and the points lie in no plane."""
-    mean = shares @ points
-    mean_px = shares @ pixels
+    mean, mean_px = np.zeros(3), np.zeros(2)
+    for i in range(points.shape[0]):
+        for a in range(3):
+            mean[a] += shares[i] * points[i, a]
+        for a in range(2):
+            mean_px[a] += shares[i] * pixels[i, a]
     gram = np.zeros((3, 3))
     moment = np.zeros((2, 3))
     for i in range(points.shape[0]):
@@ -151,7 +192,7 @@ def fit_orthography(
                 gram[a, b] += weighted * (points[i, b] - mean[b])
             moment[0, a] += weighted * (pixels[i, 0] - mean_px[0])
             moment[1, a] += weighted * (pixels[i, 1] - mean_px[1])
-    R, scale = nearest_rotation(moment @ np.linalg.inv(gram))
+    R, scale = nearest_rotation(product(moment, inverse(gram)))
     result = np.zeros((3, 4))
     result[:, :3] = scale * R
     for a in range(2):

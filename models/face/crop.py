@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
 
 import cv2
 import numpy as np
@@ -79,10 +81,17 @@ class Crop:
         return (points_px - centre) * (size / self.side) + (size - 1) / 2.0
 
 
+@cache
+def _kernel() -> ModuleType:
+    """Imported where it is first needed: numba is slow to import."""
+    from . import _crop_kernel
+
+    return _crop_kernel
+
+
 def tight_box(points_px: Float[np.ndarray, "N 2"]) -> tuple[float, float, float, float]:
     """The box (x, y, w, h) that just holds the points, px."""
-    low, high = points_px.min(axis=0), points_px.max(axis=0)
-    return float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])
+    return _kernel().bounds(points_px)
 
 
 def crop_from_landmarks(landmarks_px: Float[np.ndarray, "N 2"]) -> Crop:
@@ -107,27 +116,52 @@ def crop_from_box(box_xywh_px: Float[np.ndarray, " K"], style: BoxStyle = FACE_B
 
 
 def extract(
-    image_bgr: UInt8[np.ndarray, "H W 3"], crop: Crop, size: int = CROP_SIZE
+    image_bgr: UInt8[np.ndarray, "H W 3"],
+    crop: Crop,
+    size: int = CROP_SIZE,
+    out: UInt8[np.ndarray, "size size 3"] | None = None,
 ) -> UInt8[np.ndarray, "size size 3"]:
     """Cut a crop out of a picture, bilinear, zero outside of the frame.
 
     A face much larger than the crop is first averaged over whole blocks of pixels, so that no
     detail is aliased.
-    """
-    from ._crop_kernel import sample
 
+    Args:
+        image_bgr: the picture.
+        crop: what to cut out.
+        size: of the result, px.
+        out: takes the result; None: a new array.
+    """
+    kernel = _kernel()
+    out = np.empty((size, size, 3), np.uint8) if out is None else out
     scale = crop.side / size
     left = crop.cx - scale * (size - 1) / 2.0
     top = crop.cy - scale * (size - 1) / 2.0
     block = math.floor(scale)
-    if block >= 2:
+    if block == 2:
+        image_bgr = np.ascontiguousarray(image_bgr)
+        height, width = image_bgr.shape[:2]
+        reach = crop.side / 2.0 + 2.0 * block
+        x0, x1 = max(0, math.floor(crop.cx - reach)), min(width, math.ceil(crop.cx + reach))
+        y0, y1 = max(0, math.floor(crop.cy - reach)), min(height, math.ceil(crop.cy + reach))
+        if x1 <= x0 or y1 <= y0:
+            out[:] = 0
+            return out
+        x, y = x0 + 0.5, y0 + 0.5
+        kernel.sample_half(
+            image_bgr, x0, y0, x1, y1, (left - x) / 2, (top - y) / 2, scale / 2, size, out
+        )
+        return out
+    if block > 2:
         shrunk = _shrink(image_bgr, crop, block)
         if shrunk is None:
-            return np.zeros((size, size, 3), np.uint8)
+            out[:] = 0
+            return out
         image_bgr, x0, y0 = shrunk
         left, top, scale = (left - x0) / block, (top - y0) / block, scale / block
     # One layout only: the kernel is compiled for each that it meets.
-    return sample(np.ascontiguousarray(image_bgr), left, top, scale, size)
+    kernel.sample(np.ascontiguousarray(image_bgr), left, top, scale, size, out)
+    return out
 
 
 def _shrink(
@@ -143,6 +177,9 @@ def _shrink(
     y0, y1 = max(0, math.floor(crop.cy - half)), min(height, math.ceil(crop.cy + half))
     if x1 <= x0 or y1 <= y0:
         return None
+    part = image_bgr[y0:y1, x0:x1]
+    # Whole blocks: of what is there, else of zeros.
+    x1, y1 = min(width, x1 + -(x1 - x0) % block), min(height, y1 + -(y1 - y0) % block)
     part = image_bgr[y0:y1, x0:x1]
     pad_x, pad_y = -(x1 - x0) % block, -(y1 - y0) % block
     if pad_x or pad_y:

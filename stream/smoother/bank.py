@@ -79,9 +79,9 @@ class ChannelBank:
     """
 
     def __init__(self, tuning: BankTuning, motion: Motion, rotates: bool = False) -> None:
-        from . import _kernel
+        from . import _frame_kernel, _kernel
 
-        self._kernel = _kernel
+        self._kernel, self._frame = _kernel, _frame_kernel
         self._tuning = tuning
         self._motion = motion
         self._rotates = rotates
@@ -123,16 +123,12 @@ class ChannelBank:
     def predict(self, dt_s: float) -> None:
         """Move on by ``dt_s`` >= 0 seconds."""
         tuning = self._tuning
-        self._settle_usual()
-        self._kernel.predict(
+        self._frame.advance(
             self.x, self.P, self._noise, self.slow, tuning.group, tuning.velocity_s,
-            tuning.error_s, dt_s,
+            tuning.error_s, self.shares, self._motion.usual, tuning.forget_s, tuning.modes,
+            tuning.evidence, self._motion.speeds, self._speed, self.likelihood, self.events,
+            self.quat_wxyz, self._rotates, self._pending, dt_s,
         )  # fmt: skip
-        self._kernel.forget_modes(self.shares, self._motion.usual, tuning.forget_s, dt_s)
-        if self._rotates:
-            self._kernel.absorb(self.quat_wxyz, self.x)
-        self.likelihood[:] = 0.0
-        self.events[:] = PREDICTED
         self._pending = True
         self._dt_s = dt_s
 
@@ -156,6 +152,44 @@ class ChannelBank:
         self.slow = measured.slow
         self._pending = False
 
+    def see(
+        self,
+        values: Channels,
+        stated: Channels,
+        logarithms: bool,
+        conditions: Float64[np.ndarray, " F"],
+        limits: tuple[Float64[np.ndarray, " F"], Float64[np.ndarray, " F"]],
+        quat: Float64[np.ndarray, " 4"] | None = None,
+    ) -> tuple[Measured, Channels]:
+        """:meth:`update` with what the network states of the values' errors.
+
+        Args:
+            values: (N,) of the channels.
+            stated: (N,) variances as stated, or their logarithms.
+            logarithms: which of these.
+            conditions: of the frame; NaN where not known.
+            limits: lowest and highest conditions that count.
+            quat: the rotation, where the bank has one.
+
+        Returns:
+            What was measured, and the variance of the errors that stay for good.
+        """
+        tuning, motion = self._tuning, self._motion
+        if not self._pending:
+            self._noise[:] = 0.0
+            self._dt_s = 0.0
+        errors = np.empty((3, len(values)))
+        self._frame.see(
+            self.x, self.P, self.quat_wxyz, self._rotates, self.quat_wxyz if quat is None else quat,
+            values, stated, logarithms, conditions, *limits, tuning.white, tuning.slow,
+            tuning.error_share, tuning.error_ratio, errors, self._noise, tuning.group, tuning.modes,
+            tuning.evidence, motion.speeds, self.shares, self.likelihood, self._speed,
+            self._outlying_s, self.events, motion.gate, motion.patience_s, self._dt_s,
+        )  # fmt: skip
+        white, self.slow, lasting = errors
+        self._pending = False
+        return Measured(values, white, self.slow, quat), lasting
+
     def finish(self) -> None:
         """Nothing was measured at the time predicted to."""
         self._settle_usual()
@@ -177,6 +211,17 @@ class ChannelBank:
             return self.P[:, 0].copy()
         speed = (self.shares[self._tuning.modes] * self._motion.speeds).sum(axis=1)
         return self.P[:, 0] + (speed * self._noise[:, 0])[self._tuning.group]
+
+    def present(
+        self, lasting: Channels, size_variance: float
+    ) -> tuple[Channels, Float64[np.ndarray, " 3"], Float64[np.ndarray, " 6"]]:
+        """Values, position (mm) and the pose's variance, of a bank with a pose."""
+        out = np.empty(9 + len(self.x))
+        self._frame.present(
+            self.x, self.P, self._noise, self.shares, self._tuning.modes, self._motion.speeds,
+            self._tuning.group, self._pending, lasting, size_variance, out,
+        )  # fmt: skip
+        return out[9:], out[:3], out[3:9]
 
     def _settle_usual(self) -> None:
         """The noise of a motion that nothing was seen of."""

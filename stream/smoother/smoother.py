@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
 
 import numpy as np
 from jaxtyping import Float64, UInt8
@@ -12,7 +14,7 @@ from ...models.face.perspective import PerspectivePose
 from .bank import ChannelBank, Measured, Motion
 from .channels import BLENDSHAPES, EXPRESSION, N_CHANNELS, POSE
 from .config import SmoothingConfig
-from .pose import PoseMeasurement, translation_from_view, translation_variance, view_coordinates
+from .pose import PoseMeasurement, translation_variance
 from .tuning import CONDITIONS, Tuning
 from .unrest import Unrest
 
@@ -85,6 +87,14 @@ class FilterStep:
     has_blendshapes: bool
 
 
+@cache
+def _kernel() -> ModuleType:
+    """Imported where it is first needed: numba is slow to import."""
+    from . import _frame_kernel
+
+    return _frame_kernel
+
+
 class FaceSmoother:
     """Pose, identity and expression filters that share one clock.
 
@@ -139,13 +149,15 @@ class FaceSmoother:
         """
         self._raw_shape = shape
         seen = _all_conditions(conditions, self._unrest.log)
-        stated = np.log(np.maximum(variance, _LEAST))
-        white, passing, _ = self.tuning.variances(self.tuning.identity, stated, seen)
-        if not self._looked:
+        if self._looked:
+            self._identity.see(shape, variance, False, seen, self.tuning.limits)
+        else:
+            stated = np.log(np.maximum(variance, _LEAST))
+            white, passing, _ = self.tuning.variances(self.tuning.identity, stated, seen)
             # Each component is N(0, 1) in the population: a first doubtful look is drawn to it.
             self._identity.expect(1.0, passing)
             self._looked = True
-        self._identity.update(Measured(shape, white, passing))
+            self._identity.update(Measured(shape, white, passing))
         return self.shape
 
     def inherit_identity(self, other: FaceSmoother) -> None:
@@ -168,10 +180,14 @@ class FaceSmoother:
         self._has_blendshapes = measured.blendshapes is not None
         unrest = self._unrest.update(measured.pose, self._unseen_s)
         self._unseen_s = 0.0
-        self._measured, self._lasting = channel_values(measured, self.tuning, unrest)
         if self._begun:
-            self._face.update(self._measured)
+            values, stated = stated_channels(measured)
+            self._measured, self._lasting = self._face.see(
+                values, stated, True, _all_conditions(measured.conditions, unrest),
+                self.tuning.limits, measured.pose.pose.quat_wxyz,
+            )  # fmt: skip
         else:
+            self._measured, self._lasting = channel_values(measured, self.tuning, unrest)
             self._face.begin(self._measured)
             self._begun = True
 
@@ -201,17 +217,25 @@ class FaceSmoother:
         """
         if not self._begun:
             return None
+        raw = self._raw
+        if not self.config.publish_raw or raw is None:
+            values, place, variance = self._face.present(self._lasting, relative_size_sd**2)
+            told = values[BLENDSHAPES]
+            return FaceState(
+                PerspectivePose(self._face.quat_wxyz.copy(), place),
+                variance,
+                self.shape,
+                values[EXPRESSION],
+                np.minimum(np.maximum(told, 0.0), 1.0) if self._has_blendshapes else None,
+            )
         values = self._face.values
         variance = self.pose_variance()
-        pose = PerspectivePose(self._face.quat_wxyz.copy(), translation_from_view(values[3:6]))
-        raw = self._raw
-        if self.config.publish_raw and raw is not None:
-            pose = raw.pose.pose
-            if self._measured is not None:
-                variance = (self._measured.white + self._measured.slow + self._lasting)[POSE]
-            values[EXPRESSION] = raw.expression
-            if raw.blendshapes is not None:
-                values[BLENDSHAPES] = raw.blendshapes
+        pose = raw.pose.pose
+        if self._measured is not None:
+            variance = (self._measured.white + self._measured.slow + self._lasting)[POSE]
+        values[EXPRESSION] = raw.expression
+        if raw.blendshapes is not None:
+            values[BLENDSHAPES] = raw.blendshapes
         return face_state(
             pose, variance, self.shape, values, self._has_blendshapes, relative_size_sd
         )
@@ -259,8 +283,10 @@ def _all_conditions(
     of_picture: Float64[np.ndarray, " 4"] | None, log_unrest: float
 ) -> Float64[np.ndarray, " 5"]:
     """In the order of :data:`~.tuning.CONDITIONS`; NaN where not known."""
-    conditions = _UNKNOWN.copy()
-    if of_picture is not None:
+    if of_picture is None:
+        conditions = _UNKNOWN.copy()
+    else:
+        conditions = np.empty(len(_UNKNOWN))
         conditions[:-1] = of_picture
     conditions[-1] = log_unrest
     return conditions
@@ -270,15 +296,13 @@ def stated_channels(
     measured: FaceMeasurement,
 ) -> tuple[Float64[np.ndarray, " 68"], Float64[np.ndarray, " 68"]]:
     """Values of the channels (rotation left out: zeros), and the log-variances stated of them."""
-    values, stated = np.zeros(N_CHANNELS), np.empty(N_CHANNELS)
-    values[3:6] = view_coordinates(measured.pose.pose.translation_mm)
-    values[EXPRESSION] = measured.expression
-    stated[: BLENDSHAPES.start] = np.log(
-        np.maximum(np.concatenate([measured.pose.variance, measured.expression_variance]), _LEAST)
-    )
-    if measured.blendshapes is not None:
-        values[BLENDSHAPES] = measured.blendshapes
-    stated[BLENDSHAPES] = stated_of_blendshapes(values[BLENDSHAPES])
+    values, stated = np.empty((2, N_CHANNELS))
+    has = measured.blendshapes is not None
+    _kernel().channels(
+        measured.pose.pose.translation_mm, measured.expression,
+        measured.blendshapes if has else measured.expression, measured.pose.variance,
+        measured.expression_variance, has, values, stated,
+    )  # fmt: skip
     return values, stated
 
 

@@ -11,6 +11,7 @@ from functools import cached_property
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 import numpy as np
@@ -239,11 +240,9 @@ class Tuning:
             stated: log-variances that the network states.
             conditions: of the frame; NaN where not known. They count as far as they were measured.
         """
-        from . import _kernel
-
-        lowest, highest = self._range
+        lowest, highest = self.limits
         white, passing, lasting = np.empty((3, len(stated)))
-        _kernel.error_variances(
+        self._kernel.error_variances(
             stated, conditions, lowest, highest, bank.white, bank.slow, bank.error_share,
             bank.error_ratio, white,
             passing, lasting,
@@ -251,7 +250,14 @@ class Tuning:
         return white, passing, lasting
 
     @cached_property
-    def _range(self) -> tuple[Float64[np.ndarray, " F"], Float64[np.ndarray, " F"]]:
+    def _kernel(self) -> ModuleType:
+        from . import _kernel
+
+        return _kernel
+
+    @cached_property
+    def limits(self) -> tuple[Float64[np.ndarray, " F"], Float64[np.ndarray, " F"]]:
+        """Lowest and highest conditions that were measured."""
         return np.array(self.lowest), np.array(self.highest)
 
     @cached_property

@@ -1,0 +1,109 @@
+"""Compiled steps of a frame, each in one call; imported where they are first needed.
+
+Between two runs of a network everything else has left the processor's caches: what counts is how
+few pieces of code a frame goes through. Results go into arrays that are given.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import no_type_check
+
+import numpy as np
+from numba import njit
+
+from ._kernel import absorb, choose_modes, error_variances, forget_modes, predict, settle, update
+
+
+@njit(cache=True)
+@no_type_check
+def advance(
+    x, P, unit_noise, slow, group, velocity_s, error_s, shares, usual, forget_s, modes, evidence,
+    speeds, speed, likelihood, events, reference, rotates, pending, dt_s,
+):  # fmt: skip
+    """Settle what is pending, move on, forget the modes and absorb the rotation, in place."""
+    if pending:
+        choose_modes(shares, likelihood, np.zeros(speeds.shape), modes, evidence, speeds, speed)
+        settle(P, unit_noise, speed, group)
+    predict(x, P, unit_noise, slow, group, velocity_s, error_s, dt_s)
+    forget_modes(shares, usual, forget_s, dt_s)
+    if rotates:
+        absorb(reference, x)
+    for h in range(likelihood.shape[0]):
+        for m in range(likelihood.shape[1]):
+            likelihood[h, m] = 0.0
+    for g in range(events.shape[0]):
+        events[g] = 0
+
+
+@njit(cache=True)
+@no_type_check
+def present(x, P, unit_noise, shares, modes, speeds, group, pending, lasting, size_variance, out):
+    """Values, position (mm), and the pose's variance with that of the position in mm^2."""
+    values, place, variance = out[9:], out[:3], out[3:9]
+    for i in range(x.shape[0]):
+        values[i] = x[i, 0]
+    for i in range(6):
+        variance[i] = P[i, 0] + lasting[i]
+        if pending:
+            g, speed = group[i], 0.0
+            for m in range(speeds.shape[1]):
+                speed += shares[modes[g], m] * speeds[g, m]
+            variance[i] += speed * unit_noise[g, 0]
+    z = math.exp(values[5])
+    place[0], place[1], place[2] = values[3] * z, values[4] * z, z
+    in_mm(place, variance, size_variance)
+
+
+@njit(cache=True)
+@no_type_check
+def in_mm(place, variance, size_variance):
+    """Variance of direction and log distance to that of the position, in place."""
+    x, y, z = place[0], place[1], place[2]
+    scaled = variance[5] + size_variance
+    variance[3] = variance[3] * z * z + x * x * scaled
+    variance[4] = variance[4] * z * z + y * y * scaled
+    variance[5] = z * z * scaled
+
+
+@njit(cache=True)
+@no_type_check
+def channels(
+    translation, expression, blendshapes, pose_variance, expression_variance, has, values, stated
+):
+    """Values of the 68 channels and the log-variances stated of them."""
+    values[:3] = 0.0
+    z = translation[2]
+    values[3], values[4], values[5] = translation[0] / z, translation[1] / z, math.log(z)
+    for i in range(6):
+        stated[i] = math.log(max(pose_variance[i], 1e-12))
+    for i in range(10):
+        values[6 + i] = expression[i]
+        stated[6 + i] = math.log(max(expression_variance[i], 1e-12))
+    for i in range(52):
+        value = blendshapes[i] if has else 0.0
+        values[16 + i] = value
+        stated[16 + i] = math.log(max(value * (1.0 - value), 0.0) + 0.02)
+
+
+@njit(cache=True)
+@no_type_check
+def see(
+    x, P, reference, rotates, quat, values, stated, logarithms, conditions, lowest, highest,
+    white_law, slow_law, error_share, error_ratio, errors, unit_noise, group, modes, evidence,
+    speeds, shares, likelihood, speed, outlying_s, events, gate, patience_s, dt_s,
+):  # fmt: skip
+    """:func:`error_variances` into the rows of ``errors``, then :func:`update`."""
+    if not logarithms:
+        for i in range(stated.shape[0]):
+            errors[0, i] = math.log(max(stated[i], 1e-12))
+        stated = errors[0].copy()
+    white, passing, lasting = errors[0], errors[1], errors[2]
+    error_variances(
+        stated, conditions, lowest, highest, white_law, slow_law, error_share, error_ratio, white,
+        passing, lasting,
+    )  # fmt: skip
+    update(
+        x, P, reference, rotates, quat, values, white, passing, unit_noise, group, modes, evidence,
+        speeds, shares, likelihood, speed, outlying_s, events, gate, patience_s, dt_s,
+    )  # fmt: skip
