@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
@@ -155,7 +155,7 @@ class Regressor:
             outputs = [np.zeros((0, _WIDTHS[name]), np.float32) for name in self._names]
         else:
             outputs = self._session.run(self._names, {"crops": crops})
-        said: dict[str, np.ndarray] = dict(zip(self._names, map(np.asarray, outputs), strict=True))
+        said: dict[str, Any] = dict(zip(self._names, outputs, strict=True))
         if "presence" in said:
             said["presence"] = said["presence"].reshape(-1)
         return Regression(**said)

@@ -294,12 +294,12 @@ class FaceTracker:
 
     def _found(self, image_bgr: np.ndarray, boxes: Boxes | None) -> Found[Track] | None:
         """Faces of the present picture, or of one searched a moment ago; begins what is due."""
-        places = {track: track.box_xywh_px for track in self._tracks if track.seen}
         if boxes is not None:
             self._since_search_s = 0.0
-            return Found(checked_boxes(boxes), FACE_BOX, places)
+            return Found(checked_boxes(boxes), FACE_BOX, {})
         if not self._finder.busy and self._search_is_due():
             self._since_search_s = 0.0
+            places = {track: track.box_xywh_px for track in self._tracks if track.seen}
             self._finder.ask(image_bgr, places)
         return self._finder.answer()
 
