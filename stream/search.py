@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
     from .association import Box
 
 K = TypeVar("K")
+
+_CLOSE_S: Final = 5.0
+"""How long a search may take to end; one that hangs must not keep the process from ending."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,9 @@ class FaceSearch(Generic[K]):
     def __init__(self, open_detector: Callable[[], Detector], beside: bool = False) -> None:
         self._open = open_detector
         self._detector: Detector | None = None
-        self._thread = ThreadPoolExecutor(1, "mien-search") if beside else None
+        self._beside = beside
+        self._thread: threading.Thread | None = None
+        self._asked: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._answer: Future[Found[K]] | None = None
 
     @property
@@ -71,11 +79,18 @@ class FaceSearch(Generic[K]):
             image_bgr: the picture.
             places: of the faces that are followed, handed on with the answer.
         """
-        if self._thread is not None:
-            self._answer = self._thread.submit(self._search, image_bgr, places)
-            return
-        self._answer = Future()
-        self._answer.set_result(self._search(image_bgr, places))
+        answer: Future[Found[K]] = Future()
+        if not self._beside:
+            answer.set_result(self._search(image_bgr, places))
+        else:
+            if self._thread is None:
+                # Not one of a pool: the interpreter would wait for it at its end, for ever.
+                self._thread = threading.Thread(
+                    target=self._work, args=(self._asked,), name="mien-search", daemon=True
+                )
+                self._thread.start()
+            self._asked.put(partial(self._reply, answer, image_bgr, places))
+        self._answer = answer
 
     def answer(self) -> Found[K] | None:
         """What the search came to; None where none is on, or it has not ended.
@@ -93,10 +108,26 @@ class FaceSearch(Generic[K]):
         self._answer = None
 
     def close(self) -> None:
-        """End the thread, after the search that is on."""
+        """End the thread, after the search that is on; one that hangs is left to itself."""
         self._answer = None
-        if self._thread is not None:
-            self._thread.shutdown(wait=True, cancel_futures=True)
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._asked.put(None)
+            self._asked = queue.SimpleQueue()
+            thread.join(_CLOSE_S)
+
+    @staticmethod
+    def _work(asked: queue.SimpleQueue[Callable[[], None] | None]) -> None:
+        while (search := asked.get()) is not None:
+            search()
+
+    def _reply(
+        self, answer: Future[Found[K]], image_bgr: UInt8[np.ndarray, "H W 3"], places: dict[K, Box]
+    ) -> None:
+        try:
+            answer.set_result(self._search(image_bgr, places))
+        except BaseException as failure:  # noqa: BLE001 - raised again by answer
+            answer.set_exception(failure)
 
     def _search(
         self, image_bgr: UInt8[np.ndarray, "H W 3"], places: dict[K, Box], thorough: bool = False

@@ -38,8 +38,9 @@ def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_the_commands_of_the_table_exist() -> None:
-    from mien.tools import cli
+    from mien.tools import commands
 
-    known = set(re.findall(r'_subcommand\("([a-z0-9-]+)"\)', Path(cli.__file__).read_text()))
+    text = Path(commands.__file__).read_text(encoding="utf-8")
+    known = set(re.findall(r'_subcommand\("([a-z0-9-]+)"\)', text))
     used = set(re.findall(r"`mien ([a-z0-9-]+)", README.read_text(encoding="utf-8")))
     assert used <= known

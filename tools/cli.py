@@ -1,6 +1,7 @@
-"""The ``mien`` command: one sub-command a file, imported when it runs.
+"""The ``mien`` command.
 
 Exit status: 0 done; 1 any input failed or was truncated; 2 nothing could begin; 130 interrupted.
+Everything else is imported within :func:`main`: an interruption is obeyed from the start.
 """
 
 from __future__ import annotations
@@ -9,29 +10,10 @@ import importlib.metadata
 import os
 import signal
 import sys
-from collections.abc import Sequence
 from enum import IntEnum
 from types import FrameType
-from typing import Annotated, Final, Protocol, TypeAlias, runtime_checkable
-
-import tyro
 
 from ..models.errors import MienError
-from .annotate import Annotate
-from .build_face_model import BuildFaceModel
-from .center import Center
-from .demo import Demo
-from .evaluate import Evaluate
-from .export import Export
-from .import_3ddfa import Import3ddfa
-from .keyframes import Keyframes
-from .keys import Keys
-from .listen import Listen
-from .report import Report
-from .synthesize import Synthesize
-from .track import Track
-from .train import Train
-from .tune_smoother import TuneSmoother
 
 
 class ExitStatus(IntEnum):
@@ -43,52 +25,6 @@ class ExitStatus(IntEnum):
     INTERRUPTED = 130
 
 
-@runtime_checkable
-class Command(Protocol):
-    """A sub-command: a frozen dataclass of its options."""
-
-    def run(self) -> int:
-        """Do it and return the exit status."""
-        ...
-
-
-_subcommand = tyro.conf.subcommand
-Commands: TypeAlias = (
-    Annotated[Demo, _subcommand("demo")]
-    | Annotated[Track, _subcommand("track")]
-    | Annotated[Listen, _subcommand("listen")]
-    | Annotated[Center, _subcommand("center")]
-    | Annotated[Keys, _subcommand("keys")]
-    | Annotated[Annotate, _subcommand("annotate")]
-    | Annotated[Report, _subcommand("report")]
-    | Annotated[Keyframes, _subcommand("keyframes")]
-    | Annotated[Evaluate, _subcommand("evaluate")]
-    | Annotated[BuildFaceModel, _subcommand("build-face-model")]
-    | Annotated[Synthesize, _subcommand("synthesize")]
-    | Annotated[Train, _subcommand("train")]
-    | Annotated[TuneSmoother, _subcommand("tune-smoother")]
-    | Annotated[Export, _subcommand("export")]
-    | Annotated[Import3ddfa, _subcommand("import-3ddfa")]
-)
-
-DESCRIPTION: Final = """\
-Follows faces through video: 3D pose, shape, 52 blendshapes and their uncertainty.
-
-Exit status: 0 done; 1 any input failed or was truncated; 2 nothing could begin; 130 interrupted.
-"mien --version" prints the version."""
-
-
-def parse(arguments: Sequence[str]) -> Command:
-    """The sub-command that the arguments describe; usage errors and help end the process."""
-    return tyro.cli(
-        Commands,  # pyright: ignore[reportArgumentType] - a union of types, as tyro documents
-        prog="mien",
-        description=DESCRIPTION,
-        args=arguments,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
-    )
-
-
 def main() -> int:
     """Entry point of the console script."""
     signal.signal(signal.SIGTERM, _interrupt)
@@ -97,6 +33,8 @@ def main() -> int:
         if arguments == ["--version"]:
             print(f"mien {importlib.metadata.version('mien')}")
             return ExitStatus.DONE
+        from .commands import parse
+
         status = parse(arguments).run()
         sys.stdout.flush()
     except MienError as error:

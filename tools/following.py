@@ -111,7 +111,7 @@ class Follower:
         self._still = info.kind == "image"
         self._tracker = FaceTracker(
             bundle,
-            self._camera,
+            options.lens,
             options.settings,
             options.max_faces,
             detector=options.detector,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from ..models.errors import InputError
+from ..models.errors import InputError, OutputError
 from .files import check_row_place
 from .keys import KeyOption, ServerKeyOption, client_keys
 
@@ -63,7 +63,7 @@ class Listen:
         from ..stream.subscriber import PoseSubscriber
 
         every = self.every or self.record is not None
-        interrupted = False
+        status = 0
         with ExitStack() as stack:
             subscriber = stack.enter_context(
                 PoseSubscriber(self.endpoint, stream=self.stream, every=every, curve=curve)
@@ -75,9 +75,12 @@ class Listen:
             try:
                 self._listen(subscriber, recorder)
             except KeyboardInterrupt:
-                interrupted = True
+                status = 130
+            except OutputError as error:
+                print(f"mien: {error}", file=sys.stderr)
+                status = 1 if recorder is not None and recorder.rows else 2
         self._tell(subscriber, recorder)
-        return 130 if interrupted else 0
+        return status
 
     def _listen(self, subscriber: PoseSubscriber, recorder: Recorder | None) -> None:
         from ..stream.messages import StatusMessage
@@ -210,8 +213,11 @@ class Recorder:
         rows = [observation_of(pose) for pose in self._waiting if pose.frame == message.frame]
         self._waiting.clear()
         picture = np.zeros((1, 1, 3), np.uint8)  # a publisher sends no pictures
-        sink.write(Frame(picture, message.frame, message.t_media_ns, message.t_capture_ns), rows)
-        self.rows += len(rows)
+        frame = Frame(picture, message.frame, message.t_media_ns, message.t_capture_ns)
+        try:
+            sink.write(frame, rows)
+        finally:
+            self.rows = sink.rows
 
     def __enter__(self) -> Recorder:
         return self

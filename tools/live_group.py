@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import queue
+import shutil
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, TextIO
 
+from .interruption import Interruption
 from .live import Session
 
 _SECOND_NS: Final = 1_000_000_000
-_JOIN_S: Final = 15.0
-"""How long a session may take to close its files."""
+_STOP_S: Final = 2.0
+"""How long a session may take to end: one that still waits for its source then is left to it."""
+_CLOSE_S: Final = 15.0
+"""How long files may take to be closed."""
 
 
 class LiveGroup:
@@ -23,6 +29,7 @@ class LiveGroup:
         watch: called about 30 times a second from the main thread; False ends all.
         line: where the status line goes where it is a terminal.
         clock: nanoseconds, monotonic.
+        interruption: what notes Ctrl-C; None: nothing does.
     """
 
     def __init__(
@@ -31,12 +38,13 @@ class LiveGroup:
         watch: Callable[[], bool] | None = None,
         line: TextIO = sys.stderr,
         clock: Callable[[], int] = time.perf_counter_ns,
+        interruption: Interruption | None = None,
     ) -> None:
         self._sessions = sessions
         self._watch = watch
         self._line = line
         self._clock = clock
-        self._ended = threading.Semaphore(0)
+        self._interruption = interruption or Interruption()
         self._faults: list[BaseException] = []
 
     def run(self) -> bool:
@@ -46,26 +54,38 @@ class LiveGroup:
             Whether it was interrupted.
         """
         threads = [
-            threading.Thread(target=self._one, args=(session,), name=f"mien-{session.name}")
+            threading.Thread(
+                target=self._one, args=(session,), name=f"mien-{session.name}", daemon=True
+            )
             for session in self._sessions
         ]
-        for thread in threads:
-            thread.daemon = True
-            thread.start()
-        interrupted = False
-        try:
-            self._oversee(len(threads))
-        except KeyboardInterrupt:
-            interrupted = True
-        for session in self._sessions:
-            session.stop()
-        for thread in threads:
-            thread.join(_JOIN_S)
-        if self._line.isatty():
-            self._line.write("\r\x1b[K")
+        with self._interruption.held():
+            try:
+                for thread in threads:
+                    thread.start()
+                self._oversee(threads)
+            finally:
+                self._stop(threads)
         if self._faults:
             raise self._faults[0]
-        return interrupted
+        return self._interruption.asked
+
+    def _stop(self, threads: Sequence[threading.Thread]) -> None:
+        for session in self._sessions:
+            session.stop()
+        begin_s = time.monotonic()
+
+        def left_s(limit_s: float) -> float:
+            return max(0.0, begin_s + limit_s - time.monotonic())
+
+        started = [pair for pair in zip(self._sessions, threads, strict=True) if pair[1].ident]
+        for _, thread in started:
+            thread.join(left_s(_STOP_S))
+        for session, thread in started:
+            if thread.is_alive():
+                session.leave(left_s(_CLOSE_S))
+        if self._line.isatty():
+            self._line.write("\r\x1b[K")
 
     def _one(self, session: Session) -> None:
         try:
@@ -73,14 +93,15 @@ class LiveGroup:
         except BaseException as fault:  # noqa: BLE001 - raised again in the main thread
             self._faults.append(fault)
         finally:
-            self._ended.release()
+            self._interruption.wake.put(session)
 
-    def _oversee(self, count: int) -> None:
+    def _oversee(self, threads: Sequence[threading.Thread]) -> None:
         told_ns = self._clock()
         pause_s = 0.25 if self._watch is None else 0.03
-        while count and not self._faults:
-            if self._ended.acquire(timeout=pause_s):
-                count -= 1
+        left = len(threads)
+        while left and not (self._faults or self._interruption.asked):
+            with suppress(queue.Empty):
+                left -= self._interruption.wake.get(timeout=pause_s) is not None
                 continue
             if self._watch is not None and not self._watch():
                 return
@@ -88,5 +109,7 @@ class LiveGroup:
             if now_ns - told_ns >= _SECOND_NS and self._line.isatty():
                 told_ns = now_ns
                 text = " | ".join(session.line(now_ns) for session in self._sessions)
-                self._line.write(f"\r{text}\x1b[K")
+                # A line that is wrapped could not be written over.
+                columns = shutil.get_terminal_size((80, 24)).columns
+                self._line.write(f"\r{text[: columns - 1]}\x1b[K")
                 self._line.flush()

@@ -6,30 +6,33 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
+from functools import cache, partial
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ..models.errors import InputError
 from ..stream.messages import check_stream_name
-from ..stream.sources.opening import open_source
+from ..stream.sources.together import open_together
 from ..stream.stopwatch import Stopwatch
 from .following import Follower, FollowingOptions
+from .interruption import Interruption
 from .live import Session
 from .live_group import LiveGroup
-from .options import load_bundle
+from .live_options import LiveOptions
+from .options import camera_for, load_bundle
 from .outputs import open_outputs
 from .recorder import RecordSwitch
 
 if TYPE_CHECKING:
+    from ..models.face.camera import Camera
     from ..models.face.morphable import FaceModel
     from ..stream.neutral import Neutral
     from ..stream.observation import FaceObservation
     from ..stream.sinks.base import Recording
+    from ..stream.sinks.drawing import Annotator
     from ..stream.sinks.zeromq import ZeroMQPublisher
     from ..stream.view import WebView
     from .preview import Preview
-    from .track import Track
 
 
 class LiveSetup:
@@ -39,7 +42,7 @@ class LiveSetup:
         sessions: one a source.
     """
 
-    def __init__(self, command: Track, following: FollowingOptions) -> None:
+    def __init__(self, command: LiveOptions, following: FollowingOptions) -> None:
         """Open everything.
 
         Args:
@@ -55,11 +58,15 @@ class LiveSetup:
         self._command = command
         self._neutrals: dict[str, Neutral] = {}
         self._switches: dict[str, RecordSwitch] = {}
-        self._previews: list[tuple[Session, Preview]] = []
+        self._previews: list[tuple[Session, Preview, Callable[[int, int], Annotator]]] = []
         names = [check_stream_name(name) for name in command.names()]
         options = command.capture.source_options(command.realtime)
         with ExitStack() as opened:
-            sources = [opened.enter_context(open_source(s, options)) for s in command.source]
+            self._interruption = opened.enter_context(Interruption())
+            sources = open_together(command.source, options)
+            unowned = opened.enter_context(ExitStack())
+            for source in reversed(sources):
+                unowned.callback(source.close)
             bundle = load_bundle(command.bundle)
             publisher = self._publisher(opened)
             view = self._view(opened)
@@ -68,9 +75,10 @@ class LiveSetup:
                     print(f"mien: {note}", file=sys.stderr)
                 watch = Stopwatch(time.perf_counter_ns)
                 beside = source.info.live or command.realtime
-                follower = Follower(
-                    bundle, following, source.info, search_beside=beside, stopwatch=watch
-                )
+                with self._interruption.insisting():  # the first time it compiles, for long
+                    follower = Follower(
+                        bundle, following, source.info, search_beside=beside, stopwatch=watch
+                    )
                 session = Session(name, source, follower, watch)
                 opened.callback(session.give_up)
                 self.sessions.append(session)
@@ -83,7 +91,9 @@ class LiveSetup:
                 self._add_outputs(session, recording, bundle.face_model)
                 self._add_recorder(session, recording)
                 if command.preview:
-                    self._add_preview(session, follower, opened)
+                    annotator_of = partial(_annotator, following.lens, bundle.face_model)
+                    self._add_preview(session, follower, annotator_of, opened)
+            unowned.pop_all()  # each session closes its own, in the thread that reads it
             self._things = opened.pop_all()
         if not (publisher or view or command.outputs.wanted or self._previews or command.record):
             for session in self.sessions:
@@ -91,7 +101,11 @@ class LiveSetup:
 
     def group(self) -> LiveGroup:
         """The sessions as one."""
-        return LiveGroup(self.sessions, self._show if self._previews else None)
+        return LiveGroup(
+            self.sessions,
+            self._show if self._previews else None,
+            interruption=self._interruption,
+        )
 
     def center(self, stream: str | None = None) -> str:
         """Let the next pose be neutral, of one stream or all; a line that says so.
@@ -171,7 +185,13 @@ class LiveSetup:
         self._switches[session.name] = switch
         session.add(switch)
 
-    def _add_preview(self, session: Session, follower: Follower, opened: ExitStack) -> None:
+    def _add_preview(
+        self,
+        session: Session,
+        follower: Follower,
+        annotator_of: Callable[[int, int], Annotator],
+        opened: ExitStack,
+    ) -> None:
         from .preview import open_preview
 
         if self._previews or session is self.sessions[0]:  # without a display it is told once
@@ -180,25 +200,41 @@ class LiveSetup:
                 actions["c"] = partial(self.center, session.name)
             preview = open_preview(f"mien {session.name}", follower.annotator(), actions)
             if preview is not None:
-                self._previews.append((session, opened.enter_context(preview)))
+                opened.enter_context(preview)
+                self._previews.append((session, preview, cache(annotator_of)))
+                session.watched = True
 
     def _show(self) -> bool:
         """Draw the newest frames; False where the user wants to end."""
         now_ns = time.perf_counter_ns()
-        for session, preview in self._previews:
+        for session, preview, annotator_of in self._previews:
             stats, line = session.source.stats, session.line(now_ns)
             lost = f"reconnecting: {stats.detail}" if stats.state == "reconnecting" else ""
             recording = self._switches[session.name].on
             if session.newest is None:
                 going_on = preview.refresh(line, recording=recording, warning=lost)
             else:
-                going_on = preview.show(*session.newest, line, recording=recording, warning=lost)
+                frame, rows = session.newest
+                height, width = frame.image_bgr.shape[:2]
+                going_on = preview.show(
+                    *(frame, rows, line),
+                    recording=recording,
+                    warning=lost,
+                    annotator=annotator_of(width, height),
+                )
             if not going_on:
                 return False
         return True
 
 
+def _annotator(lens: Camera | float, model: FaceModel, width: int, height: int) -> Annotator:
+    """What draws faces into pictures of a size, which may change in mid-stream."""
+    from ..stream.sinks.drawing import Annotator
+
+    return Annotator(camera_for(lens, width, height).matrix, model)
+
+
 def _print_row(stream: str, row: FaceObservation) -> None:
     from .listen import pose_line
 
-    print(pose_line(row, stream))
+    print(pose_line(row, stream), flush=True)  # whoever reads it from a pipe follows live

@@ -122,10 +122,13 @@ class LslSink:
         numbers, marks = self._outlets
         row = self._primary.choose(observations)
         time_s = self._time_s(frame)
-        numbers.push_sample(_sample(row), time_s)
-        if (row is not None) != self._present:
-            self._present = row is not None
-            marks.push_sample([FOUND if self._present else LOST], time_s)
+        try:
+            numbers.push_sample(_sample(row), time_s)
+            if (row is not None) != self._present:
+                self._present = row is not None
+                marks.push_sample([FOUND if self._present else LOST], time_s)
+        except (RuntimeError, ValueError) as error:  # as pylsl says whatever liblsl refuses
+            raise OutputError(f"--lsl: cannot send: {error}") from error
 
     def close(self) -> None:
         """See :class:`~mien.stream.sinks.base.Sink`."""

@@ -12,11 +12,17 @@ _TCP = re.compile(r"tcp://(.+):(\d+|\*)")
 
 
 def next_endpoint(endpoint: str) -> str:
-    """The default of the clock echo: the next TCP port, or the same path with ``-echo``."""
+    """The default of the clock echo: the next TCP port, or the same path with ``-echo``.
+
+    Raises:
+        InputError: there is no next port.
+    """
     tcp = _TCP.fullmatch(endpoint)
     if tcp is None:
         return f"{endpoint}-echo"
     host, port = tcp.groups()
+    if port == str(LAST_PORT):
+        raise InputError(f"{endpoint}: no port follows for the clock echo; choose one with --echo")
     return f"tcp://{host}:{'*' if port in ('*', '0') else int(port) + 1}"
 
 

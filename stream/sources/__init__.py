@@ -7,6 +7,7 @@ from .latest import LatestSlot, LatestSource, SlotClosed
 from .opening import SourceOptions, open_source
 from .pacing import PacedSource
 from .reconnecting import Backoff, ReconnectingSource
+from .together import open_together
 
 __all__ = [
     "Backoff",
@@ -26,4 +27,5 @@ __all__ = [
     "list_cameras",
     "list_modes",
     "open_source",
+    "open_together",
 ]

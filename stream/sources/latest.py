@@ -118,6 +118,7 @@ class LatestSource:
         self._source = source
         self._timeout_s = timeout_s
         self._slot: LatestSlot[Frame] = LatestSlot(max_age_ns, clock)
+        self._lock = threading.Lock()  # of the thread's start
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
 
@@ -134,9 +135,10 @@ class LatestSource:
         return stats
 
     def __iter__(self) -> Iterator[Frame]:
-        if self._thread is None and not self._stop.is_set():
-            self._thread = threading.Thread(target=self._read, name=THREAD_NAME, daemon=True)
-            self._thread.start()
+        with self._lock:
+            if self._thread is None and not self._stop.is_set():
+                self._thread = threading.Thread(target=self._read, name=THREAD_NAME, daemon=True)
+                self._thread.start()
         while not self._stop.is_set():
             try:
                 yield self._slot.take(self._timeout_s)
@@ -162,15 +164,16 @@ class LatestSource:
 
     def close(self) -> None:
         """Stop the thread and close the source; may be called twice."""
-        again = self._stop.is_set()
-        self._stop.set()
+        with self._lock:
+            again, thread = self._stop.is_set(), self._thread
+            self._stop.set()
         self._slot.close()
         if again:
             return
-        if self._thread is None:
+        if thread is None:
             self._source.close()
         else:
-            self._thread.join(JOIN_S)
+            thread.join(JOIN_S)
 
     def __enter__(self) -> LatestSource:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import re
 import time
@@ -78,11 +79,13 @@ class SourceOptions:
             raise InputError(f"decode_threads is {self.decode_threads}, expected 0 or more")
         if self.size is not None and min(self.size) <= 0:
             raise InputError(f"size is {self.size}, expected two positive numbers of pixels")
-        if self.rate is not None and self.rate <= 0:
+        # Written so that what is not a number is refused, too.
+        if self.rate is not None and not 0 < self.rate < math.inf:
             raise InputError(f"rate is {self.rate}, expected frames per second above 0")
-        if min(self.open_timeout_s, self.read_timeout_s, self.max_age_s) <= 0:
+        limits_s = (self.open_timeout_s, self.read_timeout_s, self.max_age_s)
+        if not all(0 < limit_s < math.inf for limit_s in limits_s):
             raise InputError("time limits must be above 0 seconds")
-        if self.give_up_s < 0:
+        if not self.give_up_s >= 0:
             raise InputError(f"give_up_s is {self.give_up_s:g}, expected 0 seconds or more")
         if self.rtsp_transport not in get_args(RtspTransport):
             raise InputError(f"rtsp_transport is {self.rtsp_transport}, expected tcp or udp")

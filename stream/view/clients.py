@@ -26,11 +26,12 @@ class Client:
     Use it in the server's event loop only.
 
     Attributes:
+        connection: as the server has it.
         models: numbers of the face models that it was given.
     """
 
     def __init__(self, connection: ServerConnection) -> None:
-        self._connection = connection
+        self.connection = connection
         self.models: set[int] = set()
         self._waiting: dict[str, Message] = {}
         self._free = _UNANSWERED
@@ -56,7 +57,7 @@ class Client:
                 raise problem
 
     async def _receive(self) -> None:
-        async for _ in self._connection:
+        async for _ in self.connection:
             self._free = min(self._free + 1, _UNANSWERED)
             self._change.set()
 
@@ -72,4 +73,22 @@ class Client:
                 message = message.data
             elif callable(message):
                 message = message()
-            await self._connection.send(message)
+            await self.connection.send(message)
+
+
+def registry() -> tuple[set[ServerConnection], type[ServerConnection]]:
+    """Connections that are open, also where nothing was said yet, and the kind that enters them."""
+    from websockets.asyncio.server import ServerConnection
+
+    open_ones: set[ServerConnection] = set()
+
+    class Registered(ServerConnection):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            open_ones.add(self)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            open_ones.discard(self)
+            super().connection_lost(exc)
+
+    return open_ones, Registered

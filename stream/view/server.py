@@ -24,7 +24,7 @@ from ..messages import check_stream_name
 from ..observation import FaceObservation
 from ..sinks.base import Recording
 from .address import ViewAddress
-from .clients import Client
+from .clients import Client, registry
 from .encoding import Snapshot, hello_message, model_message, status_message
 
 if TYPE_CHECKING:
@@ -204,6 +204,7 @@ class WebView:
     async def _serve(self) -> None:
         from websockets.asyncio.server import serve
 
+        connections, connection_kind = registry()
         quiet = logging.getLogger("mien.view")  # strangers' garbage is no news
         quiet.addHandler(logging.NullHandler())
         quiet.propagate = False
@@ -211,6 +212,7 @@ class WebView:
             self._attend,
             sock=self._socket,
             process_request=self._answer,
+            create_connection=connection_kind,
             compression=None,
             max_size=_LONGEST_MESSAGE,
             max_queue=4,
@@ -218,7 +220,7 @@ class WebView:
             close_timeout=_CLOSING_S,
             logger=quiet,
             server_header=None,
-        ):
+        ) as server:
             while not self._stop.is_set() and self._failure is None:
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._stop.wait(), _BEAT_S)
@@ -226,6 +228,11 @@ class WebView:
                     stream.beat(self._clock())
                     if self._clients:
                         self._spread(f"status {stream.index}", stream.status())
+            # Browsers connect ahead and say nothing: their handshakes would be waited for.
+            server.close()
+            await asyncio.sleep(0)
+            for connection in connections - {client.connection for client in self._clients}:
+                connection.transport.abort()
         if self._failure is not None:
             raise self._failure
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -135,6 +137,33 @@ def test_a_detector_that_cannot_be_opened_is_reported_from_its_thread(
     with pytest.raises(BundleError, match="no weights"):
         wait_for_answer(search)
     search.close()
+
+
+def test_a_program_ends_though_a_search_hangs() -> None:
+    program = (
+        "import threading\n"
+        "import numpy as np\n"
+        "from mien.stream import search\n"
+        "search._CLOSE_S = 0.1\n"
+        "search = search.FaceSearch(threading.Event().wait, beside=True)\n"
+        "search.ask(np.zeros((4, 4, 3), np.uint8), {})\n"
+        "search.close()\n"
+        "print('closed')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "closed\n", "")
+
+
+def test_a_closed_search_may_be_asked_again(frames: list[Frame]) -> None:
+    search: FaceSearch[int] = FaceSearch(CenterFaceDetector, beside=True)
+    for _ in range(2):
+        search.ask(frames[0].image_bgr, {})
+        wait_for_answer(search)
+        search.close()
+        assert not search.busy
+        assert not [t for t in threading.enumerate() if t.name == "mien-search"]
 
 
 def test_a_stopwatch_accounts_for_all_of_a_frame() -> None:

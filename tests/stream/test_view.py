@@ -341,6 +341,17 @@ def test_closing_frees_the_port_at_once_whoever_looks(
                 assert get(again.url)[0] == 200
 
 
+def test_closing_waits_for_nobody_who_connected_and_said_nothing() -> None:
+    with WebView(":0") as view:
+        port = int(view.url.rstrip("/").rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), 5) as early:
+            assert get(view.url)[0] == 200  # so the one before was accepted
+            begin_s = time.monotonic()
+            view.close()
+            assert time.monotonic() - begin_s < 4.0  # the handshake alone may take 5 s
+            assert early.recv(1000) == b""
+
+
 def test_garbage_harms_nothing_and_is_no_news(
     view: WebView,
     stream: WebStream,

@@ -294,9 +294,10 @@ def test_malformed_endpoints(wrong: str) -> None:
 
 
 def test_a_port_beyond_the_last_is_refused_and_not_wrapped() -> None:
-    for endpoint in ("tcp://127.0.0.1:99999", "tcp://127.0.0.1:65535"):  # its echo: 65536
-        with pytest.raises(InputError, match="expected a port up to 65535"):
-            ZeroMQPublisher(endpoint)
+    with pytest.raises(InputError, match="expected a port up to 65535"):
+        ZeroMQPublisher("tcp://127.0.0.1:99999")
+    with pytest.raises(InputError, match="no port follows for the clock echo"):
+        ZeroMQPublisher("tcp://127.0.0.1:65535")
     with pytest.raises(InputError, match="expected a port up to 65535"):
         PoseSubscriber("tcp://127.0.0.1:99999")
 
