@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 from numba import njit
 
-from ..models.face._perspective_kernels import cross, fit_orthography, invert_orthography
+from ..models.face._perspective_kernels import farthest, fit_orthography, invert_orthography
 from ._quality_kernel import conditions
 
 _NEWTON_STEPS = 30  # 4 or 5 are usual
@@ -19,6 +19,7 @@ _NEAREST_MM = 1.0
 @njit(cache=True, error_model="numpy")
 @no_type_check
 def decode_into(
+    first: int,
     mean: Float32[np.ndarray, "K 3"],
     shape_basis: Float32[np.ndarray, "S K 3"],
     shape: Float64[np.ndarray, " S"],
@@ -26,14 +27,14 @@ def decode_into(
     other: Float64[np.ndarray, " E"],
     points: Float64[np.ndarray, "K 3"],
 ) -> None:
-    """Points of a linear model, head frame, mm, into a given array."""
-    flat = mean.reshape(-1).copy()
+    """Points of a linear model from the ``first`` on, head frame, mm, into a given array."""
+    flat = mean.reshape(-1)[3 * first :].copy()
     for k in range(shape.shape[0]):
-        weight, row = np.float32(shape[k]), shape_basis[k].reshape(-1)
+        weight, row = np.float32(shape[k]), shape_basis[k].reshape(-1)[3 * first :]
         for j in range(flat.shape[0]):
             flat[j] += weight * row[j]
     for k in range(other.shape[0]):
-        weight, row = np.float32(other[k]), other_basis[k].reshape(-1)
+        weight, row = np.float32(other[k]), other_basis[k].reshape(-1)[3 * first :]
         for j in range(flat.shape[0]):
             flat[j] += weight * row[j]
     for i in range(points.shape[0]):
@@ -44,6 +45,7 @@ def decode_into(
 @njit(cache=True, error_model="numpy")
 @no_type_check
 def decode(
+    first: int,
     mean: Float32[np.ndarray, "K 3"],
     shape_basis: Float32[np.ndarray, "S K 3"],
     shape: Float64[np.ndarray, " S"],
@@ -51,8 +53,8 @@ def decode(
     other: Float64[np.ndarray, " E"],
 ) -> Float64[np.ndarray, "K 3"]:
     """As :func:`decode_into`, into a new array."""
-    points = np.empty((mean.shape[0], 3))
-    decode_into(mean, shape_basis, shape, other_basis, other, points)
+    points = np.empty((mean.shape[0] - first, 3))
+    decode_into(first, mean, shape_basis, shape, other_basis, other, points)
     return points
 
 
@@ -67,17 +69,21 @@ def nearest_rotation(
     """
     size = math.sqrt((matrix * matrix).sum() / 3.0)
     X = matrix / max(size, 1e-300)
+    cofactor, following = np.empty((3, 3)), np.empty((3, 3))
     for _ in range(_NEWTON_STEPS):
-        cofactor = np.empty((3, 3))
-        cofactor[0] = cross(X[1], X[2])
-        cofactor[1] = cross(X[2], X[0])
-        cofactor[2] = cross(X[0], X[1])
+        for i in range(3):
+            j, k = (i + 1) % 3, (i + 2) % 3
+            for a in range(3):
+                b, c = (a + 1) % 3, (a + 2) % 3
+                cofactor[i, a] = X[j, b] * X[k, c] - X[j, c] * X[k, b]
         determinant = X[0, 0] * cofactor[0, 0] + X[0, 1] * cofactor[0, 1] + X[0, 2] * cofactor[0, 2]
         if not determinant > 1e-9:
             return X, 0.0
-        following = 0.5 * (X + cofactor / determinant)
-        moved = np.abs(following - X).max()
-        X = following
+        for i in range(3):
+            for a in range(3):
+                following[i, a] = 0.5 * (X[i, a] + cofactor[i, a] / determinant)
+        moved = farthest(following, X)
+        X, following = following, X
         if moved < 1e-14:
             break
     return X, (X * matrix).sum() / 3.0
@@ -118,7 +124,7 @@ def read(  # noqa: PLR0912 - compiled: a call more is an array more
     for i in range(12):
         matrix[i // 4, i % 4] = params[i]
     shape = params[12 : 12 + shape_basis.shape[0]].astype(np.float64)
-    decode_into(mean, shape_basis, shape, other_basis, other, points)
+    decode_into(0, mean, shape_basis, shape, other_basis, other, points)
     landmarks = points.shape[0] - weights.shape[0]
     R, scale = nearest_rotation(np.ascontiguousarray(matrix[:, :3]))
     if not good or scale <= 1e-6:
@@ -219,10 +225,11 @@ def stand(  # noqa: PLR0912 - as above
     anew = False
     for k in range(shape.shape[0]):
         anew = anew or shape[k] != own_shape[k]
-    points = decode(mean_face, shape_basis, shape, other_basis, other) if anew else own
     count = weights.shape[0]
-    first = points.shape[0] - count
-    stood = np.ascontiguousarray(points[first:])
+    first = own.shape[0] - count
+    stood = own[first:]
+    if anew:
+        stood = decode(first, mean_face, shape_basis, shape, other_basis, other)
     fitted = orthography
     if anew:
         pixels = np.empty((count, 2))
@@ -309,7 +316,7 @@ def place(
     orthography_out,
 ):
     """Landmarks of a posed face in the image, under its nearest scaled orthography, and that."""
-    points = decode(mean_face, shape_basis, shape, other_basis, other)
+    points = decode(0, mean_face, shape_basis, shape, other_basis, other)
     count = weights.shape[0]
     first = points.shape[0] - count
     R = rotation(quat)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import ModuleType
 
+import msgspec
 import numpy as np
 from jaxtyping import Float, Float64, UInt8
 
@@ -31,8 +31,7 @@ _LEAST_PX = 14.0  # longer side of the box of a face that can be read at all
 _LEAST_INSIDE = 0.25  # share of the box that lies within the frame
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True, eq=False):
     """What the network says of one crop.
 
     Attributes:
@@ -125,6 +124,9 @@ class FaceFitter:
         self._weights = quadrature.weights
         self._points = _join(model.landmarks(), quadrature.points)
         self._n_values = self._points.mean.size
+        points = self._points
+        self._by_expression = points.mean, points.shape_basis, points.expression_basis
+        self._by_blendshapes = points.mean, points.shape_basis, points.blendshape_basis
 
     def look(
         self, image_bgr: UInt8[np.ndarray, "H W 3"], crops: Sequence[Crop]
@@ -252,10 +254,9 @@ class FaceFitter:
         self, expression: np.ndarray, blendshapes: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """What besides shape moves the points, and the linear model for that."""
-        model = self._points
-        if blendshapes is None or not len(model.blendshape_basis):
-            return expression, model.mean, model.shape_basis, model.expression_basis
-        return blendshapes, model.mean, model.shape_basis, model.blendshape_basis
+        if blendshapes is None or not len(self._points.blendshape_basis):
+            return expression, *self._by_expression
+        return blendshapes, *self._by_blendshapes
 
     def _candidate(
         self, crop: Crop, pixels: UInt8[np.ndarray, "S S 3"], said: RegressedFace

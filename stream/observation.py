@@ -23,6 +23,7 @@ Expression10: TypeAlias = Float32[np.ndarray, "10"]
 Landmarks136: TypeAlias = Float32[np.ndarray, "136"]
 Blendshapes52: TypeAlias = Float32[np.ndarray, "52"]
 
+_FLOAT32 = np.dtype(np.float32)
 _LENGTHS = {
     "pose_variance": 6,
     "shape": N_SHAPE,
@@ -88,7 +89,7 @@ class FaceObservation(  # noqa: PLW1641 - arrays inside: equal by value, not has
             values = getattr(self, name)
             if values is None:
                 continue
-            if values.shape != (length,) or values.dtype != np.float32:
+            if values.shape != (length,) or values.dtype != _FLOAT32:
                 raise InputError(
                     f"{name} is {values.dtype}{list(values.shape)}, expected float32[{length}]"
                 )

@@ -249,10 +249,12 @@ class FaceTracker:
         self._retire()
         self._watch.lap("smooth")
         self._look_on(image_bgr, camera)
-        with self._watch.whole("detect"):
-            found = self._found(image_bgr, boxes)
-            if found is not None:
-                self._merge(image_bgr, camera, found)
+        if boxes is not None or self._finder.busy or self._search_is_due():
+            with self._watch.whole("detect"):
+                found = self._found(image_bgr, boxes)
+                if found is not None:
+                    self._merge(image_bgr, camera, found)
+        self._watch.lap("detect")
         self._make_room()
         shown = [track for track in self._tracks if track.state is not None]
         self._shown = sorted(shown, key=lambda t: -1 if t.number is None else t.number)
@@ -293,11 +295,11 @@ class FaceTracker:
         return just_missed or self._since_search_s >= interval
 
     def _found(self, image_bgr: np.ndarray, boxes: Boxes | None) -> Found[Track] | None:
-        """Faces of the present picture, or of one searched a moment ago; begins what is due."""
+        """Faces of the present picture, or of one searched a moment ago; else begins a search."""
         if boxes is not None:
             self._since_search_s = 0.0
             return Found(checked_boxes(boxes), FACE_BOX, {})
-        if not self._finder.busy and self._search_is_due():
+        if not self._finder.busy:
             self._since_search_s = 0.0
             places = {track: track.box_xywh_px for track in self._tracks if track.seen}
             self._finder.ask(image_bgr, places)
@@ -385,9 +387,8 @@ class FaceTracker:
 
     def _make_room(self) -> None:
         """Predicted faces give way where there are more than ``max_faces``, the longest first."""
-        spare = len(self._tracks) - self.max_faces
         unseen = sorted((t for t in self._tracks if not t.seen), key=lambda t: -t.unseen_s)
-        for track in unseen[: max(spare, 0)]:
+        for track in unseen[: max(len(self._tracks) - self.max_faces, 0)]:
             self._tracks.remove(track)
             self._lost.append(track)
 

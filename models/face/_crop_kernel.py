@@ -14,73 +14,10 @@ from numba import njit
 def sample(image: UInt8[np.ndarray, "H W 3"], left: float, top: float, step: float, size: int, out):
     """Pixels at ``left + u step``, ``top + v step``; zero outside of the image.
 
-    Weights have 11 bits, so the sums of four products stay exact in 32 and round to nearest. Rows
-    are weighed first, all their pixels in one go, into a line that is zero outside of the image.
+    Weights have 11 bits, so the sums of four products stay exact in 32 and round to nearest.
     """
     height, width, _ = image.shape
-    out[:] = 0
-    first = int(np.floor(left))
-    last = int(np.floor(left + (size - 1) * step)) + 1
-    low = min(max(first, 0), width)
-    count = 3 * max(min(last + 1, width) - low, 0)
-    line = np.zeros(3 * (last - first + 1), np.int32)
-    inside = line[3 * (low - first) : 3 * (low - first) + count] if count else line[:0]
-    place = np.empty(3 * size, np.uint32)
-    share = np.empty(3 * size, np.int32)
-    for u in range(size):
-        x = left + u * step
-        x0 = np.floor(x)
-        for c in range(3):
-            place[3 * u + c] = 3 * (int(x0) - first) + c
-            share[3 * u + c] = np.int32((x - x0) * 2048.0 + 0.5)
-    half = np.int32(1 << 21)
-    for v in range(size):
-        y = top + v * step
-        y0 = int(np.floor(y))
-        if y0 < -1 or y0 >= height:
-            continue
-        below = np.int32((y - np.floor(y)) * 2048.0 + 0.5)
-        above = np.int32(2048 - below)
-        if y0 < 0:
-            lower = image[0].reshape(-1)[3 * low : 3 * low + count]
-            for k in range(count):
-                inside[k] = below * np.int32(lower[k])
-        elif y0 + 1 >= height:
-            upper = image[y0].reshape(-1)[3 * low : 3 * low + count]
-            for k in range(count):
-                inside[k] = above * np.int32(upper[k])
-        else:
-            upper = image[y0].reshape(-1)[3 * low : 3 * low + count]
-            lower = image[y0 + 1].reshape(-1)[3 * low : 3 * low + count]
-            for k in range(count):
-                inside[k] = above * np.int32(upper[k]) + below * np.int32(lower[k])
-        row = out[v].reshape(-1)
-        for k in range(3 * size):
-            o, b = place[k], share[k]
-            pair = (np.int32(2048) - b) * line[o] + b * line[o + np.uint32(3)]
-            row[k] = (pair + half) >> 22
-
-
-@njit(cache=True, nogil=True)
-@no_type_check
-def half_line(image, x0, y0, row, count, sums, line):
-    """A row of the picture shrunk by two, from (x0, y0) on: its value u, c at 6 u + c of a line."""
-    height = image.shape[0]
-    y = y0 + 2 * row
-    if y < 0 or y >= height or row < 0:
-        for k in range(count):
-            line[k] = 0
-        return
-    upper = image[y].reshape(-1)[3 * x0 : 3 * x0 + count]
-    if y + 1 < height:
-        lower = image[y + 1].reshape(-1)[3 * x0 : 3 * x0 + count]
-        for k in range(count):
-            sums[k] = np.uint16(upper[k]) + np.uint16(lower[k])
-    else:
-        for k in range(count):
-            sums[k] = np.uint16(upper[k])
-    for k in range(count):
-        line[k] = (sums[k] + sums[k + 3] + np.uint16(2)) >> np.uint16(2)
+    _sample(image, 1, 0, 0, width, height, left, top, step, size, out)
 
 
 @njit(cache=True, nogil=True)
@@ -93,54 +30,112 @@ def sample_half(
 
     ``left``, ``top`` and ``step`` are in pixels of the half-sized part.
     """
+    _sample(image, 2, x0, y0, x1, y1, left, top, step, size, out)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _sample(image, block, x0, y0, x1, y1, left, top, step, size, out):
+    """Sample a part of the image of which ``block`` pixels each way are one.
+
+    Rows are mixed along x first: each serves the two or more rows of ``out`` that lie beside it.
+    """
     out[:] = 0
-    wide, rows = (x1 - x0 + 1) // 2, (y1 - y0 + 1) // 2
+    wide, rows = (x1 - x0 + block - 1) // block, (y1 - y0 + block - 1) // block
     first = int(np.floor(left))
     last = int(np.floor(left + (size - 1) * step)) + 1
     low, high = max(first, 0), min(last + 1, wide)
     if high <= low:
         return
-    begin = x0 + 2 * low
-    count = min(6 * (high - low), 3 * (x1 - begin))
-    offset = 6 * (low - first)
-    sums = np.zeros(count + 3, np.uint16)
-    line = np.zeros(6 * (last - first + 1), np.int32)
-    above_line, below_line = np.zeros(count, np.int32), np.zeros(count, np.int32)
-    above_row, below_row = -9, -9
-    inside = line[offset : offset + count]
-    place = np.empty(3 * size, np.uint32)
-    share = np.empty(3 * size, np.int32)
+    apart = 3 * block
+    begin = x0 + block * low
+    count = min(apart * (high - low), 3 * (x1 - begin))
+    sums, halves = np.zeros(count + 3, np.uint16), np.zeros(apart * (high - low), np.uint16)
+    pairs = np.zeros(apart * (last - first + 2), np.int32)
+    inside = pairs[apart * (low - first) : apart * (high - first + 1)]
+    found = np.empty(3 * size, np.int32)
+    place, share = np.empty(size, np.uint32), np.empty(3 * size, np.int32)
     for u in range(size):
         x = left + u * step
         at = np.floor(x)
+        place[u] = apart * (int(at) - first + 1)
         for c in range(3):
-            place[3 * u + c] = 6 * (int(at) - first) + c
             share[3 * u + c] = np.int32((x - at) * 2048.0 + 0.5)
-    half = np.int32(1 << 21)
+    mixed, held = np.empty((2, 3 * size), np.int32), np.full(2, -9)
     for v in range(size):
         y = top + v * step
         row = int(np.floor(y))
         if row < -1 or row >= rows:
             continue
+        for r in range(row, row + 2):
+            if held[r & 1] == r:
+                continue
+            held[r & 1] = r
+            if r < 0 or r >= rows:
+                mixed[r & 1] = 0
+                continue
+            if block == 2:
+                halve(image, begin, y0 + 2 * r, sums, halves[:count])
+                pair(halves, apart, inside)
+            else:
+                pair(image[y0 + r].reshape(-1)[3 * begin : 3 * begin + count], apart, inside)
+            mix(pairs, place, share, found, mixed[r & 1])
+        upper, lower = mixed[row & 1], mixed[(row + 1) & 1]
         below = np.int32((y - np.floor(y)) * 2048.0 + 0.5)
         above = np.int32(2048 - below)
-        if row != above_row:
-            if row == below_row:
-                above_line, below_line = below_line, above_line
-                below_row = above_row
-            else:
-                half_line(image, begin, y0, row, count, sums, above_line)
-            above_row = row
-        if row + 1 != below_row:
-            half_line(image, begin, y0, row + 1 if row + 1 < rows else -9, count, sums, below_line)
-            below_row = row + 1
-        for k in range(count):
-            inside[k] = above * above_line[k] + below * below_line[k]
         pixels = out[v].reshape(-1)
         for k in range(3 * size):
-            o, b = place[k], share[k]
-            pair = (np.int32(2048) - b) * line[o] + b * line[o + np.uint32(6)]
-            pixels[k] = (pair + half) >> 22
+            # Casts keep it in 32 bits, of which a register holds twice as many.
+            both = np.int32(above * upper[k]) + np.int32(below * lower[k])
+            pixels[k] = np.uint8(np.int32(both + np.int32(1 << 21)) >> np.int32(22))
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def halve(image, x, y, sums, line):
+    """A row of the picture shrunk by two, from pixel (x, y) on: value u, c is at 6 u + c."""
+    count = line.shape[0]
+    here = image[y].reshape(-1)[3 * x : 3 * x + count]
+    if y + 1 < image.shape[0]:
+        under = image[y + 1].reshape(-1)[3 * x : 3 * x + count]
+        for k in range(count):
+            sums[k] = np.uint16(here[k]) + np.uint16(under[k])
+    else:
+        for k in range(count):
+            sums[k] = here[k]
+    for k in range(count):
+        line[k] = np.uint16(np.uint16(sums[k] + sums[k + 3] + np.uint16(2)) >> np.uint16(2))
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def pair(line, apart, pairs):
+    """Each value of a line and the one ``apart`` from it in one word; zero beyond the ends.
+
+    Scattered loads are what takes time: so neighbours are fetched at once.
+    """
+    count = line.shape[0]
+    for k in range(apart):
+        pairs[k] = np.int32(line[k]) << np.int32(16)
+        pairs[count + k] = line[count - apart + k]
+    beside, within = line[apart:], pairs[apart:]
+    for k in range(count - apart):
+        within[k] = np.int32(line[k]) | np.int32(np.int32(beside[k]) << np.int32(16))
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def mix(pairs, place, share, found, mixed):
+    """Values between neighbours, with weights of 11 bits."""
+    for u in range(place.shape[0]):
+        o = place[u]
+        found[3 * u] = pairs[o]
+        found[3 * u + 1] = pairs[o + np.uint32(1)]
+        found[3 * u + 2] = pairs[o + np.uint32(2)]
+    for k in range(share.shape[0]):
+        left = np.int32(found[k] & np.int32(0xFFFF))
+        right = np.int32(found[k] >> np.int32(16))
+        mixed[k] = np.int32(left << np.int32(11)) + np.int32(share[k] * np.int32(right - left))
 
 
 @njit(cache=True)

@@ -15,15 +15,6 @@ MOST_ITERATIONS = 50  # 4 to 8 are usual
 
 @njit(cache=True, error_model="numpy")
 @no_type_check
-def cross(a: Float64[np.ndarray, " 3"], b: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, " 3"]:
-    """The vector product."""
-    return np.array(
-        [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
-    )
-
-
-@njit(cache=True, error_model="numpy")
-@no_type_check
 def turn_to_ray(x: float, y: float) -> Float64[np.ndarray, "3 3"]:
     """The shortest rotation that turns the z axis into the direction (x, y, 1)."""
     length = np.sqrt(x * x + y * y + 1.0)
@@ -68,6 +59,42 @@ def dot(a, b):
 
 @njit(cache=True, error_model="numpy")
 @no_type_check
+def complete(R):
+    """The third row of a rotation from the other two, in place."""
+    for i in range(3):
+        j, k = (i + 1) % 3, (i + 2) % 3
+        R[2, i] = R[0, j] * R[1, k] - R[0, k] * R[1, j]
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
+def orthonormalise(R):
+    """Make the rows of a nearly orthonormal matrix so, in place."""
+    length = np.sqrt(dot(R[0], R[0]))
+    for a in range(3):
+        R[0, a] /= length
+    along = dot(R[1], R[0])
+    for a in range(3):
+        R[1, a] -= along * R[0, a]
+    length = np.sqrt(dot(R[1], R[1]))
+    for a in range(3):
+        R[1, a] /= length
+    complete(R)
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
+def farthest(a, b):
+    """The largest difference of two matrices' entries."""
+    most = 0.0
+    for i in range(a.shape[0]):
+        for j in range(a.shape[1]):
+            most = max(most, abs(a[i, j] - b[i, j]))
+    return most
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
 def project_moments(
     R: Float64[np.ndarray, "3 3"],
     centre: Float64[np.ndarray, " 3"],
@@ -107,9 +134,10 @@ def nearest_rotation(
     root = np.sqrt(max(m00 * m11 - m01 * m01, 1e-30))
     twice_scale = np.sqrt(m00 + m11 + 2.0 * root)
     R = np.empty((3, 3))
-    R[0] = ((m11 + root) * affine[0] - m01 * affine[1]) / (root * twice_scale)
-    R[1] = ((m00 + root) * affine[1] - m01 * affine[0]) / (root * twice_scale)
-    R[2] = cross(R[0], R[1])
+    for a in range(3):  # whole rows would be arrays of their own, which take longer to make
+        R[0, a] = ((m11 + root) * affine[0, a] - m01 * affine[1, a]) / (root * twice_scale)
+        R[1, a] = ((m00 + root) * affine[1, a] - m01 * affine[0, a]) / (root * twice_scale)
+    complete(R)
     return R, 0.5 * twice_scale
 
 
@@ -154,14 +182,10 @@ def invert_orthography(
         moment, mean_u, mean_v = project_moments(R, centre, points_weights, intrinsics)
         seen_R, seen_scale = nearest_rotation(product(moment, solver))
         new_R = product(R, product(seen_R.T, target_R))
-        # Products of nearly orthonormal matrices drift.
-        new_R[0] /= np.sqrt(dot(new_R[0], new_R[0]))
-        new_R[1] -= dot(new_R[1], new_R[0]) * new_R[0]
-        new_R[1] /= np.sqrt(dot(new_R[1], new_R[1]))
-        new_R[2] = cross(new_R[0], new_R[1])
+        orthonormalise(new_R)  # products of nearly orthonormal matrices drift
         depth = max(centre[2] * seen_scale / scale, NEAREST_MM)
         du, dv = (u - mean_u) / fx, (v - mean_v) / fy
-        moved = max(np.abs(new_R - R).max(), abs(depth / centre[2] - 1.0), abs(du), abs(dv))
+        moved = max(farthest(new_R, R), abs(depth / centre[2] - 1.0), abs(du), abs(dv))
         R = new_R
         centre = np.array([centre[0] / centre[2] + du, centre[1] / centre[2] + dv, 1.0]) * depth
         if moved < TOLERANCE:

@@ -15,7 +15,7 @@ from numba import njit
 from ._kernel import absorb, choose_modes, error_variances, forget_modes, predict, settle, update
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 @no_type_check
 def advance(
     x, P, unit_noise, slow, group, velocity_s, error_s, shares, usual, forget_s, modes, evidence,
@@ -36,13 +36,16 @@ def advance(
         events[g] = 0
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 @no_type_check
 def present(x, P, unit_noise, shares, modes, speeds, group, pending, lasting, size_variance, out):
-    """Values, position (mm), and the pose's variance with that of the position in mm^2."""
+    """Values, position (mm), and the pose's variance with that of the position in mm^2.
+
+    Blendshapes are told within their limits.
+    """
     values, place, variance = out[9:], out[:3], out[3:9]
     for i in range(x.shape[0]):
-        values[i] = x[i, 0]
+        values[i] = x[i, 0] if i < 16 else min(max(x[i, 0], 0.0), 1.0)
     for i in range(6):
         variance[i] = P[i, 0] + lasting[i]
         if pending:
@@ -55,7 +58,7 @@ def present(x, P, unit_noise, shares, modes, speeds, group, pending, lasting, si
     in_mm(place, variance, size_variance)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 @no_type_check
 def in_mm(place, variance, size_variance):
     """Variance of direction and log distance to that of the position, in place."""
@@ -66,7 +69,7 @@ def in_mm(place, variance, size_variance):
     variance[5] = z * z * scaled
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 @no_type_check
 def channels(
     translation, expression, blendshapes, pose_variance, expression_variance, has, values, stated
@@ -86,7 +89,7 @@ def channels(
         stated[16 + i] = math.log(max(value * (1.0 - value), 0.0) + 0.02)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 @no_type_check
 def see(
     x, P, reference, rotates, quat, values, stated, logarithms, conditions, lowest, highest,

@@ -23,7 +23,7 @@ ByGroup = Float64[np.ndarray, " G"]
 ByMode = Float64[np.ndarray, "G M"]
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 @no_type_check
 def multiply(
     a: Float64[np.ndarray, " 4"], b: Float64[np.ndarray, " 4"]
@@ -38,7 +38,7 @@ def multiply(
     return c / (length if c[0] >= 0.0 else -length)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 @no_type_check
 def exponential(x: float, y: float, z: float) -> Float64[np.ndarray, " 4"]:
     """Unit quaternion of a rotation vector."""
@@ -47,7 +47,7 @@ def exponential(x: float, y: float, z: float) -> Float64[np.ndarray, " 4"]:
     return np.array([math.cos(0.5 * angle), factor * x, factor * y, factor * z])
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 @no_type_check
 def difference(
     a: Float64[np.ndarray, " 4"], b: Float64[np.ndarray, " 4"]
@@ -59,7 +59,7 @@ def difference(
     return factor * d[1:]
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 @no_type_check
 def begin(x: States, P: Covariances, z: Channels, white: Channels, slow: Channels) -> None:
     """Start at one measurement, of which nothing was known before."""
@@ -67,7 +67,7 @@ def begin(x: States, P: Covariances, z: Channels, white: Channels, slow: Channel
         begin_channel(x, P, i, z[i], white[i], slow[i])
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 @no_type_check
 def begin_channel(x: States, P: Covariances, i: int, z: float, white: float, slow: float) -> None:
     x[i, 0], x[i, 1], x[i, 2] = z, 0.0, 0.0
@@ -76,7 +76,7 @@ def begin_channel(x: States, P: Covariances, i: int, z: float, white: float, slo
     P[i, 3], P[i, 4], P[i, 5] = -slow, 0.0, slow
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 @no_type_check
 def predict(
     x: States,
@@ -116,7 +116,7 @@ def predict(
         P[i, 5] = phi * phi * cc + slow[i] * (1.0 - phi * phi)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 @no_type_check
 def forget_modes(shares: ByMode, usual: ByMode, forget_s: ByGroup, dt_s: float) -> None:
     """Probabilities of the modes drift towards the usual ones, in place."""
@@ -126,7 +126,7 @@ def forget_modes(shares: ByMode, usual: ByMode, forget_s: ByGroup, dt_s: float) 
             shares[h, m] = usual[h, m] + (shares[h, m] - usual[h, m]) * stays
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 @no_type_check
 def settle(
     P: Covariances,
@@ -141,7 +141,7 @@ def settle(
             P[i, k] += speed[g] * unit_noise[g, k]
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 @no_type_check
 def weigh_modes(
     log_likelihood: ByMode,
@@ -174,7 +174,7 @@ def weigh_modes(
         distance[g] /= max(counts[g], 1.0)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 @no_type_check
 def choose_modes(
     shares: ByMode,
@@ -208,7 +208,7 @@ def choose_modes(
             speed[g] += shares[modes[g], m] * speeds[g, m]
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 @no_type_check
 def correct_channel(x: States, P: Covariances, i: int, innovation: float, white: float) -> None:
     """The Kalman update of one channel, of which value and slow error are seen together."""
@@ -225,7 +225,7 @@ def correct_channel(x: States, P: Covariances, i: int, innovation: float, white:
     P[i, 5] -= hc * hc / S
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 @no_type_check
 def correct(
     x: States,
@@ -248,7 +248,7 @@ def correct(
         correct_channel(x, P, i, innovation[i], white[i])
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 @no_type_check
 def absorb(reference: Float64[np.ndarray, " 4"], x: States) -> None:
     """The first three values are a rotation vector: the reference takes it up, in place."""
@@ -259,7 +259,7 @@ def absorb(reference: Float64[np.ndarray, " 4"], x: States) -> None:
         x[i, 0] = 0.0
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 @no_type_check
 def update(
     x: States,
@@ -315,7 +315,7 @@ def update(
         absorb(reference, x)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 @no_type_check
 def error_variances(
     stated: Channels,
@@ -353,7 +353,7 @@ def error_variances(
         lasting[i] = whole - passing[i]
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 @no_type_check
 def restlessness(
     quat: Float64[np.ndarray, " 4"],

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from jaxtyping import Float64, UInt8
 
@@ -23,8 +24,7 @@ PREDICTED, CORRECTED, BEGUN = 0, 1, 2  # as the kernels write them
 """What became of a group in a step."""
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(msgspec.Struct, frozen=True, eq=False):
     """One frame's values of a bank's channels.
 
     Attributes:
@@ -215,7 +215,7 @@ class ChannelBank:
     def present(
         self, lasting: Channels, size_variance: float
     ) -> tuple[Channels, Float64[np.ndarray, " 3"], Float64[np.ndarray, " 6"]]:
-        """Values, position (mm) and the pose's variance, of a bank with a pose."""
+        """Values, position (mm) and the pose's variance, of a bank with a face's channels."""
         out = np.empty(9 + len(self.x))
         self._frame.present(
             self.x, self.P, self._noise, self.shares, self._tuning.modes, self._motion.speeds,

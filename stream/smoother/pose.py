@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from jaxtyping import Float64
 
 from ...models.face.perspective import PerspectivePose
 
 
-@dataclass(frozen=True)
-class PoseMeasurement:
+class PoseMeasurement(msgspec.Struct, frozen=True, eq=False):
     """One frame's fitted pose.
 
     Attributes:

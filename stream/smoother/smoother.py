@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
 
+import msgspec
 import numpy as np
 from jaxtyping import Float64, UInt8
 
@@ -23,8 +24,7 @@ _SATURATION = 0.02  # what keeps the logarithm of b (1 - b) finite
 _UNKNOWN = np.full(len(CONDITIONS), np.nan)
 
 
-@dataclass(frozen=True)
-class FaceState:
+class FaceState(msgspec.Struct, frozen=True, eq=False):
     """One face at one time, smoothed.
 
     Attributes:
@@ -42,8 +42,7 @@ class FaceState:
     blendshapes: Float64[np.ndarray, " 52"] | None
 
 
-@dataclass(frozen=True)
-class FaceMeasurement:
+class FaceMeasurement(msgspec.Struct, frozen=True, eq=False):
     """What one frame says of a face whose shape was already taken in.
 
     Attributes:
@@ -220,13 +219,12 @@ class FaceSmoother:
         raw = self._raw
         if not self.config.publish_raw or raw is None:
             values, place, variance = self._face.present(self._lasting, relative_size_sd**2)
-            told = values[BLENDSHAPES]
             return FaceState(
                 PerspectivePose(self._face.quat_wxyz.copy(), place),
                 variance,
                 self.shape,
                 values[EXPRESSION],
-                np.minimum(np.maximum(told, 0.0), 1.0) if self._has_blendshapes else None,
+                values[BLENDSHAPES] if self._has_blendshapes else None,
             )
         values = self._face.values
         variance = self.pose_variance()

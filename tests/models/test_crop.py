@@ -1,5 +1,7 @@
 """The crop's mapping, its borders, and that large faces are not aliased."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -99,3 +101,52 @@ def test_crops_of_landmarks_and_boxes() -> None:
         crop_from_landmarks(np.ones((68, 2)))
     with pytest.raises(InputError, match="finite"):
         crop_from_box(np.array([np.nan, 0.0, 1.0, 1.0]))
+
+
+def plainly_extracted(image: np.ndarray, crop: Crop, size: int) -> np.ndarray:
+    """What :func:`extract` makes of a face less than three times the crop's size, spelled out."""
+    step = crop.side / size
+    left, top = crop.cx - step * (size - 1) / 2, crop.cy - step * (size - 1) / 2
+    source = image.astype(np.int64)
+    if step >= 2.0:
+        height, width = image.shape[:2]
+        reach = crop.side / 2.0 + 4.0
+        x0, x1 = max(0, math.floor(crop.cx - reach)), min(width, math.ceil(crop.cx + reach))
+        y0, y1 = max(0, math.floor(crop.cy - reach)), min(height, math.ceil(crop.cy + reach))
+        if x1 <= x0 or y1 <= y0:
+            return np.zeros((size, size, 3), np.uint8)
+        part = source[y0:y1, x0:x1]
+        part = np.pad(part, ((0, (y1 - y0) % 2), (0, (x1 - x0) % 2), (0, 0)))
+        source = (part[::2, ::2] + part[1::2, ::2] + part[::2, 1::2] + part[1::2, 1::2] + 2) >> 2
+        left, top, step = (left - x0 - 0.5) / 2, (top - y0 - 0.5) / 2, step / 2
+    at = np.arange(size) * step
+    x, y = np.floor(left + at).astype(int), np.floor(top + at).astype(int)
+    right = np.floor((left + at - x) * 2048 + 0.5).astype(np.int64)[None, :, None]
+    below = np.floor((top + at - y) * 2048 + 0.5).astype(np.int64)[:, None, None]
+
+    def seen(dy: int, dx: int) -> np.ndarray:
+        rows, columns = (y + dy)[:, None], (x + dx)[None]
+        height, width = source.shape[:2]
+        inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+        value = source[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)]
+        return value * inside[..., None]
+
+    upper = (2048 - right) * seen(0, 0) + right * seen(0, 1)
+    lower = (2048 - right) * seen(1, 0) + right * seen(1, 1)
+    return (((2048 - below) * upper + below * lower + (1 << 21)) >> 22).astype(np.uint8)
+
+
+@pytest.mark.parametrize("times", [(0.05, 1.0), (1.0, 2.0), (2.0, 3.0)])
+def test_the_kernel_computes_what_it_says(times: tuple[float, float]) -> None:
+    rng = np.random.default_rng(7)
+    some = 0
+    for case in range(120):
+        height, width = rng.integers(1, 60, 2) if case % 4 == 0 else rng.integers(60, 500, 2)
+        image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        size = int(rng.choice([120, 17, 2]))
+        side = size * min(rng.uniform(*times), np.nextafter(times[1], 0.0))
+        crop = Crop(rng.uniform(-0.3, 1.3) * width, rng.uniform(-0.3, 1.3) * height, side)
+        found = extract(image, crop, size)
+        np.testing.assert_array_equal(found, plainly_extracted(image, crop, size))
+        some += bool(found.any())
+    assert some > 60

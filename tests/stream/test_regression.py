@@ -49,6 +49,16 @@ def test_batch_equals_loop_and_the_parts_are_views(tmp_path: Path) -> None:
     np.testing.assert_array_equal(batch.expression[:, 0], batch.params[:, 52])
 
 
+def test_what_was_said_of_one_crop_stays(tmp_path: Path) -> None:
+    regressor = Regressor(write_network(tmp_path / "net.onnx"))
+    crops = np.full((1, 120, 120, 3), 5, np.uint8)
+    first = regressor.run(crops)
+    before = first.params.copy()
+    second = regressor.run(crops * 2)
+    np.testing.assert_array_equal(first.params, before)
+    np.testing.assert_allclose(second.params, 2 * before)
+
+
 def test_no_crop_no_face(tmp_path: Path) -> None:
     regressor = Regressor(write_network(tmp_path / "net.onnx"))
     empty = regressor.run(np.zeros((0, 120, 120, 3), np.uint8))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from mien.models.face.perspective import PerspectivePose
 from mien.models.face.rotation import (
@@ -52,7 +53,7 @@ def test_turning_all_measurements_turns_the_estimates(
         quat = quaternion_multiply(turn, seen.pose.pose.quat_wxyz)
         pose = PerspectivePose(quat, seen.pose.pose.translation_mm)
         frames.append(seen)
-        turned.append(replace(seen, pose=replace(seen.pose, pose=pose)))
+        turned.append(structs.replace(seen, pose=structs.replace(seen.pose, pose=pose)))
     config = make_smoothing()
     G = matrix_from_rotation_vector(np.array(axis))
     for plain, other in zip(
@@ -87,7 +88,7 @@ def test_both_quaternions_of_a_rotation_mean_it(
     for number, seen in enumerate(frames):
         quat = seen.pose.pose.quat_wxyz * (-1.0 if number % 2 else 1.0)
         pose = PerspectivePose(quat, seen.pose.pose.translation_mm)
-        flipped.append(replace(seen, pose=replace(seen.pose, pose=pose)))
+        flipped.append(structs.replace(seen, pose=structs.replace(seen.pose, pose=pose)))
     config = make_smoothing()
     for plain, other in zip(
         follow_face(FaceSmoother(config), [*frames]),
