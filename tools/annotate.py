@@ -68,6 +68,8 @@ class Annotate:
             runs ahead of tracking. Results are the same.
         shard: i/n: only every n-th input, from the i-th on (i from 1 to n), so that n machines
             share the work; default: the task of a Slurm job array, or all inputs.
+        ray: address of a Ray cluster that does the work, as host:6379, or auto for the one that
+            this machine belongs to; each input takes --threads of its cores.
         patience: seconds without a frame after which a file has failed.
     """
 
@@ -92,6 +94,7 @@ class Annotate:
     workers: int = 1
     threads: int = 2
     shard: Annotated[str | None, tyro.conf.arg(metavar="i/n")] = None
+    ray: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS")] = None
     patience: float = 300.0
 
     def run(self) -> int:
@@ -102,6 +105,8 @@ class Annotate:
             raise InputError(f"--workers is {self.workers}, expected 1 or more")
         if self.patience <= 0.0:
             raise InputError(f"--patience is {self.patience:g}, expected seconds above 0")
+        if self.ray is not None and self.workers != 1:
+            raise InputError("--ray and --workers: the cluster decides how many work at once")
         from .batch import Shard
 
         shard = Shard.parse(self.shard)
@@ -118,13 +123,20 @@ class Annotate:
             finished(batch, item)
         for line in missing:
             print(f"mien: {line}", file=sys.stderr)
-        results = self._annotate(batch, items)
+        try:
+            results = self._annotate(batch, items)
+        finally:
+            sweep(self.out)  # and what worker processes have left that died
         print(_summary(results, self.out))
         return 1 if missing or any(r.outcome in ("truncated", "failed") for r in results) else 0
 
     def _annotate(self, batch: Batch, items: Sequence[Input]) -> list[Result]:
         from .batch import annotate_here, annotate_in_processes
 
+        if self.ray is not None:
+            from .ray_batch import annotate_on_ray
+
+            return annotate_on_ray(self.ray, self._batch, items, self.threads, self.patience)
         if len(items) == 1:
             return annotate_here(batch, items)
         # A damaged file may take down or hang the process that decodes it: never this one.

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, runtime_checkable
 
 from ..models.errors import InputError, OutputError, SourceError, TruncatedError
 from ..models.face.bundle import Bundle
-from ..models.learning.prefetch import Prefetch
 from ..stream.frame import Frame
 from ..stream.observation import FaceObservation
 from ..stream.sinks.base import Sink
 from ..stream.sinks.sidecar import Sidecar, SidecarSink, read_sidecar
 from ..stream.sources.base import Source, SourceInfo
 from ..stream.sources.opening import SourceOptions, open_source
+from .ahead import Ahead
 from .annotation_files import SIDECAR_SUFFIX, Wanted
 from .boxes import Boxes
 from .following import Follower, FollowingOptions
@@ -131,7 +131,8 @@ def finished(batch: Batch, item: Input) -> Sidecar | None:
         OutputError: it was finished with other options or another bundle.
     """
     path = batch.sidecar(item)
-    if batch.overwrite or not path.exists():
+    # An empty one was being written when the machine went down.
+    if batch.overwrite or not path.exists() or path.stat().st_size == 0:
         return None
     try:
         sidecar = read_sidecar(path)
@@ -171,7 +172,7 @@ def annotate(batch: Batch, item: Input, watcher: Watcher) -> Result:
         reason = f"{item.path}: broke off after {sidecar.frames_read} frames (annotated before)"
         return Result(item, "truncated", reason, sidecar)
     try:
-        source = open_source(item.path, SourceOptions(decode_threads=batch.threads))
+        source = _open(batch, item)
     except SourceError as error:
         return Result(item, "failed", str(error))
     with source:
@@ -184,48 +185,61 @@ def annotate(batch: Batch, item: Input, watcher: Watcher) -> Result:
 
 def _annotate_open(batch: Batch, item: Input, source: Source, watcher: Watcher) -> Result:
     reason = ""
-    with (
-        SidecarSink(batch.sidecar(item), batch.options, batch.bundle.hash) as facts,
-        ExitStack() as stack,
-    ):
-        follower = Follower(batch.bundle, batch.tracking, source.info)
-        later = None if batch.causal else follower.two_pass(batch.out)
-        if later is not None:
-            stack.enter_context(later)
-            _check_rereading(batch, item)
-        stem = batch.stem(item)
-        batch.wanted.forget(stem)
-        recording = follower.recording(source.info, batch.options)
-        face_model = batch.bundle.face_model
-        annotator = follower.annotator()
-        sinks = batch.wanted.open(stem, source.info, recording, annotator, face_model, stack)
-        # Decoding and conversion run ahead, where there is a core for them.
-        ahead = Prefetch(iter(source), _AHEAD) if batch.threads > 1 else nullcontext(source)
-        try:
-            for frame in stack.enter_context(ahead):
-                boxes = None if batch.boxes is None else batch.boxes.of(item.path, frame.index)
-                rows = follower.follow(frame, boxes)
-                facts.write(frame, rows)
-                if later is None:
-                    _write(sinks, watcher, frame, rows)
-                else:
-                    follower.remember(later, frame, rows)
-                    watcher.followed()
-        except SourceError as error:
-            # What came before is good, and kept.
-            facts.stopped = "truncated" if isinstance(error, TruncatedError) else "failed"
-            reason = str(error)
-        facts.decode_errors = source.stats.decode_errors
-        if later is not None:
-            watcher.smoothing(facts.sidecar.frames_read)
-            pictures = open_source(item.path) if batch.wanted.needs_pictures else None
-            with pictures or nullcontext():
-                for frame, rows in _in_pictures(later, item, pictures):
-                    _write(sinks, watcher, frame, rows)
+    stem = batch.stem(item)
+    with SidecarSink(batch.sidecar(item), batch.options, batch.bundle.hash) as facts:
+        with ExitStack() as stack:
+            follower = Follower(batch.bundle, batch.tracking, source.info)
+            later = None if batch.causal else follower.two_pass(batch.out)
+            if later is not None:
+                stack.enter_context(later)
+                _check_rereading(batch, item)
+            batch.wanted.forget(stem)
+            sinks = _open_sinks(batch, stem, source, follower, stack)
+            # Decoding and conversion run ahead, where there is a core for them.
+            ahead = Ahead(source, _AHEAD) if batch.threads > 1 else nullcontext(source)
+            try:
+                for frame in stack.enter_context(ahead):
+                    boxes = None if batch.boxes is None else batch.boxes.of(item.path, frame.index)
+                    rows = follower.follow(frame, boxes)
+                    facts.write(frame, rows)
+                    if later is None:
+                        _write(sinks, watcher, frame, rows)
+                    else:
+                        follower.remember(later, frame, rows)
+                        watcher.followed()
+            except SourceError as error:
+                # What came before is good, and kept.
+                facts.stopped = "truncated" if isinstance(error, TruncatedError) else "failed"
+                reason = str(error)
+            facts.decode_errors = source.stats.decode_errors
+            if later is not None:
+                watcher.smoothing(facts.sidecar.frames_read)
+                pictures = _open(batch, item) if batch.wanted.needs_pictures else None
+                with pictures or nullcontext():
+                    for frame, rows in _in_pictures(later, item, pictures):
+                        _write(sinks, watcher, frame, rows)
+        # All outputs have their names; the sidecar, which vouches for them, comes after.
+        batch.wanted.secure(stem)
     if facts.stopped == "end":
         return Result(item, "done", sidecar=facts.sidecar)
     outcome: Outcome = "truncated" if facts.stopped == "truncated" else "failed"
     return Result(item, outcome, reason, facts.sidecar)
+
+
+def _open_sinks(
+    batch: Batch, stem: Path, source: Source, follower: Follower, stack: ExitStack
+) -> list[Sink]:
+    recording = follower.recording(source.info, batch.options)
+    # A file's name need not be text, what a table says of it must be.
+    named = recording.source.encode("utf-8", "backslashreplace").decode("utf-8")
+    return batch.wanted.open(
+        stem,
+        source.info,
+        replace(recording, source=named),
+        follower.annotator(),
+        batch.bundle.face_model,
+        stack,
+    )
 
 
 def _write(
@@ -234,6 +248,10 @@ def _write(
     for sink in sinks:
         sink.write(frame, rows)
     watcher.frame(frame, rows)
+
+
+def _open(batch: Batch, item: Input) -> Source:
+    return open_source(item.path, SourceOptions(decode_threads=batch.threads))
 
 
 def _check_rereading(batch: Batch, item: Input) -> None:

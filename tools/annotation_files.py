@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import secrets
 import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -9,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ..models.errors import InputError
+from ..models.errors import InputError, OutputError
 from ..stream.export import EXPORTERS, ExportContext, ExportOptions, open_exporter
 from ..stream.sinks.base import Recording, Sink
 from ..stream.sinks.overlay import OverlaySink, StillOverlaySink
@@ -72,21 +75,27 @@ class Wanted:
         return len(self.there(stem)) == len(self.formats) + self.overlay + len(self.exports) + 1
 
     def forget(self, stem: Path) -> None:
-        """Of a run that is being replaced, remove the sidecar and what this one will not write.
+        """Of a run that is being replaced, remove what this one will not write, and the sidecar.
 
-        While the sidecar lies there, the outputs count as finished, and with its options.
+        While the sidecar lies there, the outputs count as finished, and with its options. It goes
+        last, and what is stale goes at once or not at all: wherever this breaks off, the same
+        command still finds what there is to remove, and no other takes the rest for finished.
         """
+        sidecar = _beside(stem, SIDECAR_SUFFIX)
         try:
-            before = _suffixes(read_sidecar(_beside(stem, SIDECAR_SUFFIX)).options)
+            before = _suffixes(read_sidecar(sidecar).options)
         except InputError:  # there is none, or a file that is no sidecar
             before = set()
-        stale = before - _suffixes(self.plain())
-        for suffix in (SIDECAR_SUFFIX, *sorted(stale)):
-            place = _beside(stem, suffix)
-            if place.is_dir():
-                shutil.rmtree(place)
-            else:
-                place.unlink(missing_ok=True)
+        for suffix in sorted(before - _suffixes(self.plain())):
+            _remove(_beside(stem, suffix))
+        sidecar.unlink(missing_ok=True)
+
+    def secure(self, stem: Path) -> None:
+        """See that the outputs are on the disk, should the machine go down."""
+        for place in self.there(stem):
+            for path in (*place.rglob("*"), place):
+                _flush(path)
+        _flush(stem.parent)
 
     def open(
         self,
@@ -118,6 +127,31 @@ class Wanted:
             exports = [open_exporter(name, stem, context) for name in self.exports]
             sinks += [stack.enter_context(export) for export in exports]
         return sinks
+
+
+def _flush(path: Path) -> None:
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:  # of folders where the system opens none; what could not be had was not there
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        # Some network file systems cannot; a disk that fails says so.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+    finally:
+        os.close(handle)
+
+
+def _remove(place: Path) -> None:
+    """Remove a file or folder in one step; what :func:`sweep` finds is no output any more."""
+    if not place.is_dir():
+        place.unlink(missing_ok=True)
+        return
+    old = place.with_name(f".{place.name}.{secrets.token_hex(4)}.old")
+    place.rename(old)
+    shutil.rmtree(old)
 
 
 def _beside(stem: Path, suffix: str) -> Path:

@@ -111,7 +111,7 @@ def annotate_in_processes(
         BatchBar(items) as bar,
     ):
         for turn in (1, 2):
-            turned = [item for item in items if turn == 1 or _again(results[item.name])]
+            turned = [item for item in items if turn == 1 or worth_another_try(results[item.name])]
             for told in pool.run(turned):
                 if not isinstance(told, Ended):
                     bar.progress(told.item, told.done, told.parts)
@@ -120,7 +120,7 @@ def annotate_in_processes(
                 if result is None:
                     result = Result(told.item, "failed", f"{told.item.path}: {told.reason}")
                 results[told.item.name] = result
-                bar.ended(result, final=turn == 2 or not _again(result))
+                bar.ended(result, final=turn == 2 or not worth_another_try(result))
     return [results[item.name] for item in items]
 
 
@@ -136,17 +136,17 @@ def annotate_here(
     with BatchBar(items) as bar:
         for turn in (1, 2):
             for item in items:
-                if turn == 2 and not _again(results[item.name]):
+                if turn == 2 and not worth_another_try(results[item.name]):
                     continue
                 watcher = _Telling(lambda done, parts, item=item: bar.progress(item, done, parts))
                 watcher.on_frame = on_frame
                 result = annotate(batch, item, watcher)
                 results[item.name] = result
-                bar.ended(result, final=turn == 2 or not _again(result))
+                bar.ended(result, final=turn == 2 or not worth_another_try(result))
     return [results[item.name] for item in items]
 
 
-def _again(result: Result) -> bool:
+def worth_another_try(result: Result) -> bool:
     """Whether it is worth another try: a pipe or a device can be read only once."""
     return result.outcome == "failed" and result.item.path.is_file()
 

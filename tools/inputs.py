@@ -45,8 +45,10 @@ def collect_inputs(named: Sequence[Path], out: Path) -> tuple[list[Input], list[
     """The files of a batch, and a line for each named input that is missing.
 
     Folders are walked in order of name, for what looks like video or picture, hidden files and the
-    output folder aside. Outputs mirror the input tree; of two inputs with one stem both keep their
-    extension, and of two with one file name both keep what tells their folders apart.
+    output folder aside. Links to folders are followed, each folder is read once, under its own name
+    before that of a link; links to files are files. Outputs mirror the input tree; of two inputs
+    with one stem both keep their extension, and of two with one file name both keep what tells
+    their folders apart.
     """
     found: dict[Path, Path] = {}  # file -> its place below the input that brought it
     known: set[str] = set()  # however a file was named
@@ -70,26 +72,35 @@ def collect_inputs(named: Sequence[Path], out: Path) -> tuple[list[Input], list[
 
 def _walk(folder: Path, out: Path) -> list[Path]:
     kept_out = out.resolve()
-    files = []
-    for root, folders, names in os.walk(folder):
-        here = Path(root)
-        # Where outputs lie among the inputs, those of an earlier run are none.
-        among = here.resolve().is_relative_to(kept_out)
-        ours = (VIDEO_OVERLAY, STILL_OVERLAY) if among else ()
-        made = EXPORT_FOLDERS if among else ()
-        folders[:] = sorted(
-            f
-            for f in folders
-            if not f.startswith(".") and not f.endswith(made) and (here / f).resolve() != kept_out
-        )
-        suffixes = VIDEO_SUFFIXES | IMAGE_SUFFIXES
-        files += [
-            here / name
-            for name in names
-            if not name.startswith(".")
-            and not name.endswith(ours)
-            and Path(name).suffix.lower() in suffixes
-        ]
+    files: list[Path] = []
+    known = {kept_out}  # folders, wherever a link to them may lie
+    links = [folder]
+    while links:
+        start = links.pop(0)
+        if start is not folder and start.resolve() in known:
+            continue
+        for root, folders, names in os.walk(start):
+            here = Path(root)
+            place = here.resolve()
+            known.add(place)
+            # Where outputs lie among the inputs, those of an earlier run are none.
+            among = place.is_relative_to(kept_out)
+            ours = (VIDEO_OVERLAY, STILL_OVERLAY) if among else ()
+            made = EXPORT_FOLDERS if among else ()
+            inside = sorted(f for f in folders if not f.startswith(".") and not f.endswith(made))
+            links += [here / f for f in inside if (here / f).is_symlink()]
+            folders[:] = [
+                f
+                for f in inside
+                if not (here / f).is_symlink() and (here / f).resolve() not in known
+            ]
+            files += [
+                here / name
+                for name in names
+                if not name.startswith(".")
+                and not name.endswith(ours)
+                and Path(name).suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES
+            ]
     return sorted(files)
 
 
@@ -98,15 +109,23 @@ def _name(found: dict[Path, Path]) -> list[Input]:
     full = Counter(place.as_posix() for place in shown.values())
     clashing = [path for path, place in shown.items() if full[place.as_posix()] > 1]
     if clashing:
-        common = Path(os.path.commonpath([path.resolve().parent for path in clashing]))
-        shown |= {path: path.resolve().relative_to(common) for path in clashing}
-    stems = Counter(place.with_suffix("").as_posix() for place in shown.values())
-    inputs = []
-    for path, place in shown.items():
-        stem = place.with_suffix("").as_posix()
-        inputs.append(Input(path, stem if stems[stem] == 1 else place.as_posix()))
-    names = Counter(item.name for item in inputs)
-    for item in inputs:
-        if names[item.name] > 1:
-            raise InputError(f"{item.path}: the same output name as another input: {item.name}")
-    return inputs
+        # Links keep their own names: they are told apart by where they lie, not by what they show.
+        parents = {path: Path(os.path.abspath(path)) for path in clashing}
+        common = Path(os.path.commonpath([path.parent for path in parents.values()]))
+        shown |= {path: parents[path].relative_to(common) for path in clashing}
+    names = {path: place.with_suffix("").as_posix() for path, place in shown.items()}
+    while True:
+        times = Counter(names.values())
+        # Of x.mp4, x.mov and x.mp4.mkv all three.
+        twice = [
+            path
+            for path, name in names.items()
+            if times[name] > 1 and name != shown[path].as_posix()
+        ]
+        if not twice:
+            break
+        names |= {path: shown[path].as_posix() for path in twice}
+    for path, name in names.items():
+        if times[name] > 1:
+            raise InputError(f"{path}: the same output name as another input: {name}")
+    return [Input(path, name) for path, name in names.items()]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import multiprocessing
+import os
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -179,12 +182,30 @@ def _serve(line: Connection, make: Callable[[], Work[Item, Done]]) -> None:
     """A worker process: items in, results out, until the line is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the first process decides
     signal.signal(signal.SIGTERM, _interrupt)
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     try:
         work = make()
         while True:
             line.send(("done", work(line.recv(), _teller(line))))
     except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         return
+
+
+def _end_with_parent() -> None:
+    """Whoever is left when the first process was killed is interrupted, and tidies up.
+
+    The next run of the same command must not find anybody still at work.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        main = threading.main_thread().ident
+        if hasattr(signal, "pthread_kill") and main is not None:
+            signal.pthread_kill(main, signal.SIGTERM)  # also where it waits for something
+        else:
+            _thread.interrupt_main(signal.SIGTERM)
+        time.sleep(_END_S)
+        os._exit(1)
 
 
 def _teller(line: Connection) -> Tell:

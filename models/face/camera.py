@@ -61,17 +61,27 @@ class Camera:
 
     @classmethod
     def load(cls, path: Path) -> Camera:
-        """Read a ``.toml`` or ``.json`` file with fx, fy, cx, cy (px), width and height.
+        """Read a camera file.
+
+        A ``.toml`` or ``.json`` file has fx, fy, cx, cy (px), width and height. A ``.yaml``,
+        ``.yml`` or ``.xml`` file is one of OpenCV's calibration programs or ROS's ``camera_info``:
+        of it the camera matrix and the size of the image are taken, and what it says of lens
+        distortion is not (pictures are taken as they are).
 
         Raises:
             InputError: the file cannot be read or lacks one of the six numbers.
         """
         try:
             text = path.read_text(encoding="utf-8")
-            values: dict[str, Any] = (
-                json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
-            )
+            suffix = path.suffix.lower()
+            if suffix in (".yaml", ".yml", ".xml"):
+                from .opencv_camera import numbers_of_calibration
+
+                return cls(**numbers_of_calibration(text))
+            values: dict[str, Any] = json.loads(text) if suffix == ".json" else tomllib.loads(text)
             numbers = {field.name: float(values[field.name]) for field in fields(cls)}
+        except InputError:
+            raise
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"{path}: not a camera file (fx, fy, cx, cy, width, height in pixels): {error!r}"

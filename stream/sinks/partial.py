@@ -15,6 +15,7 @@ from typing import Final
 from ...models.errors import OutputError
 
 _HIDDEN: Final = re.compile(r"\..+\.[0-9a-f]{8}\.(part|old)")
+_ATTEMPTS: Final = 1 if os.name == "nt" else 3
 _LOCK_WINDOWS: Final = os.name == "nt"
 
 
@@ -74,14 +75,24 @@ class PartialFile:
         self, path: Path, remove: Callable[[Path], None], make: Callable[[Path], object]
     ) -> None:
         self.final = path
-        self.path = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-        self._removal = weakref.finalize(self, remove, self.path)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            make(self.path)
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
-        lock = _lock(self.path)
+        lock: int | None = None
+        for attempt in range(_ATTEMPTS):
+            self.path = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+            self._removal = weakref.finalize(self, remove, self.path)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                make(self.path)
+            except OSError as error:
+                raise OutputError(
+                    f"{path}: cannot be written: {error.strerror or error}"
+                ) from error
+            lock = _lock(self.path)
+            # Between its making and its locking another process's sweep may have taken it.
+            if (lock is not None or attempt == _ATTEMPTS - 1) and self.path.exists():
+                break
+            self._removal()
+            if lock is not None:
+                os.close(lock)
         self._unlock = weakref.finalize(self, os.close, lock) if lock is not None else _nothing
 
 

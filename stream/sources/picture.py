@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from .tone import HLG, PQ, to_sdr
+
 _QUARTER_TURNS = {
     90: cv2.ROTATE_90_COUNTERCLOCKWISE,
     180: cv2.ROTATE_180,
@@ -58,9 +60,11 @@ class PictureConverter:
     ) -> UInt8[np.ndarray, "H W 3"]:
         """The picture as contiguous BGR, as a player would show it.
 
-        Any pixel format is converted to 8 bits, any size is taken. What is transparent is blended
-        over black. The display matrix (rotation by quarter turns, mirroring) is applied; other
-        angles are not.
+        Any pixel format is converted to 8 bits, any size is taken. High dynamic range (PQ, HLG) is
+        mapped to the ordinary one. Of an interlaced picture one field is taken, and its lines are
+        interpolated: all of it is of one moment, without waiting for the next picture. What is
+        transparent is blended over black. The display matrix (rotation by quarter turns, mirroring)
+        is applied; other angles are not.
 
         Args:
             picture: as decoded.
@@ -77,6 +81,13 @@ class PictureConverter:
         return _turned(self._bgr(picture), *orientation)
 
     def _bgr(self, picture: av.VideoFrame) -> UInt8[np.ndarray, "H W 3"]:
+        image = self._woven_bgr(picture)
+        return _one_field(image) if picture.interlaced_frame else image
+
+    def _woven_bgr(self, picture: av.VideoFrame) -> UInt8[np.ndarray, "H W 3"]:
+        if picture.color_trc in (PQ, HLG):
+            deep = self._scaler.reformat(picture, format="bgr48le", threads=1).to_ndarray()
+            return to_sdr(deep, picture.color_trc, picture.color_primaries)
         if not _has_alpha(picture.format.name):
             return self._scaler.reformat(picture, format="bgr24", threads=1).to_ndarray()
         bgra = self._scaler.reformat(picture, format="bgra", threads=1).to_ndarray()
@@ -85,6 +96,16 @@ class PictureConverter:
         if alpha.min() < 255:
             image = ((image.astype(np.uint16) * alpha + 127) // 255).astype(np.uint8)
         return image
+
+
+def _one_field(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:
+    """The even lines of a picture, and between them their means."""
+    above, below = image[0:-2:2], image[2::2]
+    out = image.copy()
+    out[1 : 2 * len(above) : 2] = cv2.addWeighted(above, 0.5, below, 0.5, 0.0)
+    if len(image) % 2 == 0:
+        out[-1] = image[-2]
+    return out
 
 
 @lru_cache(maxsize=64)

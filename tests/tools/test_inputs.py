@@ -56,6 +56,34 @@ def test_an_input_named_twice_is_done_once(tmp_path: Path, monkeypatch: pytest.M
     assert names_of([tmp_path / "a.mp4", tmp_path, tmp_path / "a.mp4"], tmp_path / "o") == ["a"]
 
 
+def test_names_that_collide_in_turn_are_told_apart(tmp_path: Path) -> None:
+    touch(tmp_path / "in", "x.mp4", "x.mov", "x.mp4.mkv", "x.mp4.mov.avi", "y.mp4.mkv")
+    expected = ["x.mov", "x.mp4", "x.mp4.mkv", "x.mp4.mov", "y.mp4"]
+    assert names_of([tmp_path / "in"], tmp_path / "out") == expected
+
+
+def test_links_to_folders_are_followed_once_and_under_their_own_names(tmp_path: Path) -> None:
+    touch(tmp_path, "in/b/one.mp4", "far/two.mp4", "far/deep/three.mp4")
+    (tmp_path / "in/a").symlink_to(tmp_path / "in/b")  # known by its own name
+    (tmp_path / "in/c").symlink_to(tmp_path / "far")
+    (tmp_path / "in/d").symlink_to(tmp_path / "far")
+    (tmp_path / "far/deep/up").symlink_to(tmp_path / "far")  # round and round
+    (tmp_path / "in/out").symlink_to(tmp_path / "out")
+    touch(tmp_path, "out/made.mp4")
+    expected = ["b/one", "c/deep/three", "c/two"]
+    assert names_of([tmp_path / "in"], tmp_path / "out") == expected
+    assert names_of([tmp_path / "in/c"], tmp_path / "out") == ["deep/three", "two"]
+
+
+def test_a_link_to_a_file_is_a_file(tmp_path: Path) -> None:
+    touch(tmp_path, "one.mp4", "x/film.mp4")
+    for folder in ("p", "q"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "film.mp4").symlink_to(tmp_path / "one.mp4")
+    named = [tmp_path / folder / "film.mp4" for folder in ("p", "q", "x")]
+    assert names_of(named, tmp_path / "out") == ["p/film", "q/film", "x/film"]
+
+
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     inputs, missing = collect_inputs([tmp_path / "no.mp4", tmp_path / "empty"], tmp_path / "out")
