@@ -24,10 +24,13 @@ from collections.abc import Callable
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 import av
 import cv2
 import numpy as np
+from av.stream import Disposition
+from av.video.stream import VideoStream
 
 from mien.tools.demo import demo_clip
 
@@ -53,7 +56,7 @@ def write(
     """Encode frames with chosen time stamps: 1/25 s, or 1/1000 s for Motion JPEG."""
     unit = Fraction(1, 1000 if codec == "mjpeg" else 25)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25)
+        stream = cast("VideoStream", container.add_stream(codec, rate=25))
         height, width = frames[0].shape[:2]
         stream.width, stream.height = width, height
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
@@ -75,7 +78,7 @@ def sound(path: Path, cover: np.ndarray | None = None) -> None:
         if cover is not None:
             picture = container.add_stream("mjpeg", rate=1)
             picture.width, picture.height, picture.pix_fmt = 160, 160, "yuvj420p"
-            picture.disposition = av.stream.Disposition.attached_pic
+            picture.disposition = Disposition.attached_pic
         samples = np.zeros((1, 1024), np.float32)
         piece = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
         piece.sample_rate = 16000
@@ -190,7 +193,9 @@ def peak_mb(pid: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)

@@ -82,7 +82,7 @@ class RerunSink:
         self._open = True
         if not isinstance(target, Path):
             _answers(target)
-        self._log: Any = rerun.RecordingStream("mien")
+        self._log: Any = self._rerun.RecordingStream("mien")
         self._log.send_recording_name(stream)
         if isinstance(target, Path):
             self._file = PartialFile(target)

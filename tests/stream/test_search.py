@@ -184,14 +184,16 @@ def test_a_stopwatch_accounts_for_all_of_a_frame() -> None:
 
 def test_the_account_of_a_tracked_frame_is_complete(frames: list[Frame]) -> None:
     watch = Stopwatch(time.perf_counter_ns)
+    shares = []
     with FaceTracker(stopwatch=watch) as tracker:
         for frame in frames[:6]:
             begin = time.perf_counter_ns()
             tracker.track(frame)
             took = time.perf_counter_ns() - begin
+            shares.append(sum(watch.spent_ns.values()) / took)
     assert {"regress", "fit", "smooth", "detect"} <= set(watch.spent_ns)
-    # What is outside the laps is the check of the picture only.
-    assert 0.8 * took <= sum(watch.spent_ns.values()) <= took
+    # What is outside the laps is the check of the picture only; a busy machine adds to one or two.
+    assert 0.8 <= max(shares) <= 1.0
 
 
 def test_the_meter_knows_every_stage_and_forgets_old_frames() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mien.stream.messages import StatusMessage
 from mien.stream.reading import read_observations
 from mien.stream.subscriber import PoseSubscriber
 
@@ -144,7 +145,7 @@ def test_a_live_session_serves_its_page_and_says_how_long_frames_take(
             latency: dict[str, float] = {}
             for _ in range(600):
                 for received in subscriber.receive(0.2):
-                    if received.kind == "status":
+                    if isinstance(received.message, StatusMessage):
                         latency = received.message.latency_ms
                 if {"regress", "fit", "smooth", "publish", "total"} <= set(latency):
                     break
