@@ -107,7 +107,8 @@ class FaceDigest:
         self.last_s, self._last_frame = t_s, row.frame
         self.rows += 1
         self.observed += row.observed
-        self.blinks += self._blinking.add(row, t_s) is not None
+        closure = self._blinking.add(row, t_s)
+        self.blinks += closure is not None and closure.whole and closure.is_blink()
         eyes = blinking(row) or (math.nan, math.nan)
         confidence = math.nan if row.confidence is None else row.confidence
         values = np.array([row.yaw, row.pitch, row.roll, *eyes, confidence], dtype=np.float32)

@@ -9,10 +9,10 @@ from ..models.face.names import BLENDSHAPE_INDEX
 from .observation import FaceObservation
 
 CLOSES: Final = 0.5
-"""Mean of both ``eyeBlink`` from which the eyes count as closed; lids that touch have 1."""
-OPENS: Final = 0.35
-"""Below it they count as open again."""
-LONGEST_BLINK_S: Final = 0.8
+"""Both ``eyeBlink`` reach it where the eyes close; lids that touch have 1."""
+OPENS: Final = 0.3
+"""One falls below it where they open again."""
+LONGEST_BLINK_S: Final = 0.5
 """Eyes that stay closed for longer are not blinking."""
 
 _LEFT: Final = BLENDSHAPE_INDEX["eyeBlinkLeft"]
@@ -41,6 +41,21 @@ class Stretch:
         return self.end_s - self.begin_s
 
 
+@dataclass(frozen=True)
+class Closure(Stretch):
+    """Both eyes closed; it ends with the frame in which one of them is open.
+
+    Attributes:
+        whole: the eyes were seen to close and to open.
+    """
+
+    whole: bool
+
+    def is_blink(self, longest_s: float = LONGEST_BLINK_S) -> bool:
+        """Whether it lasted no longer than a blink."""
+        return self.seconds <= longest_s
+
+
 def blinking(row: FaceObservation) -> tuple[float, float] | None:
     """How far the left and the right eye are closed, 0 to 1; None where the rows do not say."""
     if row.blendshapes is None:
@@ -50,38 +65,53 @@ def blinking(row: FaceObservation) -> tuple[float, float] | None:
 
 @dataclass
 class BlinkDetector:
-    """Finds the blinks of one face; give it every row of one track, in order.
+    """Finds when one face has both eyes closed; give it every row of one track, in order.
 
-    A blink that began is reported when the eyes open, with the time of the frame in which they do.
-    One in progress where the face is lost, or at the end, is none: nobody saw the eyes open.
+    A wink is none: the eye that is more open counts. Two thresholds, so that noise near one does
+    not cut a blink in two.
+
+    Attributes:
+        closes: both ``eyeBlink`` reach it where the eyes close.
+        opens: one falls below it where they open.
     """
 
+    closes: float = CLOSES
+    opens: float = OPENS
     _since: tuple[int, float] | None = field(default=None, init=False)
-    _open: bool = field(default=False, init=False)
+    _seen_open: bool = field(default=False, init=False)
     _last_frame: int = field(default=-1, init=False)
 
-    def add(self, row: FaceObservation, t_s: float) -> Stretch | None:
-        """Take the next row, seen at a time; the blink that ended with it, if one did."""
+    def add(self, row: FaceObservation, t_s: float) -> Closure | None:
+        """Take the next row, seen at a time; the closure that ended with it, if one did.
+
+        A gap in the frames, a predicted row and one without blendshapes end a closure unseen:
+        call :meth:`lose` first where that is wanted.
+        """
         values = blinking(row)
-        follows = self._last_frame == row.frame - 1
+        if self._last_frame != row.frame - 1 or values is None or not row.observed:
+            self._since, self._seen_open = None, False
         self._last_frame = row.frame
-        if not follows or values is None or not row.observed:
-            self._since, self._open = None, False
         if values is None or not row.observed:
             return None
-        closed = (values[0] + values[1]) / 2.0
-        if self._since is not None:
-            if closed >= OPENS:
-                return None
-            (first, begin_s), self._since = self._since, None
-            self._open = True
-            blink = Stretch(first, row.frame - 1, begin_s, t_s)
-            return blink if blink.seconds <= LONGEST_BLINK_S else None
-        if closed < CLOSES:
-            self._open = True
-        elif self._open:  # eyes that were closed from the start were not seen to close
-            self._since, self._open = (row.frame, t_s), False
-        return None
+        closed = min(values)
+        if self._since is None:
+            if closed >= self.closes:
+                self._since = row.frame, t_s
+            else:
+                self._seen_open = True
+            return None
+        return self._end(t_s, seen=True) if closed < self.opens else None
+
+    def lose(self, t_s: float) -> Closure | None:
+        """The face is gone, or the film over; the closure that nobody saw the end of, if any."""
+        return self._end(t_s, seen=False)
+
+    def _end(self, t_s: float, *, seen: bool) -> Closure | None:
+        if self._since is None:
+            return None
+        (first, begin_s), self._since = self._since, None
+        whole, self._seen_open = seen and self._seen_open, seen
+        return Closure(first, self._last_frame - seen, begin_s, t_s, whole)
 
 
 @dataclass

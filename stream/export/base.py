@@ -20,6 +20,7 @@ from jaxtyping import UInt8
 from ...models.errors import InputError, OutputError
 from ...models.face.camera import Camera
 from ...models.face.morphable import FaceModel
+from ..episodes import CLOSES, LONGEST_BLINK_S, OPENS
 from ..frame import Frame
 from ..sinks.base import FileSink, Recording
 from ..sinks.partial import PartialFile, PartialFolder
@@ -55,9 +56,9 @@ class ExportOptions:
     picture_format: PictureFormat = "jpg"
     mirror: bool = False
     mesh_frame: MeshFrame = "head"
-    blink_closes: float = 0.5
-    blink_opens: float = 0.3
-    blink_longest_ms: int = 500
+    blink_closes: float = CLOSES
+    blink_opens: float = OPENS
+    blink_longest_ms: int = round(1000 * LONGEST_BLINK_S)
 
     def __post_init__(self) -> None:
         if self.every < 1:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ...models.face.names import BLENDSHAPE_INDEX
+from ..episodes import BlinkDetector, Closure
 from ..frame import Frame
 from ..observation import FaceObservation
 from .base import ExportContext, Exporter
@@ -24,15 +24,15 @@ ELAN_HEADER: Final = (
 
 NO_FACE_TIER: Final = "no face"
 
-_BLINK = BLENDSHAPE_INDEX["eyeBlinkLeft"], BLENDSHAPE_INDEX["eyeBlinkRight"]
 _MS = 1_000_000
+_S = 1_000_000_000
 
 
 @dataclass
 class _Face:
-    """What is going on with a track: since when, ns."""
+    """What is going on with a track; times in ns."""
 
-    shut_ns: int | None = None
+    lids: BlinkDetector
     lost_ns: int | None = None
 
 
@@ -74,35 +74,29 @@ class ElanExporter(Exporter):
         for track, face in self._faces.items():
             if track not in seen:
                 face.lost_ns = now_ns if face.lost_ns is None else face.lost_ns
-                self._end_blink(track, face, now_ns)
+                self._note(track, face.lids.lose(now_ns / _S))
         for track, row in seen.items():
-            face = self._faces.setdefault(track, _Face())
+            if track not in self._faces:
+                options = self._context.options
+                lids = BlinkDetector(options.blink_closes, options.blink_opens)
+                self._faces[track] = _Face(lids)
+            face = self._faces[track]
             if face.lost_ns is not None:
                 self._interval(f"face {track} lost", face.lost_ns, now_ns, "lost")
                 face.lost_ns = None
-            self._follow_lids(track, face, row, now_ns)
+            self._note(track, face.lids.add(row, now_ns / _S))
         if seen and self._empty_ns is not None:
             self._interval(NO_FACE_TIER, self._empty_ns, now_ns, "no face")
             self._empty_ns = None
         elif not seen and self._empty_ns is None:
             self._empty_ns = now_ns
 
-    def _follow_lids(self, track: int, face: _Face, row: FaceObservation, now_ns: int) -> None:
-        if row.blendshapes is None:
-            return
-        options = self._context.options
-        shut = min(float(row.blendshapes[i]) for i in _BLINK)  # of the eye that is more open
-        if face.shut_ns is None and shut >= options.blink_closes:
-            face.shut_ns = now_ns
-        elif face.shut_ns is not None and shut < options.blink_opens:
-            self._end_blink(track, face, now_ns)
-
-    def _end_blink(self, track: int, face: _Face, now_ns: int) -> None:
-        if face.shut_ns is not None:
-            long = now_ns - face.shut_ns > self._context.options.blink_longest_ms * _MS
-            what = "eyes closed" if long else "blink"
-            self._interval(f"face {track} blinks", face.shut_ns, now_ns, what)
-            face.shut_ns = None
+    def _note(self, track: int, closure: Closure | None) -> None:
+        if closure is not None:
+            longest_s = self._context.options.blink_longest_ms / 1000.0
+            what = "blink" if closure.is_blink(longest_s) else "eyes closed"
+            begin_ns, end_ns = round(closure.begin_s * _S), round(closure.end_s * _S)
+            self._interval(f"face {track} blinks", begin_ns, end_ns, what)
 
     def _interval(self, tier: str, begin_ns: int, end_ns: int, what: str) -> None:
         begin, end = round(begin_ns / _MS), round(end_ns / _MS)
@@ -114,7 +108,7 @@ class ElanExporter(Exporter):
         span_ns = self._last_ns - self._first_ns
         end_ns = self._last_ns + round(span_ns / max(1, self._frames - 1))
         for track, face in self._faces.items():
-            self._end_blink(track, face, end_ns)
+            self._note(track, face.lids.lose(end_ns / _S))
         if self._empty_ns is not None:
             self._interval(NO_FACE_TIER, self._empty_ns, end_ns, "no face")
 
