@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, runtime_checkab
 
 from ..models.errors import InputError, OutputError, SourceError, TruncatedError
 from ..models.face.bundle import Bundle
+from ..models.learning.prefetch import Prefetch
 from ..stream.frame import Frame
 from ..stream.observation import FaceObservation
 from ..stream.sinks.base import Sink
 from ..stream.sinks.sidecar import Sidecar, SidecarSink, read_sidecar
 from ..stream.sources.base import Source, SourceInfo
 from ..stream.sources.opening import SourceOptions, open_source
-from .ahead import Ahead
 from .annotation_files import SIDECAR_SUFFIX, Wanted
 from .boxes import Boxes
 from .following import Follower, FollowingOptions
@@ -196,7 +196,7 @@ def _annotate_open(batch: Batch, item: Input, source: Source, watcher: Watcher) 
             batch.wanted.forget(stem)
             sinks = _open_sinks(batch, stem, source, follower, stack)
             # Decoding and conversion run ahead, where there is a core for them.
-            ahead = Ahead(source, _AHEAD) if batch.threads > 1 else nullcontext(source)
+            ahead = Prefetch(source, _AHEAD) if batch.threads > 1 else nullcontext(source)
             try:
                 for frame in stack.enter_context(ahead):
                     boxes = None if batch.boxes is None else batch.boxes.of(item.path, frame.index)

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -15,7 +15,6 @@ from mien.models.errors import InputError
 from mien.models.face.crop import CROP_SIZE
 from mien.models.face.morphable import FaceModel
 from mien.models.face.names import BLENDSHAPE_MIRROR, LANDMARK_MIRROR
-from mien.models.learning.prefetch import Prefetch
 from mien.models.regressor.dataset import (
     MIDDLE,
     AugmentationConfig,
@@ -272,20 +271,3 @@ def test_noise_has_its_strength() -> None:
     ]
     assert 2.5 < np.median(spread) < 8
     assert max(spread) < 26
-
-
-def test_prefetch_keeps_order_and_hands_on_the_end() -> None:
-    with Prefetch(iter(range(20))) as ahead:
-        assert list(ahead) == list(range(20))
-        assert next(ahead, None) is None
-
-
-def test_prefetch_hands_on_failure() -> None:
-    def broken() -> Iterator[int]:
-        yield 1
-        raise InputError("the shard is gone")
-
-    with Prefetch(broken()) as ahead:
-        assert next(ahead) == 1
-        with pytest.raises(InputError, match="the shard is gone"):
-            next(ahead)

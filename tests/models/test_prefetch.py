@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mien.tools.ahead import Ahead
+from mien.models.learning.prefetch import Prefetch
 
 
 def counted(most: int, taken: list[int]) -> Iterator[int]:
@@ -19,13 +19,14 @@ def counted(most: int, taken: list[int]) -> Iterator[int]:
 
 
 def test_all_items_come_in_order() -> None:
-    with Ahead(counted(500, []), 8) as items:
+    with Prefetch(counted(500, []), 8) as items:
         assert list(items) == list(range(500))
+        assert next(items, None) is None
 
 
 def test_it_runs_ahead_and_not_too_far() -> None:
     taken: list[int] = []
-    with Ahead(counted(100, taken), 4) as items:
+    with Prefetch(counted(100, taken), 4) as items:
         iterator = iter(items)
         for given in range(20):
             assert next(iterator) == given
@@ -41,7 +42,7 @@ def test_an_error_comes_after_what_was_before_it() -> None:
         yield 1
         raise OSError("no more")
 
-    with Ahead(failing(), 8) as items:
+    with Prefetch(failing(), 8) as items:
         iterator = iter(items)
         assert next(iterator) == 1
         with pytest.raises(OSError, match="no more"):
@@ -54,7 +55,7 @@ def test_the_thread_ends_with_the_block() -> None:
             yield 0
 
     before = threading.active_count()
-    with contextlib.suppress(KeyboardInterrupt), Ahead(forever(), 3) as items:
+    with contextlib.suppress(KeyboardInterrupt), Prefetch(forever(), 3) as items:
         next(iter(items))
         raise KeyboardInterrupt
     assert threading.active_count() == before
