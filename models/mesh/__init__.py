@@ -1,0 +1,1 @@
+"""Triangle meshes: made from grids, measured against each other, drawn, and kept in files."""

@@ -1,0 +1,105 @@
+"""Meshes in files: PLY and OBJ in the mesh's own unit and axes, GLB in glTF's."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, OutputError
+from .glb import glb_bytes, mesh_of_glb
+from .triangle_mesh import TriangleMesh
+
+MISSING = "mesh files need trimesh and Pillow: pip install 'mien[heavy]'"
+SUFFIXES = (".ply", ".obj", ".glb")
+
+
+def write_mesh(path: Path, mesh: TriangleMesh) -> None:
+    """Write a mesh; the name's ending says how.
+
+    PLY (binary) and OBJ keep numbers as they are, mm for mien's meshes. GLB is in metres with y up
+    and the mesh's front towards +z, as glTF asks: (x, y, z) mm become (x, -y, -z) / 1000. Vertex
+    colours are kept in all three.
+
+    Raises:
+        InputError: another ending, or trimesh is missing.
+        OutputError: the file cannot be written.
+    """
+    suffix = _suffix(path)
+    content = glb_bytes(mesh) if suffix == ".glb" else _plain_bytes(mesh, suffix)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def read_mesh(path: Path) -> TriangleMesh:
+    """Read what :func:`write_mesh` writes, and other triangles in these formats.
+
+    All meshes of a file become one, in the numbers of a PLY or OBJ; of a GLB back in mm with y
+    down. Vertices are as in the file, not merged. Of colours, those of vertices are read.
+
+    Raises:
+        InputError: another ending, an unreadable file, or one without triangles.
+    """
+    suffix = _suffix(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        if suffix == ".glb":
+            mesh = mesh_of_glb(content)
+        else:
+            load = _trimesh().load_mesh
+            mesh = _plain(
+                load(io.BytesIO(content), file_type=suffix[1:], process=False, maintain_order=True)
+            )
+    except ModuleNotFoundError as error:
+        raise InputError(MISSING) from error
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError) as error:
+        raise InputError(f"{path}: not a readable {suffix[1:].upper()} mesh ({error})") from error
+    if not len(mesh.triangles):
+        raise InputError(f"{path}: no triangles in it")
+    return mesh
+
+
+def _plain_bytes(mesh: TriangleMesh, suffix: str) -> bytes:
+    """A PLY or OBJ file's content."""
+    plain = _trimesh().Trimesh(
+        mesh.vertices, mesh.triangles, vertex_colors=mesh.colours, process=False
+    )
+    written = plain.export(file_type=suffix[1:])
+    return written.encode() if isinstance(written, str) else bytes(written)
+
+
+def _plain(mesh: Any) -> TriangleMesh:
+    """Vertices, triangles and vertex colours of trimesh's mesh."""
+    colours = None
+    if mesh.visual.kind == "vertex":
+        colours = np.ascontiguousarray(mesh.visual.vertex_colors[:, :3], np.uint8)
+    return TriangleMesh(
+        np.ascontiguousarray(mesh.vertices, np.float32),
+        np.ascontiguousarray(mesh.faces, np.int32),
+        colours,
+    )
+
+
+def _suffix(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(f"{path}: expected a name that ends {', '.join(SUFFIXES)}")
+    return suffix
+
+
+def _trimesh() -> Any:
+    try:
+        import trimesh
+    except ModuleNotFoundError as error:
+        raise InputError(MISSING) from error
+    return trimesh
