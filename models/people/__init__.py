@@ -1,0 +1,1 @@
+"""Synthetic heads and bodies with their true solid shape, for learning reconstruction."""
