@@ -20,7 +20,10 @@ ROOMS = ("models", "stream", "tools")
 # What `import mien.stream` must leave for later; the time a user waits is spent on these.
 HEAVY = ("torch", "numba", "filterpy", "scipy", "matplotlib", "onnxruntime")
 WEIGHTS_LIMIT_MB = 25.0
-_TRAINING = ("mien.models.regressor", "mien.models.detector", "mien.models.learning")  # torch
+_TRAINING = tuple(  # torch
+    f"mien.models.{name}"
+    for name in ("regressor", "detector", "learning", "pifuhd", "avatar", "portrait")
+)
 
 
 def pyproject() -> dict[str, Any]:

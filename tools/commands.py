@@ -8,15 +8,19 @@ from typing import Annotated, Final, Protocol, TypeAlias, runtime_checkable
 import tyro
 
 from .annotate import Annotate
+from .avatar import MakeAvatar
 from .build_face_model import BuildFaceModel
 from .center import Center
 from .demo import Demo
 from .evaluate import Evaluate
+from .evaluate_models import EvaluateModels
 from .export import Export
 from .import_3ddfa import Import3ddfa
 from .keyframes import Keyframes
 from .keys import Keys
 from .listen import Listen
+from .portrait import Portrait
+from .reconstruct import Reconstruct
 from .report import Report
 from .synthesize import Synthesize
 from .track import Track
@@ -43,7 +47,11 @@ Commands: TypeAlias = (
     | Annotated[Annotate, _subcommand("annotate")]
     | Annotated[Report, _subcommand("report")]
     | Annotated[Keyframes, _subcommand("keyframes")]
+    | Annotated[Reconstruct, _subcommand("reconstruct")]
+    | Annotated[MakeAvatar, _subcommand("avatar")]
+    | Annotated[Portrait, _subcommand("portrait")]
     | Annotated[Evaluate, _subcommand("evaluate")]
+    | Annotated[EvaluateModels, _subcommand("evaluate-models")]
     | Annotated[BuildFaceModel, _subcommand("build-face-model")]
     | Annotated[Synthesize, _subcommand("synthesize")]
     | Annotated[Train, _subcommand("train")]

@@ -1,4 +1,4 @@
-"""``mien synthesize``: labelled pictures for training."""
+"""``mien synthesize``: labelled pictures and shapes for training."""
 
 from __future__ import annotations
 
@@ -7,17 +7,25 @@ from typing import Annotated
 
 from tyro.conf import subcommand
 
+from .synthesize_bodies import SynthesizeBodies
 from .synthesize_faces import SynthesizeFaces
+from .synthesize_people import SynthesizeHeads
+from .synthesize_portraits import SynthesizePortraits
+from .synthesize_scans import SynthesizeScans
 from .synthesize_scenes import SynthesizeScenes
 
 
 @dataclass(frozen=True)
 class Synthesize:
-    """Render labelled pictures for training."""
+    """Make labelled pictures and shapes for training."""
 
     what: (
         Annotated[SynthesizeFaces, subcommand("faces", prefix_name=False)]
         | Annotated[SynthesizeScenes, subcommand("scenes", prefix_name=False)]
+        | Annotated[SynthesizeHeads, subcommand("heads", prefix_name=False)]
+        | Annotated[SynthesizeBodies, subcommand("bodies", prefix_name=False)]
+        | Annotated[SynthesizeScans, subcommand("scans", prefix_name=False)]
+        | Annotated[SynthesizePortraits, subcommand("portraits", prefix_name=False)]
     )
 
     def run(self) -> int:

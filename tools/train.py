@@ -7,7 +7,10 @@ from typing import Annotated
 
 from tyro.conf import subcommand
 
+from .train_avatar import TrainAvatar
 from .train_detector import TrainDetector
+from .train_pifuhd import TrainPifuhd
+from .train_portrait import TrainPortrait
 from .train_regressor import TrainRegressor
 
 
@@ -18,6 +21,9 @@ class Train:
     what: (
         Annotated[TrainRegressor, subcommand("regressor", prefix_name=False)]
         | Annotated[TrainDetector, subcommand("detector", prefix_name=False)]
+        | Annotated[TrainPifuhd, subcommand("pifuhd", prefix_name=False)]
+        | Annotated[TrainAvatar, subcommand("avatar", prefix_name=False)]
+        | Annotated[TrainPortrait, subcommand("portrait", prefix_name=False)]
     )
 
     def run(self) -> int:

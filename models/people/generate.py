@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -71,6 +73,8 @@ class HeadsConfig:
         )
 
 
+Config = TypeVar("Config", bound=HeadsConfig)
+
 _dresser: HeadDresser | None = None
 
 
@@ -106,6 +110,26 @@ def synthesise_heads(config: HeadsConfig) -> int:
     Raises:
         OutputError: the folder cannot be written, or holds subjects of other settings.
     """
+    return make_missing(config, _start_worker, _make, "head")
+
+
+def make_missing(
+    config: Config,
+    start: Callable[[Config], None],
+    make: Callable[[tuple[Config, int]], int],
+    unit: str,
+) -> int:
+    """Have processes make the subjects that are not there; returns how many were made.
+
+    Args:
+        config: what to make.
+        start: prepares a process.
+        make: makes and writes a subject, given the configuration and its number.
+        unit: what the progress bar counts.
+
+    Raises:
+        OutputError: the folder cannot be written, or holds subjects of other settings.
+    """
     config.meta.begin(config.out)
     numbers = range(config.first, config.first + config.count)
     tasks = [(config, k) for k in numbers if not subject_path(config.out, k).exists()]
@@ -115,9 +139,9 @@ def synthesise_heads(config: HeadsConfig) -> int:
     # Spawned, not forked: numba's and OpenCV's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with (
-        context.Pool(workers, _start_worker, (config,)) as pool,
-        tqdm(total=len(tasks), unit="head", disable=None) as bar,
+        context.Pool(workers, start, (config,)) as pool,
+        tqdm(total=len(tasks), unit=unit, disable=None) as bar,
     ):
-        for _ in pool.imap_unordered(_make, tasks):
+        for _ in pool.imap_unordered(make, tasks):
             bar.update()
     return len(tasks)

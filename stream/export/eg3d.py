@@ -16,11 +16,19 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 
 from ...models.errors import InputError, OutputError
 from ...models.face.camera import Camera
 from ...models.face.crop import CROP_SIZE, Crop, extract
+from ...models.face.eg3d_camera import (
+    FOCAL,
+    RADIUS,
+    StandardFace,
+    label_of,
+    mirrored_label,
+    project,
+)
 from ...models.face.perspective import PerspectivePose, fit_perspective, nearest_scaled_orthography
 from ...models.face.quadrature import Quadrature
 from ..frame import Frame
@@ -29,25 +37,11 @@ from .base import ExportContext, FolderExporter, JsonList, close_all
 from .geometry import FLIP, pose_of
 
 SIZE: Final = 512
-FOCAL: Final = 2985.29 / 700.0
-"""Of the crop's side."""
-RADIUS: Final = 2.7
 RESIDUALS: Final = "residuals.csv"
 RESIDUALS_HEADER: Final = (
     *("file", "frame", "track", "crop_x", "crop_y", "crop_side", "focal_published"),
     *("radius_published", "radius_fitted", "residual_fitted_px", "residual_px"),
 )
-
-# Of the recipe: the side of the crop in units of 100 mm of the standard face, EG3D units in such a
-# unit, and where EG3D puts the standard face's origin.
-_SIDE_DM = 700.0 / 300.0
-_UNITS_A_DM = 0.27
-_FACE_ORIGIN = np.array([0.0, 0.006, 0.161])
-# The standard face: its size (between the eyes, plus from the eyes to the mouth), and the point
-# half-way from the eyes to the mouth, seen from its origin, y up and z out of the face; mm.
-_SIZE_MM = 62.1 + 67.7
-_MIDDLE_MM = np.array([0.0, -4.6, 17.8])
-_NOSE, _RIGHT_EYE, _LEFT_EYE, _MOUTH = 30, (36, 39), (42, 45), (48, 54)
 
 
 @dataclass(frozen=True)
@@ -81,17 +75,7 @@ class Aligner:
         self._head = context.head
         self._quadrature = Quadrature.of(model)
         self._marks = model.landmarks()
-        mean = _five(model.mean[model.landmark_vertices].astype(np.float64))
-        eyes, mouth = mean[:2].mean(axis=0), mean[3:].mean(axis=0)
-        size = np.linalg.norm(mean[1] - mean[0]) + np.linalg.norm(eyes - mouth)
-        self._dm = _SIZE_MM / float(size) / 100.0  # of the standard face, in a mm of the model
-        middle = (eyes + mouth) / 2.0
-        self._origin = middle - FLIP @ _MIDDLE_MM / (100.0 * self._dm)
-        self._standard = self._in_face(mean)
-
-    def _in_face(self, points: Float[np.ndarray, "N 3"]) -> Float64[np.ndarray, "N 3"]:
-        """Model points (head frame, mm) in the standard face's axes and units of 100 mm."""
-        return (points - self._origin) @ FLIP * self._dm
+        self._standard = StandardFace.of(model)
 
     def align(self, row: FaceObservation) -> AlignedFace:
         """The crop and the label of a face.
@@ -99,7 +83,7 @@ class Aligner:
         Raises:
             InputError: the landmarks lie on one line.
         """
-        crop = self._crop(row)
+        crop = self._standard.crop(row.landmarks_px)
         virtual = Camera(
             FOCAL * crop.side, FOCAL * crop.side, crop.cx, crop.cy, self._camera.width,
             self._camera.height,
@@ -112,36 +96,22 @@ class Aligner:
         place = self._camera_place(fitted)
         forced = place / np.linalg.norm(place) * RADIUS
         marks = self._marks.decode_seen(row.shape, row.expression, row.blendshapes)
-        world = self._in_face(marks) * _UNITS_A_DM + _FACE_ORIGIN
+        world = self._standard.world_from_head(marks)
         target = crop.from_image(row.landmarks_px.astype(np.float64), SIZE)
-        label = np.concatenate(
-            [
-                np.vstack([np.column_stack([rotation, forced]), [0.0, 0.0, 0.0, 1.0]]).ravel(),
-                [FOCAL, 0.0, 0.5, 0.0, FOCAL, 0.5, 0.0, 0.0, 1.0],
-            ]
-        )
+        label = label_of(rotation, forced)
         return AlignedFace(
             crop=crop,
             label=label,
             radius_fitted=float(np.linalg.norm(place)),
             radius_published=float(np.linalg.norm(self._camera_place(published))),
-            residual_fitted_px=_rms(_seen_px(rotation, place, world) - target),
-            residual_px=_rms(_seen_px(rotation, forced, world) - target),
+            residual_fitted_px=_rms(project(label_of(rotation, place), world, SIZE) - target),
+            residual_px=_rms(project(label, world, SIZE) - target),
         )
 
     def _camera_place(self, pose: PerspectivePose) -> Float64[np.ndarray, " 3"]:
         """Where the camera stands in EG3D's world."""
         eye = -pose.rotation.T @ pose.translation_mm
-        return self._in_face(eye[None])[0] * _UNITS_A_DM + _FACE_ORIGIN
-
-    def _crop(self, row: FaceObservation) -> Crop:
-        """The recipe's: an affine camera through five points, its centre and its scale."""
-        points = _five(row.landmarks_px.astype(np.float64))
-        system = np.column_stack([self._standard, np.ones(5)])
-        solution = np.linalg.lstsq(system, points, rcond=None)[0]
-        scale = np.linalg.norm(solution[:3], axis=0).mean()  # px per unit
-        cx, cy = solution[3].tolist()
-        return Crop(cx, cy, float(scale) * _SIDE_DM)
+        return self._standard.world_from_head(eye[None])[0]
 
     def _refit(self, row: FaceObservation, crop: Crop, virtual: Camera) -> PerspectivePose:
         """The pose that looks through another camera as the published one does; model mm."""
@@ -221,29 +191,6 @@ class Eg3dExporter(FolderExporter):
 
     def _release(self) -> None:
         close_all(self._labels, self._stream)
-
-
-def mirrored_label(label: Float64[np.ndarray, " 25"]) -> Float64[np.ndarray, " 25"]:
-    """The label of the mirrored picture: the world and the picture are mirrored in x."""
-    mirror = np.diag([-1.0, 1.0, 1.0, 1.0])
-    matrix = mirror @ label[:16].reshape(4, 4) @ mirror
-    return np.concatenate([matrix.ravel() + 0.0, label[16:]])  # + 0: no negative zeros
-
-
-def _five(landmarks: Float64[np.ndarray, "68 D"]) -> Float64[np.ndarray, "5 D"]:
-    """Eyes (the subject's right one first), tip of the nose, corners of the mouth."""
-    right, left = landmarks[list(_RIGHT_EYE)].mean(axis=0), landmarks[list(_LEFT_EYE)].mean(axis=0)
-    return np.stack([right, left, landmarks[_NOSE], *landmarks[list(_MOUTH)]])
-
-
-def _seen_px(
-    rotation: Float64[np.ndarray, "3 3"],
-    place: Float64[np.ndarray, " 3"],
-    world: Float64[np.ndarray, "N 3"],
-) -> Float64[np.ndarray, "N 2"]:
-    """Pixels of the 512 px crop (the first one's centre is 0) at which a camera sees points."""
-    seen = (world - place) @ rotation
-    return (FOCAL * seen[:, :2] / seen[:, 2:] + 0.5) * SIZE - 0.5
 
 
 def _rms(offsets: Float64[np.ndarray, "N 2"]) -> float:

@@ -162,6 +162,7 @@ def test_trimesh_reads_the_glb_as_closed(tmp_path: Path, sphere: TriangleMesh) -
 
 
 def test_parts_of_a_glb_are_put_in_their_places(tmp_path: Path) -> None:
+    pytest.importorskip("PIL")
     trimesh = pytest.importorskip("trimesh")
     scene = trimesh.Scene()
     block = trimesh.creation.box((1, 1, 1))

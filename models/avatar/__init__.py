@@ -1,0 +1,1 @@
+"""An avatar that takes any expression: a volumetric autodecoder and diffusion in its latent."""

@@ -1,0 +1,211 @@
+"""Sizes of PIFuHD: the paper's own, and a small one that trains on a processor in hours."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+from ..errors import InputError
+
+Upsampling = Literal["bicubic", "bilinear", "nearest"]
+Preset = Literal["small", "paper"]
+PRESETS: Final[tuple[Preset, ...]] = ("small", "paper")
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """A stacked hourglass (Newell et al. 2016) with group normalisation.
+
+    Attributes:
+        size: pixels across the picture that it reads.
+        stem: channels of its first, strided convolution.
+        middle: channels of its next two blocks.
+        channels: channels of the hourglasses.
+        outputs: channels of the features.
+        stacks: hourglasses, one behind the other.
+        depth: times that each halves its map.
+        pooled: whether the map is halved a second time before the hourglasses.
+        groups: of the normalisation.
+        upsampling: of the way back up.
+    """
+
+    size: int
+    stem: int
+    middle: int
+    channels: int
+    outputs: int
+    stacks: int
+    depth: int
+    pooled: bool
+    groups: int
+    upsampling: Upsampling
+
+    @property
+    def map_size(self) -> int:
+        """Pixels across the feature map of a whole picture."""
+        return self.size // self.stride
+
+    @property
+    def stride(self) -> int:
+        """Picture pixels a pixel of the feature map."""
+        return 4 if self.pooled else 2
+
+
+@dataclass(frozen=True)
+class ImplicitConfig:
+    """The fully connected network from a point's features to its occupancy.
+
+    Attributes:
+        hidden: widths of the hidden layers.
+        skips: layers, counted from 0, that get the input once more.
+        embedding: hidden layer, counted from 0, whose activation is Omega.
+    """
+
+    hidden: tuple[int, ...]
+    skips: tuple[int, ...]
+    embedding: int
+
+
+@dataclass(frozen=True)
+class NormalConfig:
+    """A normal network: pix2pixHD's global generator (Wang et al. 2018).
+
+    Attributes:
+        size: pixels across the picture that it reads and draws.
+        filters: channels of its first layer.
+        downs: times that it halves its map, doubling the channels.
+        blocks: residual blocks in the middle.
+        kernel: of the first and last convolution.
+        fold: 1, or 2 to fold 2 x 2 pixels into channels first and unfold them last.
+        skips: add the maps of the way down to those of the way up.
+        masked: the background (exact zeros in all channels of the picture) stays zero.
+    """
+
+    size: int
+    filters: int
+    downs: int
+    blocks: int
+    kernel: int = 7
+    fold: int = 1
+    skips: bool = False
+    masked: bool = False
+
+
+@dataclass(frozen=True)
+class PifuhdConfig:
+    """The whole of PIFuHD.
+
+    Attributes:
+        name: of the preset it came from.
+        image_size: pixels across the picture it is given (the fine level's).
+        normal: the front and the back normal network.
+        coarse: the coarse level's encoder.
+        coarse_implicit: the coarse level's network of points.
+        fine: the fine level's encoder.
+        fine_implicit: the fine level's network of points.
+        window: pixels across the windows of the picture that the fine level is trained on.
+        depth_scale: the depth feature of a point half a cube in front of the middle.
+        depth_waves: octaves of sines and cosines of the depth that are given beside it (the
+            paper's has none; they are learnt from faster).
+        use_normals: whether the encoders see normals beside the picture.
+        fine_only: no coarse level: the fine one is given the depth itself (an ablation).
+    """
+
+    name: str
+    image_size: int
+    normal: NormalConfig
+    coarse: EncoderConfig
+    coarse_implicit: ImplicitConfig
+    fine: EncoderConfig
+    fine_implicit: ImplicitConfig
+    window: int
+    depth_scale: float = 1.28
+    depth_waves: int = 0
+    use_normals: bool = True
+    fine_only: bool = False
+
+    def __post_init__(self) -> None:
+        if self.fine.size != self.image_size:
+            raise InputError("PIFuHD: the fine level reads the picture at its full size")
+        for encoder in (self.coarse, self.fine):
+            if encoder.map_size % 2**encoder.depth:
+                raise InputError(
+                    f"PIFuHD: a map of {encoder.map_size} px cannot be halved {encoder.depth} times"
+                )
+
+    @property
+    def inputs(self) -> int:
+        """Channels that the encoders read."""
+        return 9 if self.use_normals else 3
+
+    @property
+    def depths(self) -> int:
+        """Values that tell a point's depth."""
+        return 1 + 2 * self.depth_waves
+
+    @property
+    def embedding(self) -> int:
+        """Values of Omega, the coarse level's embedding of a point."""
+        return self.coarse_implicit.hidden[self.coarse_implicit.embedding]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain containers, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, table: dict[str, Any]) -> PifuhdConfig:
+        """What :meth:`as_dict` gave, or JSON of it.
+
+        Raises:
+            InputError: entries are missing or unknown.
+        """
+        try:
+            parts = {
+                "normal": NormalConfig(**table["normal"]),
+                "coarse": EncoderConfig(**table["coarse"]),
+                "coarse_implicit": _implicit(table["coarse_implicit"]),
+                "fine": EncoderConfig(**table["fine"]),
+                "fine_implicit": _implicit(table["fine_implicit"]),
+            }
+            return cls(**{**table, **parts})
+        except (KeyError, TypeError) as error:
+            raise InputError(f"PIFuHD: a configuration of other sizes: {error}") from error
+
+
+def _implicit(table: dict[str, Any]) -> ImplicitConfig:
+    return ImplicitConfig(tuple(table["hidden"]), tuple(table["skips"]), table["embedding"])
+
+
+def preset(name: str) -> PifuhdConfig:
+    """A configuration by name.
+
+    ``paper`` is exactly the paper's: pictures of 1024 px, about 390 million weights. ``small``
+    reads 256 px and trains on one processor core in hours; it differs from the paper's in more than
+    widths where that learns faster: the normal networks work on folded pixels with additive skips.
+
+    Raises:
+        InputError: there is no preset of that name.
+    """
+    if name == "paper":
+        return PifuhdConfig(
+            name="paper",
+            image_size=1024,
+            normal=NormalConfig(size=512, filters=64, downs=4, blocks=9),
+            coarse=EncoderConfig(512, 64, 128, 256, 256, 4, 2, True, 32, "bicubic"),
+            coarse_implicit=ImplicitConfig((1024, 512, 256, 128), (2, 3, 4), 2),
+            fine=EncoderConfig(1024, 64, 128, 256, 16, 1, 4, False, 32, "bicubic"),
+            fine_implicit=ImplicitConfig((512, 256, 128), (1, 2), 1),
+            window=512,
+        )
+    if name == "small":
+        return PifuhdConfig(
+            name="small",
+            image_size=256,
+            normal=NormalConfig(256, 24, 3, 5, kernel=3, fold=2, skips=True, masked=True),
+            coarse=EncoderConfig(128, 32, 48, 64, 64, 2, 2, True, 8, "bilinear"),
+            coarse_implicit=ImplicitConfig((256, 128, 64, 32), (2, 3, 4), 2),
+            fine=EncoderConfig(256, 16, 24, 32, 16, 1, 3, False, 8, "bilinear"),
+            fine_implicit=ImplicitConfig((128, 64, 32), (1, 2), 1),
+            window=128,
+        )
+    raise InputError(f"PIFuHD: no preset {name!r}; there are {', '.join(PRESETS)}")

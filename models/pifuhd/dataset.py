@@ -1,0 +1,333 @@
+"""People as ``mien synthesize heads|bodies`` writes them, and batches of them for training.
+
+A folder holds ``meta.json`` and a file a subject, ``subject-00000.npz``; what a file holds is said
+at :class:`Subject`. Coordinates of the cube are those of :class:`~.network.Pifuhd`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int8, Int32, UInt8
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from .augment import Augmentation, Placement, photograph, placed_normals, placed_picture
+from .mapped import map_arrays
+
+META_NAME: Final = "meta.json"
+HELD_OUT: Final = 0.15
+"""Share of the subjects that no training sees: the last ones."""
+UNIFORM: Final = 3
+"""The ``scale`` of points drawn uniformly from the cube."""
+SHARES: Final = {"coarse": (0.65, 0.20, 0.05, 0.10), "fine": (0.10, 0.30, 0.50, 0.10)}
+"""Share of a step's points by their ``scale``: from far about the surface to near, uniform."""
+_NEEDED: Final = frozenset(
+    {"points", "inside", "scale", "images", "mask", "front", "back", "cube_from_subject"}
+)
+_SPARE: Final = 4
+"""Points looked at for each that must lie in a window."""
+
+
+def subject_path(folder: Path, number: int) -> Path:
+    """The file of a subject."""
+    return folder / f"subject-{number:05d}.npz"
+
+
+def split(meta: Mapping[str, Any]) -> tuple[list[int], list[int]]:
+    """Numbers of the subjects to train on, and of those held out: the last 15 %.
+
+    Args:
+        meta: what ``meta.json`` holds; ``count`` is looked at.
+    """
+    count = int(meta["count"])
+    held_out = round(HELD_OUT * count) if count > 1 else 0
+    first = count - max(held_out, 1 if count > 1 else 0)
+    return list(range(first)), list(range(first, count))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One person.
+
+    Attributes:
+        points: (P, 3) mm, in the subject's frame.
+        inside: (P) whether they are inside the person.
+        scale: (P) 0, 1, 2 about the surface, from far to near; 3 uniformly in the cube.
+        images: (V, S, S, 3) BGR, before a backdrop.
+        mask: (V, S, S) how much of each pixel is the person.
+        front: (V, S, S, 3) front normals times 127.
+        back: (V, S, S, 3) back normals times 127.
+        cube_from_subject: (V, 3, 4) similarity into the cube of each view.
+        identity: who it is.
+    """
+
+    points: Float32[np.ndarray, "P 3"]
+    inside: Bool[np.ndarray, " P"]
+    scale: UInt8[np.ndarray, " P"]
+    images: UInt8[np.ndarray, "V S S 3"]
+    mask: UInt8[np.ndarray, "V S S"]
+    front: Int8[np.ndarray, "V S S 3"]
+    back: Int8[np.ndarray, "V S S 3"]
+    cube_from_subject: Float32[np.ndarray, "V 3 4"]
+    identity: int
+
+    @classmethod
+    def load(cls, path: Path) -> Subject:
+        """Map a file.
+
+        Raises:
+            InputError: it cannot be read, or lacks something.
+        """
+        arrays = map_arrays(path)
+        missing = sorted(_NEEDED - set(arrays))
+        if missing:
+            raise InputError(f"{path}: not a subject: it has no {', '.join(missing)}")
+        named = {name: arrays[name] for name in _NEEDED}
+        return cls(**named, identity=int(arrays.get("identity", np.array(-1))))
+
+    @property
+    def views(self) -> int:
+        """Pictures of the person."""
+        return len(self.images)
+
+
+class PeopleFolder:
+    """A folder of people, split by identity.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        InputError: it is not such a folder, or has no subject to train on or none held out.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.meta: dict[str, Any] = json.loads((path / META_NAME).read_text(encoding="utf-8"))
+            training, held_out = split(self.meta)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f'{path}: not a folder of "mien synthesize heads" or "bodies": {error}'
+            ) from error
+        self.training = self._load(training)
+        self.held_out = self._load(held_out)
+        if not self.training or not self.held_out:
+            raise InputError(f"{path}: expected subjects to train on and held-out ones (the last)")
+        known = {s.identity for s in self.training.values()} - {-1}
+        twice = known & {s.identity for s in self.held_out.values()}
+        if twice:
+            raise InputError(f"{path}: identity {min(twice)} is both trained on and held out")
+
+    def _load(self, numbers: Sequence[int]) -> dict[int, Subject]:
+        paths = {number: subject_path(self.path, number) for number in numbers}
+        return {n: Subject.load(path) for n, path in paths.items() if path.is_file()}
+
+
+Drawn = Mapping[int, tuple[Int8[np.ndarray, "V S S 3"], Int8[np.ndarray, "V S S 3"]]]
+"""Front and back normals that networks drew of each subject's views, times 127."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a step learns from.
+
+    Attributes:
+        image: (b, 3, S, S) RGB from -1 to 1, the background zero.
+        front: (b, 3, N, N) front normals, true or drawn; None where they are not asked for.
+        back: (b, 3, N, N) back normals.
+        points: (b, p, 3) in the cube.
+        inside: (b, p) 1 inside, 0 outside.
+        weight: (b, p) 0 where a point is not in the picture or the window.
+        corner: (b, 2) column and row of each window; None without windows.
+    """
+
+    image: Float32[np.ndarray, "b 3 S S"]
+    front: Float32[np.ndarray, "b 3 N N"] | None
+    back: Float32[np.ndarray, "b 3 N N"] | None
+    points: Float32[np.ndarray, "b p 3"]
+    inside: Float32[np.ndarray, "b p"]
+    weight: Float32[np.ndarray, "b p"]
+    corner: NDArray[np.int64] | None
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """What is asked for in a batch.
+
+    Attributes:
+        size: pixels across the pictures.
+        pictures: in a batch.
+        points: of each picture.
+        shares: of the points by their scale.
+        balanced: as many points inside as outside; otherwise as they come.
+        window: pixels across windows; None for whole pictures.
+        front: whether front normals are wanted.
+        back: whether back normals are wanted.
+        normal_size: pixels across the normals; None for those of the pictures.
+        augmentation: what is varied; None for pictures as they are.
+    """
+
+    size: int
+    pictures: int
+    points: int = 0
+    shares: tuple[float, float, float, float] = SHARES["coarse"]
+    balanced: bool = True
+    window: int | None = None
+    front: bool = False
+    back: bool = False
+    normal_size: int | None = None
+    augmentation: Augmentation | None = None
+
+
+class BatchSource:
+    """Makes batches; the same step of the same seed always gives the same one.
+
+    Args:
+        subjects: to draw from.
+        options: what is wanted.
+        seed: of everything random.
+        drawn: normals to give instead of the true ones.
+    """
+
+    def __init__(
+        self,
+        subjects: Mapping[int, Subject],
+        options: BatchOptions,
+        seed: int,
+        drawn: Drawn | None = None,
+    ) -> None:
+        self.options = options
+        self._subjects = subjects
+        self._seed = seed
+        self._drawn = drawn
+        self._views = [(n, v) for n, s in subjects.items() for v in range(s.views)]
+        self._groups: dict[int, list[Int32[np.ndarray, " k"]]] = {}
+
+    def batches(self, step: int) -> Iterator[Batch]:
+        """Batches without end, from that step on."""
+        while True:
+            yield self.batch(step)
+            step += 1
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step."""
+        rng = np.random.default_rng([self._seed, step])
+        chosen = rng.integers(len(self._views), size=self.options.pictures)
+        return stacked([self.item(*self._views[int(i)], rng) for i in chosen])
+
+    def item(self, number: int, view: int, rng: np.random.Generator) -> Batch:
+        """A batch of one picture.
+
+        Args:
+            number: of the subject.
+            view: of that subject.
+            rng: for everything random.
+        """
+        options, subject = self.options, self._subjects[number]
+        varied = options.augmentation
+        cut = bool((subject.mask[view, -1] > 127).any())
+        placement = varied.placement(rng, cut) if varied else Placement()
+        size = options.size
+        picture = placed_picture(subject.images[view], placement, size)
+        mask = placed_picture(subject.mask[view], placement, size)
+        image = photograph(picture, mask, varied, rng)
+        true = subject.front, subject.back
+        front, back = self._drawn[number] if self._drawn else true
+        wide = options.normal_size or size
+        points, inside, weight, corner = self._points(number, view, placement, rng)
+        return Batch(
+            image=image[None],
+            front=placed_normals(front[view], placement, wide)[None] if options.front else None,
+            back=placed_normals(back[view], placement, wide)[None] if options.back else None,
+            points=points[None],
+            inside=inside[None].astype(np.float32),
+            weight=weight[None].astype(np.float32),
+            corner=None if corner is None else np.array([corner]),
+        )
+
+    def _points(
+        self, number: int, view: int, placement: Placement, rng: np.random.Generator
+    ) -> tuple[
+        Float32[np.ndarray, "p 3"],
+        Bool[np.ndarray, " p"],
+        Bool[np.ndarray, " p"],
+        tuple[int, int] | None,
+    ]:
+        options, subject = self.options, self._subjects[number]
+        spare = _SPARE if options.window else 1
+        index = self._drawn_points(number, spare * options.points, rng)
+        cube_from_subject = subject.cube_from_subject[view]
+        before = subject.points[index] @ cube_from_subject[:, :3].T + cube_from_subject[:, 3]
+        points = placement.points(before)
+        inside = np.asarray(subject.inside[index])
+        # What lies beyond the picture that was drawn is not to be learnt.
+        weight = (np.abs(before[:, :2]) <= 1).all(1) & (np.abs(points) <= 1).all(1)
+        if options.window is None or not len(points):
+            return points, inside, weight, None
+        corner = self._window(points, weight, rng)
+        pixel = ((points[:, :2] + 1) * options.size - 1) / 2 - corner
+        weight &= ((pixel >= 0) & (pixel <= options.window - 1)).all(1)
+        first = np.argsort(~weight, kind="stable")[: options.points]
+        return points[first], inside[first], weight[first], corner
+
+    def _window(
+        self,
+        points: Float32[np.ndarray, "p 3"],
+        weight: Bool[np.ndarray, " p"],
+        rng: np.random.Generator,
+    ) -> tuple[int, int]:
+        """A window about some point: where there is something to learn."""
+        size, side = self.options.size, self.options.window or self.options.size
+        seen = np.flatnonzero(weight)
+        middle = points[rng.choice(seen)] if len(seen) else np.zeros(3)
+        pixel = (middle[:2] + 1) / 2 * size + rng.uniform(-side / 4, side / 4, 2) - side / 2
+        column, row = (int(c) // 2 * 2 for c in np.clip(pixel, 0, size - side))
+        return column, row
+
+    def _drawn_points(
+        self, number: int, count: int, rng: np.random.Generator
+    ) -> Int32[np.ndarray, " n"]:
+        """Points by the shares of their scales, in random order."""
+        groups = self._grouped(number)
+        found = []
+        for scale, share in enumerate(self.options.shares):
+            parts = groups[2 * scale : 2 * scale + 2]
+            if not self.options.balanced:
+                parts = [np.concatenate(parts)]
+            for part in parts:
+                if len(part):
+                    wanted = round(count * share / len(parts))
+                    found.append(part[rng.integers(len(part), size=wanted)])
+        index = np.concatenate(found) if found else np.zeros(0, np.int32)
+        if len(index) < count:
+            everything = np.concatenate(groups)
+            more = everything[rng.integers(len(everything), size=count - len(index))]
+            index = np.concatenate([index, more])
+        return rng.permutation(index)[:count]
+
+    def _grouped(self, number: int) -> list[Int32[np.ndarray, " k"]]:
+        """Numbers of points: of scale 0 outside, inside, of scale 1 outside, and so on."""
+        if number not in self._groups:
+            subject = self._subjects[number]
+            code = 2 * subject.scale.astype(np.int32) + subject.inside
+            order = np.argsort(code, kind="stable").astype(np.int32)
+            ends = np.searchsorted(code[order], np.arange(1, 2 * (UNIFORM + 1)))
+            self._groups[number] = np.split(order, ends)
+        return self._groups[number]
+
+
+def stacked(batches: Sequence[Batch]) -> Batch:
+    """One batch of several that have the same parts."""
+
+    def join(parts: list[Any]) -> Any:
+        return None if parts[0] is None else np.concatenate(parts)
+
+    names = ("image", "front", "back", "points", "inside", "weight", "corner")
+    return Batch(*(join([getattr(batch, name) for batch in batches]) for name in names))

@@ -1,0 +1,286 @@
+"""PIFuHD: multi-level pixel-aligned implicit functions (Saito, Simon, Saragih, Joo 2020).
+
+Parameters are named as in the published checkpoint: ``netG`` is the coarse level with the normal
+networks ``netF`` and ``netB``; what stands beside it is the fine level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import nn
+from torch.nn import functional
+
+from ..errors import InputError
+from .config import PifuhdConfig
+from .hourglass import HourglassEncoder
+from .implicit import ImplicitNetwork
+from .normals import NormalNetwork
+
+Level = Literal["coarse", "fine"]
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """Features of a picture or of a window of it.
+
+    Attributes:
+        stacks: maps, one a stack of the hourglass, each (b, f, u, v).
+        size: pixels across the map of the whole picture.
+        corner: (b, 2) column and row of the window's first pixel on that map; None for a whole one.
+    """
+
+    stacks: Sequence[Float[torch.Tensor, "b f u v"]]
+    size: int
+    corner: Int[torch.Tensor, "b 2"] | None = None
+
+    def at(self, xy: Float[torch.Tensor, "b p 2"], stack: int = -1) -> Float[torch.Tensor, "b p f"]:
+        """Features at points of the picture, bilinear; zero outside of the map.
+
+        As in the paper the outer pixels' centres are the picture's edges (``align_corners``), in a
+        window as in the whole.
+
+        Args:
+            xy: in the picture, from -1 to 1.
+            stack: which map.
+        """
+        features = self.stacks[stack].float()
+        if self.corner is not None:
+            height, width = features.shape[-2:]
+            pixel = (xy + 1) / 2 * (self.size - 1) - self.corner[:, None]
+            xy = 2 * pixel / pixel.new_tensor([width - 1, height - 1]) - 1
+        sampled = functional.grid_sample(features, xy[:, None], align_corners=True)
+        return sampled[:, :, 0].transpose(1, 2)
+
+
+@dataclass(frozen=True)
+class Features:
+    """What is known of pictures, as the implicit functions need it.
+
+    Attributes:
+        coarse: of the coarse level; None where there is none.
+        fine: of the fine level; None while the coarse one is trained.
+        front: the front normals drawn, if any.
+        back: the back normals drawn, if any.
+    """
+
+    coarse: FeatureMap | None
+    fine: FeatureMap | None
+    front: Float[torch.Tensor, "b 3 n n"] | None = None
+    back: Float[torch.Tensor, "b 3 n n"] | None = None
+
+
+class CoarseLevel(nn.Module):
+    """The coarse level's two networks, and those of the normals."""
+
+    def __init__(self, config: PifuhdConfig) -> None:
+        super().__init__()
+        if not config.fine_only:
+            self.image_filter = HourglassEncoder(config.coarse, config.inputs)
+            self.mlp = ImplicitNetwork(
+                config.coarse_implicit, config.coarse.outputs + config.depths
+            )
+        if config.use_normals:
+            self.netF = NormalNetwork(config.normal)
+            self.netB = NormalNetwork(config.normal)
+
+
+class Pifuhd(nn.Module):
+    """Occupancy of space from one picture.
+
+    Coordinates are those of the cube: x to the picture's right, y down, z away from the viewer,
+    from -1 to 1; pixel i of S has its centre at (2 i + 1) / S - 1.
+
+    Args:
+        config: sizes.
+    """
+
+    def __init__(self, config: PifuhdConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.netG = CoarseLevel(config)
+        known = config.depths if config.fine_only else config.embedding
+        self.image_filter = HourglassEncoder(config.fine, config.inputs)
+        self.mlp = ImplicitNetwork(config.fine_implicit, config.fine.outputs + known)
+
+    def normals(
+        self, image: Float[torch.Tensor, "b 3 s s"]
+    ) -> tuple[Float[torch.Tensor, "b 3 n n"], Float[torch.Tensor, "b 3 n n"]]:
+        """Front and back normals in the front camera's pixel grid.
+
+        Channels: x to the right, y up, z towards the front camera (in the back map with z negated),
+        about a unit long on the person and zero beside.
+
+        Args:
+            image: RGB from -1 to 1, the background zero.
+
+        Raises:
+            InputError: this model was made without normals.
+        """
+        if not self.config.use_normals:
+            raise InputError("PIFuHD: this model was trained without normals and draws none")
+        image = _resized(image, self.config.normal.size)
+        return self.netG.netF(image), self.netG.netB(image)
+
+    def encode(
+        self,
+        image: Float[torch.Tensor, "b 3 s s"],
+        normals: tuple[Float[torch.Tensor, "b 3 n n"], Float[torch.Tensor, "b 3 n n"]]
+        | None = None,
+    ) -> Features:
+        """Features of both levels of whole pictures.
+
+        Args:
+            image: RGB from -1 to 1, the background zero; of the configuration's ``image_size``.
+            normals: front and back, instead of those that the model draws itself.
+
+        Raises:
+            InputError: the picture has another size.
+        """
+        size = self.config.image_size
+        if image.shape[-2:] != (size, size):
+            height, width = image.shape[-2:]
+            raise InputError(
+                f"PIFuHD: expected a picture of {size} x {size} px, got {width} x {height}"
+            )
+        front = back = None
+        if self.config.use_normals:
+            front, back = normals or self.normals(image)
+        coarse = None if self.config.fine_only else self.encode_coarse(image, front, back)
+        return Features(coarse, self.encode_fine(image, front, back), front, back)
+
+    def encode_coarse(
+        self,
+        image: Float[torch.Tensor, "b 3 s s"],
+        front: Float[torch.Tensor, "b 3 n n"] | None,
+        back: Float[torch.Tensor, "b 3 n n"] | None,
+    ) -> FeatureMap:
+        """Features of the coarse level.
+
+        Args:
+            image: RGB from -1 to 1, the background zero.
+            front: front normals; None where the model uses none.
+            back: back normals.
+        """
+        seen = self._inputs(image, front, back, self.config.coarse.size)
+        return FeatureMap(self.netG.image_filter(seen), self.config.coarse.map_size)
+
+    def encode_fine(
+        self,
+        image: Float[torch.Tensor, "b 3 s s"],
+        front: Float[torch.Tensor, "b 3 n n"] | None,
+        back: Float[torch.Tensor, "b 3 n n"] | None,
+        corner: Int[torch.Tensor, "b 2"] | None = None,
+    ) -> FeatureMap:
+        """Features of the fine level, of whole pictures or of windows of them.
+
+        Args:
+            image: RGB from -1 to 1, the background zero.
+            front: front normals; None where the model uses none.
+            back: back normals.
+            corner: column and row of each window's first pixel, even numbers; the windows are of
+                the configuration's size.
+        """
+        config = self.config
+        seen = self._inputs(image, front, back, config.fine.size)
+        if corner is None:
+            return FeatureMap(self.image_filter(seen), config.fine.map_size)
+        side = config.window
+        windows = [
+            picture[:, row : row + side, column : column + side]
+            for picture, (column, row) in zip(seen, corner.tolist(), strict=True)
+        ]
+        maps = self.image_filter(torch.stack(windows))
+        return FeatureMap(maps, config.fine.map_size, corner // config.fine.stride)
+
+    def occupancy(
+        self,
+        features: Features,
+        points: Float[torch.Tensor, "b p 3"],
+        level: Level = "fine",
+    ) -> Float[torch.Tensor, "b p"]:
+        """How likely points are inside, from 0 to 1; 0.5 is the surface, beyond the cube is 0.
+
+        Args:
+            features: of the pictures.
+            points: in the cube's coordinates.
+            level: of which level.
+        """
+        return self.occupancies(features, points, level, every_stack=False)[-1]
+
+    def occupancies(
+        self,
+        features: Features,
+        points: Float[torch.Tensor, "b p 3"],
+        level: Level,
+        every_stack: bool = True,
+    ) -> list[Float[torch.Tensor, "b p"]]:
+        """As :meth:`occupancy`, by each stack of that level's hourglass, for its training.
+
+        Raises:
+            InputError: there are no features of that level.
+        """
+        inside = (points.abs() <= 1).all(-1)
+        coarse, fine = features.coarse, features.fine
+        depth = self._depth(points)
+        if level == "coarse":
+            if coarse is None:
+                raise InputError("PIFuHD: this model has no coarse level")
+            stacks = range(len(coarse.stacks)) if every_stack else (-1,)
+            known = [torch.cat([coarse.at(points[..., :2], s), depth], -1) for s in stacks]
+            found = [self.netG.mlp(k)[0] for k in known]
+        else:
+            if fine is None:
+                raise InputError("PIFuHD: the features are of the coarse level alone")
+            context = depth
+            if coarse is not None:
+                seen = torch.cat([coarse.at(points[..., :2]), depth], -1)
+                context = self.netG.mlp(seen)[1]
+            stacks = range(len(fine.stacks)) if every_stack else (-1,)
+            found = [
+                self.mlp(torch.cat([fine.at(points[..., :2], s), context], -1))[0] for s in stacks
+            ]
+        return [f.float() * inside for f in found]
+
+    def _depth(self, points: Float[torch.Tensor, "b p 3"]) -> Float[torch.Tensor, "b p d"]:
+        """What tells the depth of points; the paper's grows towards the viewer."""
+        towards = -points[..., 2:]
+        told = [towards * self.config.depth_scale]
+        for octave in range(self.config.depth_waves):
+            phase = torch.pi * 2**octave * towards
+            told += [phase.sin(), phase.cos()]
+        return torch.cat(told, -1)
+
+    def _inputs(
+        self,
+        image: torch.Tensor,
+        front: torch.Tensor | None,
+        back: torch.Tensor | None,
+        size: int,
+    ) -> torch.Tensor:
+        image = _resized(image, size)
+        if not self.config.use_normals:
+            return image
+        if front is None or back is None:
+            raise InputError("PIFuHD: this model sees normals beside the picture; none were given")
+        return torch.cat([image, _resized_normals(front, size), _resized_normals(back, size)], 1)
+
+
+def _resized(image: torch.Tensor, size: int) -> torch.Tensor:
+    """A picture of another size; halves are exact means."""
+    if image.shape[-1] == size:
+        return image
+    return functional.interpolate(image, size=(size, size), mode="bilinear", align_corners=False)
+
+
+def _resized_normals(normals: torch.Tensor, size: int) -> torch.Tensor:
+    """As :func:`_resized`; enlarged by their outer pixels' centres, as the paper's are."""
+    if normals.shape[-1] < size:
+        return functional.interpolate(
+            normals, size=(size, size), mode="bilinear", align_corners=True
+        )
+    return _resized(normals, size)

@@ -1,0 +1,169 @@
+"""PIFuHD's weights on disk: safetensors of its own, and the published ``pifuhd.pt``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+import warnings
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import torch
+
+from ..errors import InputError, OutputError
+from .config import PifuhdConfig, preset
+from .network import Pifuhd
+
+WEIGHTS_FORMAT: Final = "mien-pifuhd-1"
+"""Kind and version of the file's layout."""
+WEIGHTS_NAME: Final = "weights.safetensors"
+_SHOWN: Final = 4
+"""Names in a message."""
+
+Subject = Literal["head", "body"]
+
+
+def shipped(subject: Subject) -> Path:
+    """Where the weights that come with mien lie.
+
+    Args:
+        subject: ``head`` or ``body``.
+    """
+    package = __name__.rsplit(".", 2)[0] + ".weights"
+    return Path(str(resources.files(package))) / f"pifuhd_{subject}" / WEIGHTS_NAME
+
+
+def save_weights(
+    path: Path, model: Pifuhd, facts: Mapping[str, Any], *, half: bool = False
+) -> None:
+    """Write a model; a file of that name stays whole until the new one is.
+
+    Args:
+        path: ends ``.safetensors``.
+        model: whose weights.
+        facts: what is to be known of them: data, budget, figures; as JSON has it.
+        half: in half precision.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    kind = torch.float16 if half else torch.float32
+    # Copies: the published names hold some weights twice, which safetensors refuses otherwise.
+    tensors = {
+        name: value.detach().to("cpu", kind, copy=True).contiguous()
+        for name, value in model.state_dict().items()
+    }
+    about = {
+        "format": WEIGHTS_FORMAT,
+        "config": json.dumps(model.config.as_dict()),
+        "facts": json.dumps(dict(facts)),
+    }
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, temporary, about)
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def load_weights(path: Path) -> Pifuhd:
+    """A model in evaluation mode, from mien's own file or the published ``pifuhd.pt``.
+
+    Args:
+        path: ``.safetensors`` as :func:`save_weights` writes, else the published checkpoint.
+
+    Raises:
+        InputError: the file is missing, damaged, of another kind, or its weights are not all
+            there, more than asked for, or of other sizes.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected {WEIGHTS_NAME} or pifuhd.pt")
+    if path.suffix == ".safetensors":
+        about, tensors = _read_safetensors(path)
+        config = PifuhdConfig.from_dict(json.loads(about["config"]))
+    else:
+        config, tensors = preset("paper"), _read_published(path)
+    with torch.device("meta"):
+        model = Pifuhd(config)
+    _check(path, model.state_dict(), tensors)
+    tensors = {name: value.float() for name, value in tensors.items()}
+    model.load_state_dict(tensors, strict=True, assign=True)
+    return model.eval().requires_grad_(False)
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """What a file of :func:`save_weights` says about itself.
+
+    Raises:
+        InputError: it is no such file.
+    """
+    return json.loads(_read_safetensors(path, tensors=False)[0]["facts"])
+
+
+def _read_safetensors(
+    path: Path, *, tensors: bool = True
+) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError as error:
+        raise InputError(
+            f"{path}: reading it needs safetensors: pip install 'mien[heavy]'"
+        ) from error
+    try:
+        with safe_open(path, "pt") as file:
+            about = file.metadata() or {}
+            read = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: not a safetensors file: {error}") from error
+    if about.get("format") != WEIGHTS_FORMAT:
+        raise InputError(f"{path}: not weights of PIFuHD of format {WEIGHTS_FORMAT}")
+    return about, read
+
+
+def _read_published(path: Path) -> dict[str, torch.Tensor]:
+    """The state dict in ``pifuhd.pt``; of its objects only ``argparse.Namespace`` is admitted."""
+    try:
+        with (
+            torch.serialization.safe_globals([argparse.Namespace]),
+            warnings.catch_warnings(action="ignore", category=UserWarning),
+        ):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path}: holds more than tensors and options, and is not opened: "
+            f"expected the published pifuhd.pt"
+        ) from error
+    except (OSError, RuntimeError, EOFError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "it breaks off"
+        raise InputError(f"{path}: not a checkpoint of PIFuHD: {reason}") from error
+    weights = content.get("model_state_dict") if isinstance(content, dict) else None
+    if not isinstance(weights, dict):
+        raise InputError(f"{path}: not a checkpoint of PIFuHD: it has no model_state_dict")
+    return {str(name).removeprefix("module."): value for name, value in weights.items()}
+
+
+def _check(
+    path: Path, wanted: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]
+) -> None:
+    """Refuse weights that are missing, unexpected or of other sizes, in one message."""
+    faults = []
+    for what, names in (
+        ("missing", sorted(set(wanted) - set(found))),
+        ("unexpected", sorted(set(found) - set(wanted))),
+        ("of another size", [
+            f"{name} {tuple(found[name].shape)} for {tuple(wanted[name].shape)}"
+            for name in sorted(set(wanted) & set(found))
+            if found[name].shape != wanted[name].shape
+        ]),
+    ):  # fmt: skip
+        if names:
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            faults.append(f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{more}")
+    if faults:
+        raise InputError(f"{path}: not the weights of this PIFuHD: {'; '.join(faults)}")

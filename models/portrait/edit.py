@@ -1,0 +1,395 @@
+"""From a picture, a sentence and a light to an edited portrait: invert, edit, tune; resumable.
+
+1. *invert*: the code that shows the input from its camera (:mod:`.invert`): the pivot.
+2. *edit*: from the pivot the code is optimised under all terms of :mod:`.losses`.
+3. *tune*: the code stands, and the generator's weights move a little, so that the pivot shows the
+   input exactly (pivotal tuning, Roich et al. 2022) while the edit keeps to its terms; what the
+   code could not hold of the person comes into both.
+
+All randomness is drawn from the seed and the number of the step: a resumed run ends where an
+uninterrupted one does.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from ..errors import InputError, OutputError
+from ..learning.checkpoint_file import load_content, save_content
+from . import sh
+from .cameras import side_labels
+from .edit_options import Edit, EditOptions, Portrait, Report, Stage, Terms, Wish
+from .generator import Generator, Planes
+from .invert import (
+    InversionOptions,
+    cloud_distance,
+    code_cloud,
+    invert,
+    noise_regularity,
+    reconstruction,
+)
+from .losses import (
+    GradientRatio,
+    Judges,
+    identity_loss,
+    illumination_loss,
+    reconstruction_loss,
+)
+from .mapping import GaussianMapping
+from .sds import ScorePrior, annealed, sds_gradient, sds_loss
+
+FORMAT: Final = "portrait-edit-1"
+_SAVE_SECONDS: Final = 60.0
+
+
+def edit(
+    generator: Generator,
+    prior: ScorePrior | None,
+    judges: Judges,
+    wish: Wish,
+    options: EditOptions,
+    report: Report | None = None,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+) -> Edit:
+    """Make an edit.
+
+    Args:
+        generator: frozen.
+        prior: understands the sentence; None where there is none.
+        judges: networks of the losses.
+        wish: what is wanted.
+        options: how.
+        report: told after every step.
+        checkpoint: file for the state, written each minute; None for none.
+        resume: go on from it, where it is there.
+
+    Raises:
+        InputError: neither sentence nor light is given, or the checkpoint is of another edit.
+        OutputError: the checkpoint cannot be written.
+    """
+    if wish.light is None and (wish.condition is None or prior is None):
+        raise InputError("nothing to change: give a text, a light, or both")
+    editor = _Editor(generator, prior, judges, wish, options, report, checkpoint)
+    if resume and checkpoint is not None and checkpoint.is_file():
+        editor.restore(checkpoint)
+    try:
+        editor.run()
+    except KeyboardInterrupt:
+        editor.save()
+        raise
+    return editor.result()
+
+
+class _Editor:
+    """The state of one edit."""
+
+    def __init__(
+        self,
+        generator: Generator,
+        prior: ScorePrior | None,
+        judges: Judges,
+        wish: Wish,
+        options: EditOptions,
+        report: Report | None,
+        checkpoint: Path | None,
+    ) -> None:
+        self._given = self._generator = generator
+        self._prior, self._judges, self._wish = prior, judges, wish
+        self._options, self._report, self._checkpoint = options, report, checkpoint
+        self._stage: Stage = "invert"
+        self._done = 0
+        self._history: list[Terms] = []
+        self._mean, self._root = code_cloud(generator)
+        self._inverse = torch.linalg.pinv(self._root.double(), rtol=1e-3).float()
+        with torch.no_grad():
+            self._known = judges.identity(wish.image).float()
+        self._ratios = {
+            "sds": GradientRatio(options.weights.sds),
+            "light": GradientRatio(options.weights.light),
+        }
+        self._label = torch.from_numpy(np.asarray(wish.label, np.float32))[None]
+        self._label = self._label.to(wish.image.device)
+        self._saved = time.monotonic()
+
+    # -- the stages
+
+    def run(self) -> None:
+        """All stages that are not over."""
+        options = self._options
+        if self._stage == "invert":
+            self._invert()
+            self._begin_edit()
+            self.save()
+        if self._stage == "edit":
+            self._steps(options.steps)
+            self._begin_tuning()
+            self.save()
+        self._steps(options.tuning_steps)
+        self.save()
+
+    def _invert(self) -> None:
+        options, wish = self._options, self._wish
+        losses = {
+            "rec": reconstruction(wish.image, self._judges.features, mask=wish.mask),
+            "cloud": cloud_distance(self._given, options.weights.cloud),
+        }
+        how = InversionOptions(steps=options.invert_steps, tuning_steps=0, seed=options.seed)
+
+        def tell(done: int, terms: Terms) -> None:
+            if self._report is not None:
+                self._report("invert", done, options.invert_steps, terms)
+
+        found = invert(self._given, self._label, losses, how, report=tell)
+        self._pivot = found.ws
+        self._pivot_noise = [field.clone() for field in found.noise]
+
+    def _begin_edit(self) -> None:
+        self._stage, self._done = "edit", 0
+        self._begin = self._pivot + self._light_shift()
+        self._away = torch.zeros_like(self._begin, requires_grad=True)
+        self._noise = [field.clone().requires_grad_(True) for field in self._pivot_noise]
+        with torch.no_grad():
+            features = self._given.planes(self._begin, self._noise).features
+        self._plane_scale = float(features.std())
+        self._delta = torch.zeros_like(features)
+        options = self._options
+        if options.space == "planes":
+            self._away.requires_grad_(False)
+            self._delta.requires_grad_(True)
+            groups = [{"params": [self._delta], "lr": options.planes_rate}]
+            self._peaks = [options.planes_rate]
+        else:
+            groups = [
+                {"params": [self._away], "lr": options.learning_rate},
+                {"params": self._noise, "lr": 0.3 * options.learning_rate},
+            ]
+            self._peaks = [options.learning_rate, 0.3 * options.learning_rate]
+        self._optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
+
+    def _begin_tuning(self) -> None:
+        self._stage, self._done = "tune", 0
+        self._away.requires_grad_(False)
+        self._delta.requires_grad_(False)
+        self._noise = [field.detach() for field in self._noise]
+        self._generator = copy.deepcopy(self._given)
+        parts = (self._generator.backbone.synthesis, self._generator.decoder,
+                 self._generator.superresolution)  # fmt: skip
+        moved = [weight for part in parts for weight in part.parameters()]
+        for weight in moved:
+            weight.requires_grad_(True)
+        self._peaks = [self._options.tuning_rate]
+        self._optimiser = torch.optim.Adam(moved, lr=self._options.tuning_rate)
+
+    def _light_shift(self) -> torch.Tensor:
+        """What changes in a code with the light, where the generator knows; else nothing."""
+        mapping, light = self._given.mapping, self._wish.light
+        unchanged = torch.zeros_like(self._pivot)
+        if light is None or not self._options.known_light:
+            return unchanged
+        if not isinstance(mapping, GaussianMapping):
+            return unchanged
+        with torch.no_grad():
+            seen = self._judges.light(self._wish.image)[0].cpu().numpy()
+            turn = sh.view_from_world(np.asarray(self._wish.label)).T
+            pair = np.stack([light, sh.rotate(seen, turn)]).astype(np.float32)
+            codes = mapping.light_code(torch.from_numpy(pair).to(unchanged.device))
+            return (codes[0] - codes[1]).expand_as(unchanged)
+
+    # -- one step
+
+    def _steps(self, total: int) -> None:
+        while self._done < total:
+            terms = self._step(total)
+            self._done += 1
+            self._history.append(terms)
+            if self._report is not None:
+                self._report(self._stage, self._done, total, terms)
+            if time.monotonic() - self._saved > _SAVE_SECONDS:
+                self.save()
+
+    def _step(self, total: int) -> Terms:
+        options, share = self._options, self._done / total
+        tuning = self._stage == "tune"
+        number = self._done + (options.steps if tuning else 0)
+        random = torch.Generator().manual_seed(options.seed * 1_000_003 + number)
+        side = side_labels(
+            1, np.random.default_rng([options.seed, number]), options.spread_rad
+        )  # fmt: skip
+        factor = 1.0 if tuning else min(1.0, share / 0.05 + 0.02, (1 - share) / 0.25 + 0.02)
+        for group, peak in zip(self._optimiser.param_groups, self._peaks, strict=True):
+            group["lr"] = peak * factor
+        ws = self._codes()
+        planes = self._planes(ws)
+        cameras = torch.cat([self._label, torch.from_numpy(side).to(self._label.device)])
+        drawn = self._generator.render(planes, cameras)
+        plain = self._plain_terms(drawn.image[:1], ws)
+        beside = self._side_terms(drawn.image[1:], side[0], 1.0 if tuning else share, random)
+        if not tuning and self._done % options.balance_every == 0:
+            self._balance(plain, beside, ws if options.space == "code" else self._delta)
+        terms = {**plain, **{k: self._weight(k) * value for k, value in beside.items()}}
+        if tuning:
+            terms["pivot"] = self._pivot_term()
+        elif options.space == "code":
+            terms["noise"] = options.weights.noise * noise_regularity(self._noise)
+        loss = torch.stack(list(terms.values())).sum()
+        self._optimiser.zero_grad()
+        loss.backward()
+        self._optimiser.step()
+        return {name: float(value.detach()) for name, value in terms.items()}
+
+    def _codes(self) -> torch.Tensor:
+        return self._begin + self._away @ self._root
+
+    def _planes(self, ws: torch.Tensor) -> Planes:
+        made = self._generator.planes(ws, self._noise)
+        if self._options.space == "code":
+            return made
+        return made._replace(features=made.features + self._plane_scale * self._delta)
+
+    def _plain_terms(self, image: torch.Tensor, ws: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Terms of the input's camera, weighed."""
+        weights, wish = self._options.weights, self._wish
+        terms: dict[str, torch.Tensor] = {}
+        if weights.reconstruction > 0:
+            pixels = weights.pixels if wish.light is None else 0.0
+            terms["rec"] = weights.reconstruction * reconstruction_loss(
+                self._judges.features, image, wish.image, wish.mask, pixels
+            )
+        if weights.identity > 0:
+            off = identity_loss(self._judges.identity, image, self._known)
+            terms["id"] = weights.identity * off
+        if weights.cloud > 0 and self._options.space == "code":
+            away = (ws - self._mean) @ self._inverse
+            terms["cloud"] = weights.cloud * away.square().mean()
+        return terms
+
+    def _side_terms(
+        self, image: torch.Tensor, label: np.ndarray, share: float, random: torch.Generator
+    ) -> dict[str, torch.Tensor]:
+        """Terms of the side camera, not weighed yet."""
+        options, wish = self._options, self._wish
+        terms: dict[str, torch.Tensor] = {}
+        if self._prior is not None and wish.condition is not None and self._sds_wanted():
+            span = annealed(share, options.t_range, options.last_high)
+            found = sds_gradient(
+                self._prior, image, wish.condition, span, options.guidance, random
+            )  # fmt: skip
+            terms["sds"] = sds_loss(found)
+        if wish.light is not None and options.weights.light > 0:
+            terms["light"] = illumination_loss(self._judges.light, image, wish.light, label)
+        return terms
+
+    def _sds_wanted(self) -> bool:
+        weights = self._options.weights
+        return (weights.sds if weights.sds_fixed is None else weights.sds_fixed) > 0
+
+    def _weight(self, name: str) -> float:
+        if name == "sds" and self._options.weights.sds_fixed is not None:
+            return self._options.weights.sds_fixed
+        ratio = self._ratios[name]
+        return ratio.share if ratio.weight is None else ratio.weight
+
+    def _balance(
+        self,
+        plain: dict[str, torch.Tensor],
+        beside: dict[str, torch.Tensor],
+        moved: torch.Tensor,
+    ) -> None:
+        """Measure gradients with regard to what moves."""
+        known = [plain[name] for name in ("rec", "id") if name in plain]
+        if not known:
+            return
+        (reference,) = torch.autograd.grad(torch.stack(known).sum(), moved, retain_graph=True)
+        for name, value in beside.items():
+            (other,) = torch.autograd.grad(value, moved, retain_graph=True)
+            self._ratios[name].update(reference, other)
+
+    def _pivot_term(self) -> torch.Tensor:
+        """How far the tuned generator is from the input at the unedited code."""
+        wish = self._wish
+        planes = self._generator.planes(self._pivot, self._pivot_noise)
+        image = self._generator.render(planes, self._label).image
+        return reconstruction_loss(self._judges.features, image, wish.image, wish.mask, 5.0)
+
+    # -- files and results
+
+    def save(self) -> None:
+        """Write the state.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        if self._checkpoint is None or self._stage == "invert":
+            return
+        content = {
+            "format": FORMAT,
+            "options": self._options.table(),
+            "stage": self._stage,
+            "done": self._done,
+            "pivot": self._pivot,
+            "pivot_noise": self._pivot_noise,
+            "away": self._away.detach(),
+            "delta": self._delta.detach(),
+            "noise": [field.detach() for field in self._noise],
+            "optimiser": self._optimiser.state_dict(),
+            "ratios": {name: ratio.weight for name, ratio in self._ratios.items()},
+            "generator": self._generator.state_dict() if self._stage == "tune" else {},
+            "wish": self._wish.table(),
+            "history": self._history,
+        }
+        try:
+            save_content(self._checkpoint, content)
+        except OSError as error:
+            raise OutputError(f"{self._checkpoint}: cannot be written: {error.strerror}") from error
+        self._saved = time.monotonic()
+
+    def restore(self, path: Path) -> None:
+        """Go on from a state.
+
+        Raises:
+            InputError: it is of another edit.
+        """
+        content = load_content(path, FORMAT)
+        if content["options"] != self._options.table() or not self._wish.is_of(content["wish"]):
+            raise InputError(f"{path}: of another edit; leave --resume out to begin anew")
+        device = self._wish.image.device
+        self._pivot = content["pivot"].to(device)
+        self._pivot_noise = [field.to(device) for field in content["pivot_noise"]]
+        self._begin_edit()
+        if content["stage"] == "tune":
+            self._fill(content)
+            self._begin_tuning()
+            self._generator.load_state_dict(content["generator"])
+        else:
+            self._fill(content)
+        self._optimiser.load_state_dict(content["optimiser"])
+        self._done = int(content["done"])
+        for name, weight in content["ratios"].items():
+            self._ratios[name].weight = weight
+        self._history = list(content["history"])
+
+    def _fill(self, content: dict[str, Any]) -> None:
+        with torch.no_grad():
+            self._away.copy_(content["away"])
+            self._delta.copy_(content["delta"])
+            for mine, stored in zip(self._noise, content["noise"], strict=True):
+                mine.copy_(stored)
+
+    @torch.no_grad()
+    def result(self) -> Edit:
+        """What came of it."""
+        tuned = self._generator.requires_grad_(False)
+        ws = self._codes().detach()
+        return Edit(
+            Portrait(self._given, self._given.planes(self._pivot, self._pivot_noise), self._pivot),
+            Portrait(tuned, tuned.planes(self._pivot, self._pivot_noise), self._pivot),
+            Portrait(tuned, self._planes(ws), ws),
+            tuple(self._history),
+        )

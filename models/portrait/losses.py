@@ -1,0 +1,146 @@
+"""What an edit is judged by while it is made, and how terms are weighed against each other.
+
+FaceDNeRF (Zhang et al. 2023, 3.2): reconstruction in a feature space and identity from the input's
+camera, distillation and illumination from a random side camera.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch.nn import functional
+
+from ..errors import InputError
+from . import sh
+from .identity import Embedder
+from .light import Illumination, light_distance
+
+Distance = Callable[
+    [Float[torch.Tensor, "b 3 h w"], Float[torch.Tensor, "b 3 h w"]], Float[torch.Tensor, " b"]
+]
+"""Of pictures in a feature space."""
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of the terms.
+
+    Attributes:
+        reconstruction: l_rec.
+        identity: l_id.
+        sds: share that the gradient of distillation has of that of the terms before, on the code;
+            the published 6e-5 fits latents of Stable Diffusion at guidance 100 alone.
+        sds_fixed: a plain factor instead; None: by the share.
+        light: the same share of the illumination's gradient.
+        pixels: of the mean absolute difference of pixels, beside the features' distance; without
+            effect where the light is to change.
+        cloud: of the code's distance from the middle of the codes' cloud.
+        noise: of the noise maps' regulariser.
+    """
+
+    reconstruction: float = 0.6
+    identity: float = 0.6
+    sds: float = 0.3
+    sds_fixed: float | None = None
+    light: float = 0.7
+    pixels: float = 0.5
+    cloud: float = 2e-3
+    noise: float = 1e3
+
+    def __post_init__(self) -> None:
+        values = (self.reconstruction, self.identity, self.sds, self.light, self.pixels, self.cloud)
+        if min(*values, self.noise, self.sds_fixed or 0.0) < 0:
+            raise InputError("weights of losses must not be negative")
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Networks that look at the pictures.
+
+    Attributes:
+        features: distance of pictures.
+        identity: unit vectors.
+        light: nine coefficients.
+    """
+
+    features: Distance
+    identity: Embedder
+    light: Illumination
+
+
+@dataclass
+class GradientRatio:
+    """Weighs a term so that its gradient is a given share of a reference's.
+
+    Attributes:
+        share: wanted.
+        decay: share of the old logarithm of the weight that is kept; the first estimate counts
+            whole.
+        weight: the present one; None before the first estimate.
+    """
+
+    share: float
+    decay: float = 0.8
+    weight: float | None = field(default=None)
+
+    def update(self, reference: torch.Tensor, other: torch.Tensor) -> float:
+        """Take in gradients of the two with regard to the same values; the weight.
+
+        A reference of no size gives nothing to compare with: the weight stays, or is the share.
+        """
+        size, against = float(other.norm()), float(reference.norm())
+        if size < _TINY or against < _TINY:
+            return self.weight if self.weight is not None else self.share
+        now = self.share * against / size
+        if self.weight is None or self.weight <= 0:
+            self.weight = now
+        else:
+            old = float(np.log(self.weight))
+            self.weight = float(np.exp(self.decay * old + (1 - self.decay) * np.log(now)))
+        return self.weight
+
+
+def identity_loss(
+    embedder: Embedder,
+    image: Float[torch.Tensor, "1 3 h w"],
+    known: Float[torch.Tensor, "1 512"],
+) -> Float[torch.Tensor, ""]:
+    """1 - cos of a picture's vector and a known one."""
+    return 1 - functional.cosine_similarity(embedder(image).float(), known).mean()
+
+
+def illumination_loss(
+    estimator: Illumination,
+    image: Float[torch.Tensor, "1 3 h w"],
+    light: Float[np.ndarray, " 9"],
+    label: Float[np.ndarray, " 25"],
+) -> Float[torch.Tensor, ""]:
+    """How far the light in a view is from the wanted one, turned into that view's axes.
+
+    Args:
+        estimator: of light.
+        image: of one camera.
+        light: wanted, axes of the world.
+        label: of that camera.
+    """
+    wanted = torch.from_numpy(sh.seen_from(light, label).astype(np.float32))[None]
+    return light_distance(estimator(image).float(), wanted.to(image.device)).mean()
+
+
+def reconstruction_loss(
+    distance: Distance,
+    image: Float[torch.Tensor, "1 3 h w"],
+    target: Float[torch.Tensor, "1 3 h w"],
+    mask: Float[torch.Tensor, "1 1 h w"] | None,
+    pixels: float,
+) -> Float[torch.Tensor, ""]:
+    """Distance of features, and of pixels if wanted; what the mask leaves out counts as right."""
+    if mask is not None:
+        image = target + mask * (image - target)
+    total = distance(image, target).mean()
+    return total + pixels * (image - target).abs().mean() if pixels > 0 else total

@@ -1,0 +1,201 @@
+"""The portrait's networks on disk: safetensors with a JSON header, never a pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+import torch
+
+from ..errors import InputError, OutputError
+from .config import PortraitConfig
+from .generator import Generator
+
+Part = Literal["generator", "prior", "identity", "light"]
+_HEADER: Final = "mien"
+"""Of the metadata: a JSON object with the network's kind, its sizes and what is known of it."""
+_EXTRA: Final = "extra."
+"""Begins the names of tensors beside a network's own."""
+_SHOWN: Final = 4
+"""Names in a message."""
+
+
+class StoredWeights(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        config: sizes of the network, as JSON has them.
+        facts: what is to be known of the weights: data, budget, figures.
+        tensors: the network's, by name.
+        extras: others, by name.
+    """
+
+    config: dict[str, Any]
+    facts: dict[str, Any]
+    tensors: dict[str, torch.Tensor]
+    extras: dict[str, torch.Tensor]
+
+
+def shipped(part: Part) -> Path:
+    """Where the weights that come with mien lie."""
+    package = __name__.rsplit(".", 2)[0] + ".weights"
+    return Path(str(resources.files(package))) / "portrait" / f"{part}.safetensors"
+
+
+def save_part(
+    path: Path,
+    part: Part,
+    network: torch.nn.Module,
+    config: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    extras: Mapping[str, torch.Tensor] | None = None,
+) -> None:
+    """Write a network; a file of that name stays whole until the new one is.
+
+    Args:
+        path: ends ``.safetensors``.
+        part: which one it is.
+        network: whose weights.
+        config: its sizes, as JSON has them.
+        facts: what is to be known of them.
+        extras: further tensors.
+
+    Raises:
+        InputError: safetensors is not installed.
+        OutputError: it cannot be written.
+    """
+    try:
+        from safetensors.torch import save_file
+    except ImportError as error:
+        raise InputError(f"{path}: writing it needs safetensors: {_INSTALL}") from error
+    tensors = dict(network.state_dict())
+    tensors |= {_EXTRA + name: value for name, value in (extras or {}).items()}
+    # Copies: some may be views, or not in their plain order.
+    tensors = {
+        name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()
+    }
+    header = {"kind": f"portrait-{part}-1", "config": dict(config), "facts": dict(facts)}
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, temporary, {_HEADER: json.dumps(header)})
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def load_part(path: Path, part: Part) -> StoredWeights:
+    """Read a file of :func:`save_part`.
+
+    Raises:
+        InputError: it is missing, damaged, a pickle, or of another network.
+    """
+    about, tensors = read_safetensors(path)
+    kind = f"portrait-{part}-1"
+    try:
+        header = json.loads(about.get(_HEADER, "{}"))
+        found = header.get("kind", "other weights")
+        if found != kind:
+            raise InputError(f"{path}: holds {found}, expected {kind}")
+        config, facts = dict(header["config"]), dict(header["facts"])
+    except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: its header is damaged") from error
+    own = {name: value for name, value in tensors.items() if not name.startswith(_EXTRA)}
+    extras = {n.removeprefix(_EXTRA): v for n, v in tensors.items() if n.startswith(_EXTRA)}
+    return StoredWeights(config, facts, own, extras)
+
+
+def save_weights(
+    path: Path,
+    model: Generator,
+    facts: Mapping[str, Any],
+    extras: Mapping[str, torch.Tensor] | None = None,
+) -> None:
+    """Write a generator; see :func:`save_part`."""
+    save_part(path, "generator", model, asdict(model.config), facts, extras)
+
+
+def load_weights(path: Path) -> Generator:
+    """A generator in evaluation mode, its weights frozen.
+
+    Raises:
+        InputError: the file is missing, damaged, of another network, or its weights are not all
+            there, more than asked for, or of other sizes.
+    """
+    stored = load_part(path, "generator")
+    with torch.device("meta"):
+        model = Generator(PortraitConfig.of_table(stored.config))
+    fill(model, stored.tensors, path)
+    return frozen(model)
+
+
+def read_facts(path: Path, part: Part = "generator") -> dict[str, Any]:
+    """What a file says about itself.
+
+    Raises:
+        InputError: it is no such file.
+    """
+    return load_part(path, part).facts
+
+
+def fill(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Give a network (on any device, ``meta`` too) exactly these weights, in single precision.
+
+    Raises:
+        InputError: weights are missing, unexpected or of other sizes.
+    """
+    wanted = model.state_dict()
+    both = sorted(set(wanted) & set(tensors))
+    wrong = [
+        f"{name} {tuple(tensors[name].shape)} for {tuple(wanted[name].shape)}"
+        for name in both
+        if tensors[name].shape != wanted[name].shape
+    ]
+    faults = []
+    for what, names in (
+        ("missing", sorted(set(wanted) - set(tensors))),
+        ("unexpected", sorted(set(tensors) - set(wanted))),
+        ("of another size", wrong),
+    ):
+        if names:
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            faults.append(f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{more}")
+    if faults:
+        raise InputError(f"{path}: not the weights of this network: {'; '.join(faults)}")
+    model.load_state_dict(
+        {name: value.float() for name, value in tensors.items()}, strict=True, assign=True
+    )
+
+
+def frozen(model: Generator) -> Generator:
+    """Evaluation mode, no gradients to weights, convolutions in the order processors like."""
+    return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    """Header and tensors of a safetensors file.
+
+    Raises:
+        InputError: it is missing or another kind of file, a pickle for instance.
+    """
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError as error:
+        raise InputError(f"{path}: reading it needs safetensors: {_INSTALL}") from error
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected a .safetensors file")
+    try:
+        with safe_open(path, "pt") as file:
+            about = file.metadata() or {}
+            return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"{path}: not a safetensors file (pickles are not opened): {error}"
+        ) from error
+
+
+_INSTALL: Final = "pip install 'mien[heavy]'"

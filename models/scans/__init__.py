@@ -1,0 +1,1 @@
+"""Scans of faces: the grid they are fused into, the sensor that makes them, and the true faces."""

@@ -1,0 +1,107 @@
+"""Scanned meshes in files: colours of vertices or from a texture, units found or stated."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from jaxtyping import Float64, UInt8
+
+from ..errors import InputError
+from ..mesh.triangle_mesh import TriangleMesh
+from .intrinsics import UNITS_MM
+
+MESH_SUFFIXES: Final = (".ply", ".obj")
+SMALLEST_MM, LARGEST_MM = 60.0, 1500.0
+"""Extents of a scan of a face, of part of one, or of a head with shoulders."""
+
+
+def read_scan_mesh(path: Path, unit: str | None = None) -> TriangleMesh:
+    """Read a scanned mesh, mm, in the file's axes.
+
+    Args:
+        path: .ply or .obj; an OBJ's material and texture lie beside it.
+        unit: of the file's numbers, ``mm``, ``cm`` or ``m``; None: mm or m, whichever a face fits.
+
+    Raises:
+        InputError: it cannot be read, is empty, holds numbers that are not finite, or is of a size
+            that no face has.
+    """
+    if path.suffix.lower() not in MESH_SUFFIXES:
+        raise InputError(f"{path}: expected a mesh that ends {', '.join(MESH_SUFFIXES)}")
+    loaded = _load(path)
+    vertices = np.asarray(loaded.vertices, np.float64)
+    faces = np.asarray(loaded.faces, np.int64).reshape(-1, 3)
+    if not len(vertices) or not len(faces):
+        raise InputError(
+            f"{path}: an empty mesh ({len(vertices)} vertices, {len(faces)} triangles)"
+        )
+    finite = np.asarray(np.isfinite(vertices).all(axis=1))
+    kept = finite[faces].all(axis=1)
+    if kept.mean() < 0.5:
+        raise InputError(f"{path}: most vertices are not finite numbers")
+    used, flat = np.unique(faces[kept], return_inverse=True)
+    scale = _unit_mm(path, vertices[used], unit)
+    colours = _colours(loaded, len(vertices))
+    return TriangleMesh(
+        (vertices[used] * scale).astype(np.float32),
+        flat.reshape(-1, 3).astype(np.int32),
+        None if colours is None else np.ascontiguousarray(colours[used]),
+    )
+
+
+def _load(path: Path) -> Any:
+    try:
+        import trimesh
+        from trimesh.resolvers import FilePathResolver
+    except ModuleNotFoundError as error:
+        raise InputError("scans in meshes need trimesh: pip install 'mien[heavy]'") from error
+    try:
+        content = path.read_bytes()
+        if not content.strip():
+            raise InputError(f"{path}: an empty mesh (an empty file)")
+        resolver = FilePathResolver(str(path.parent))
+        kind = path.suffix.lower()[1:]
+        scene = trimesh.load_scene(
+            io.BytesIO(content), file_type=kind, resolver=resolver, process=False
+        )
+        return scene.to_mesh()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except (KeyError, IndexError, TypeError, AttributeError, EOFError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not a readable mesh, or an empty one ({error})") from error
+
+
+def _unit_mm(path: Path, vertices: Float64[np.ndarray, "V 3"], unit: str | None) -> float:
+    """mm of the file's unit."""
+    if unit is not None and unit not in UNITS_MM:
+        raise InputError(f"unit {unit!r}; expected mm, cm or m")
+    # A few stray points must not decide.
+    extent = float(np.ptp(np.quantile(vertices, (0.005, 0.995), axis=0), axis=0).max())
+    names = ["mm", "m"] if unit is None else [unit]
+    for name in names:
+        if SMALLEST_MM <= extent * UNITS_MM[name] <= LARGEST_MM:
+            return UNITS_MM[name]
+    said = " or ".join(f"{extent * UNITS_MM[name]:.4g} mm (in {name})" for name in names)
+    raise InputError(
+        f"{path}: {extent:.4g} across, that is {said}; a face's scan is {SMALLEST_MM:g} to "
+        f"{LARGEST_MM:g} mm: say the unit of its numbers (mm, cm or m), or cut it"
+    )
+
+
+def _colours(mesh: Any, count: int) -> UInt8[np.ndarray, "V 3"] | None:
+    """Colours of vertices, from a texture where there is one."""
+    visual = mesh.visual
+    try:
+        if visual.kind == "texture":
+            visual = visual.to_color()
+        if visual.kind != "vertex":
+            return None
+        colours = np.asarray(visual.vertex_colors)[:, :3]
+    except (AttributeError, ValueError, IndexError, TypeError, ModuleNotFoundError):
+        return None  # a material without a picture: the shape is there all the same
+    return colours.astype(np.uint8) if len(colours) == count else None

@@ -1,0 +1,149 @@
+"""What a TrueDepth app exports, as a scan: a mesh, or depth maps with pictures and intrinsics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from ..errors import InputError
+from ..mesh.triangle_mesh import TriangleMesh
+from .depth_files import DEPTH_SUFFIXES, read_depth
+from .frame import DepthFrame
+from .intrinsics import UNITS_MM, read_intrinsics
+from .mesh_files import MESH_SUFFIXES, read_scan_mesh
+
+SCAN_SUFFIXES: Final = (*MESH_SUFFIXES, *DEPTH_SUFFIXES)
+_PICTURES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+_PICTURE_WORDS: Final = ("rgb", "color", "colour", "image", "photo", "texture")
+_CAMERA_WORDS: Final = ("intrinsics", "camera", "calibration", "frame", "info")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A scan as it was recorded.
+
+    Attributes:
+        path: where it came from.
+        mesh: its mesh, mm, in its own axes; None for depth maps.
+        frame: its depth map with picture, in the camera's axes (``head_from_camera`` is the unit
+            matrix until it is aligned); None for meshes.
+    """
+
+    path: Path
+    mesh: TriangleMesh | None = None
+    frame: DepthFrame | None = None
+
+
+def read_scan(
+    path: Path,
+    *,
+    picture: Path | None = None,
+    intrinsics: Path | None = None,
+    unit: str | None = None,
+) -> Scan:
+    """Read a scan of a face.
+
+    Args:
+        path: a mesh (.ply, .obj), a depth map (.png, .npy, .tiff, .pfm), or a folder with one of
+            them.
+        picture: the RGB picture of a depth map; None: the one beside it, named like it, or after
+            what it is (rgb, color, image, photo).
+        intrinsics: the JSON file of its camera; None: the one beside it, likewise.
+        unit: of the numbers: mm, cm or m; None: found.
+
+    Raises:
+        InputError: the scan, its picture or its intrinsics are missing or not usable.
+    """
+    if unit is not None and unit not in UNITS_MM:
+        raise InputError(f"unit {unit!r}; expected mm, cm or m")
+    if path.is_dir():
+        path = _in_folder(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file or folder")
+    suffix = path.suffix.lower()
+    if suffix in MESH_SUFFIXES:
+        return Scan(path, mesh=read_scan_mesh(path, unit))
+    if suffix in DEPTH_SUFFIXES:
+        return Scan(path, frame=_read_frame(path, picture, intrinsics, unit))
+    raise InputError(f"{path}: expected a scan that ends {', '.join(SCAN_SUFFIXES)}")
+
+
+def _in_folder(folder: Path) -> Path:
+    """The mesh or the depth map of a folder.
+
+    Raises:
+        InputError: none, or several.
+    """
+    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    meshes = [p for p in files if p.suffix.lower() in MESH_SUFFIXES]
+    depths = [p for p in files if p.suffix.lower() in DEPTH_SUFFIXES and "depth" in p.stem.lower()]
+    found = depths or meshes
+    if len(found) != 1:
+        names = ", ".join(p.name for p in found[:4]) or "none"
+        raise InputError(
+            f"{folder}: expected one mesh ({', '.join(MESH_SUFFIXES)}) or one depth map whose name "
+            f"holds 'depth'; found {names}"
+        )
+    return found[0]
+
+
+def _read_frame(
+    path: Path, picture: Path | None, intrinsics: Path | None, unit: str | None
+) -> DepthFrame:
+    place = intrinsics or _beside(path, (".json",), _CAMERA_WORDS)
+    if place is None:
+        raise InputError(
+            f"{path}: no intrinsics: expected {path.stem}.json or intrinsics.json beside it with "
+            "fx, fy, cx, cy or a 3 x 3 camera_matrix"
+        )
+    camera = read_intrinsics(place)
+    unit_mm = UNITS_MM[unit] if unit is not None else camera.unit_mm
+    depth = read_depth(path, unit_mm, camera.disparity)
+    place = picture or _beside(path, _PICTURES, _PICTURE_WORDS)
+    if place is None:
+        raise InputError(
+            f"{path}: no RGB picture: expected one beside it named rgb, color, image or photo; the "
+            "face is found in it"
+        )
+    image = _read_picture(place)
+    size = depth.shape[1], depth.shape[0]
+    image_size = image.shape[1], image.shape[0]
+    if abs(np.log((size[0] / size[1]) / (image_size[0] / image_size[1]))) > 0.05:
+        raise InputError(
+            f"{place}: {image_size[0]} x {image_size[1]} px beside a depth map of {size[0]} x "
+            f"{size[1]}: expected the same view, so the same shape"
+        )
+    return DepthFrame(depth, image, camera.at(size, image_size), np.eye(4))
+
+
+def _beside(path: Path, suffixes: Sequence[str], words: Sequence[str]) -> Path | None:
+    """A file of the same folder with one of these endings: of the same stem, or named after what
+    it is; of a name that only adds to the depth map's (``face_depth`` and ``face_rgb``) first."""
+    files = [
+        p
+        for p in sorted(path.parent.iterdir())
+        if p.suffix.lower() in suffixes and p != path and not p.name.startswith(".")
+    ]
+    stem = path.stem.lower()
+    root = stem.replace("depth", "").strip("_-. ")
+    same = [p for p in files if p.stem.lower() == stem or (root and p.stem.lower() == root)]
+    named = [p for p in files if any(word in p.stem.lower() for word in words)]
+    near = [p for p in named if root and root in p.stem.lower()]
+    found = same or near or named
+    return found[0] if found else None
+
+
+def _read_picture(path: Path) -> UInt8[np.ndarray, "H W 3"]:
+    try:
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    except (OSError, cv2.error) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    if image is None:
+        raise InputError(f"{path}: not a picture")
+    return np.asarray(image, np.uint8)

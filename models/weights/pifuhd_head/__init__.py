@@ -1,0 +1,1 @@
+"""PIFuHD for heads, small preset: trained on heads that mien made."""

@@ -1,0 +1,170 @@
+"""The networks: sizes of the presets, where gradients go, what lies outside."""
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the networks need torch")
+
+from torch import nn  # noqa: E402
+
+from mien.models.errors import InputError  # noqa: E402
+from mien.models.pifuhd.config import PifuhdConfig, preset  # noqa: E402
+from mien.models.pifuhd.network import FeatureMap, Features, Level, Pifuhd  # noqa: E402
+
+
+def _count(module: nn.Module) -> float:
+    return sum(p.numel() for p in module.parameters()) / 1e6
+
+
+def _widths(mlp: nn.Module) -> list[tuple[int, ...]]:
+    return [tuple(p.shape[:2]) for name, p in mlp.named_parameters() if name.endswith("weight")]
+
+
+def test_the_papers_sizes():
+    with torch.device("meta"):
+        model = Pifuhd(preset("paper")).eval()
+        features = model.encode(torch.zeros(1, 3, 1024, 1024))
+        occupancy = model.occupancy(features, torch.zeros(1, 7, 3))
+    assert features.coarse is not None
+    assert features.fine is not None
+    assert [m.shape for m in features.coarse.stacks] == [(1, 256, 128, 128)] * 4
+    assert [m.shape for m in features.fine.stacks] == [(1, 16, 512, 512)]
+    assert features.front is not None
+    assert features.front.shape == (1, 3, 512, 512)
+    assert occupancy.shape == (1, 7)
+    assert _count(model.netG.netF) == pytest.approx(182.4, abs=0.1)
+    assert _widths(model.netG.mlp) == [(1024, 257), (512, 1024), (256, 769), (128, 513), (1, 385)]
+    assert _widths(model.mlp) == [(512, 272), (256, 784), (128, 528), (1, 128)]
+
+
+def test_the_small_preset_fits_into_20_megabytes():
+    with torch.device("meta"):
+        model = Pifuhd(preset("small"))
+        features = model.encode(torch.zeros(2, 3, 256, 256))
+    assert features.coarse is not None
+    assert features.fine is not None
+    assert features.coarse.stacks[-1].shape == (2, 64, 32, 32)
+    assert features.fine.stacks[-1].shape == (2, 16, 128, 128)
+    assert 2 * _count(model) < 20
+
+
+def test_points_beyond_the_cube_are_outside(tiny: PifuhdConfig):
+    torch.manual_seed(0)
+    model = Pifuhd(tiny).eval()
+    points = torch.rand(1, 200, 3) * 4 - 2
+    with torch.no_grad():
+        features = model.encode(torch.rand(1, 3, 64, 64))
+        for level in ("coarse", "fine"):
+            occupancy = model.occupancy(features, points, level)
+            beyond = (points.abs() > 1).any(-1)
+            assert beyond.any()
+            assert (occupancy[beyond] == 0).all()
+            assert (occupancy[~beyond] > 0).all()
+            assert (occupancy < 1).all()
+
+
+def test_depth_grows_towards_the_viewer_inside_the_network(tiny: PifuhdConfig):
+    model = Pifuhd(tiny).eval()
+    seen = []
+    model.netG.mlp.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    points = torch.tensor([[[0.0, 0.0, 0.5]]])
+    with torch.no_grad():
+        model.occupancy(model.encode(torch.rand(1, 3, 64, 64)), points, "coarse")
+    assert seen[0][0, 0, -1].item() == pytest.approx(-0.5 * 256 / 200)
+
+
+def test_a_window_is_sampled_as_the_whole_map():
+    torch.manual_seed(1)
+    whole = torch.rand(2, 5, 40, 40)
+    corner = torch.tensor([[6, 10], [0, 20]])
+    windows = torch.stack([
+        w[:, row : row + 18, column : column + 18]
+        for w, (column, row) in zip(whole, corner.tolist(), strict=True)
+    ])  # fmt: skip
+    # Points whose pixel, and the next, lie in the window.
+    pixel = corner[:, None] + torch.rand(2, 100, 2) * 17
+    xy = 2 * pixel / 39 - 1
+    in_whole = FeatureMap([whole], 40).at(xy)
+    in_window = FeatureMap([windows], 40, corner).at(xy)
+    torch.testing.assert_close(in_window, in_whole, rtol=0, atol=1e-4)
+
+
+def test_a_window_of_the_picture_is_encoded_where_it_lies(tiny: PifuhdConfig):
+    torch.manual_seed(2)
+    model = Pifuhd(tiny).eval()
+    given = [torch.rand(1, 3, 64, 64) for _ in range(3)]
+    seen = []
+    model.image_filter.register_forward_pre_hook(lambda _, x: seen.append(x[0]))
+    with torch.no_grad():
+        window = model.encode_fine(*given, corner=torch.tensor([[16, 8]]))
+        model.encode_fine(*given)
+    torch.testing.assert_close(seen[0], seen[1][..., 8:40, 16:48], rtol=0, atol=0)
+    assert window.corner is not None
+    assert window.corner.tolist() == [[8, 4]]
+    assert window.stacks[0].shape == (1, 8, 16, 16)
+
+
+@pytest.mark.parametrize("level", ["coarse", "fine"])
+def test_every_weight_of_a_level_learns(tiny: PifuhdConfig, level: Level):
+    torch.manual_seed(3)
+    model = Pifuhd(tiny)
+    model.netG.requires_grad_(level == "coarse")
+    image, front, back = (torch.rand(2, 3, 64, 64) for _ in range(3))
+    coarse = model.encode_coarse(image, front, back)
+    fine = model.encode_fine(image, front, back) if level == "fine" else None
+    points = torch.rand(2, 50, 3) - 0.5
+    stacks = model.occupancies(Features(coarse, fine), points, level)
+    assert len(stacks) == (2 if level == "coarse" else 1)
+    torch.cat([(f - 0.3).square() for f in stacks]).sum().backward()
+    ours = model.netG if level == "coarse" else model
+    for name, parameter in ours.named_parameters():
+        unused = ".bn4." in name or name.startswith(("netF.", "netB."))
+        frozen = level == "fine" and name.startswith("netG.")
+        # bn4 learns where the block has a shortcut of its own.
+        if frozen:
+            assert parameter.grad is None, name
+        elif not unused:
+            assert parameter.grad is not None, name
+            assert parameter.grad.abs().sum() > 0, name
+
+
+def test_normals_of_the_background_are_zero(tiny: PifuhdConfig):
+    model = Pifuhd(tiny).eval()
+    image = torch.rand(1, 3, 64, 64) + 0.1
+    image[..., :20, :] = 0
+    with torch.no_grad():
+        front, back = model.normals(image)
+    for normals in (front, back):
+        assert (normals[..., :20, :] == 0).all()
+        assert normals[..., 20:, :].abs().mean() > 0
+
+
+def test_given_normals_take_the_place_of_drawn_ones(tiny: PifuhdConfig):
+    model = Pifuhd(tiny).eval()
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        drawn = model.encode(image)
+        again = model.encode(image, model.normals(image))
+        other = model.encode(image, (torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 64, 64)))
+    assert drawn.fine is not None
+    assert again.fine is not None
+    assert other.fine is not None
+    assert torch.equal(drawn.fine.stacks[0], again.fine.stacks[0])
+    assert not torch.equal(drawn.fine.stacks[0], other.fine.stacks[0])
+
+
+def test_what_does_not_fit_is_said(tiny: PifuhdConfig):
+    from dataclasses import replace
+
+    with pytest.raises(InputError, match="expected a picture of 64 x 64 px, got 48 x 48"):
+        Pifuhd(tiny).encode(torch.zeros(1, 3, 48, 48))
+    with pytest.raises(InputError, match="no preset"):
+        preset("large")
+    with pytest.raises(InputError, match="cannot be halved"):
+        replace(tiny, coarse=replace(tiny.coarse, depth=5))
+    alone = Pifuhd(replace(tiny, fine_only=True, use_normals=False))
+    with pytest.raises(InputError, match="without normals"):
+        alone.normals(torch.zeros(1, 3, 64, 64))
+    features = alone.encode(torch.zeros(1, 3, 64, 64))
+    with pytest.raises(InputError, match="no coarse level"):
+        alone.occupancy(features, torch.zeros(1, 1, 3), "coarse")
+    assert alone.occupancy(features, torch.zeros(1, 1, 3)).shape == (1, 1)

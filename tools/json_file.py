@@ -1,0 +1,37 @@
+"""Figures in a JSON file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..models.errors import OutputError
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write figures; what is not a number becomes null. A file of that name stays whole till then.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    text = json.dumps(_plain(content), indent=1, allow_nan=False) + "\n"
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
