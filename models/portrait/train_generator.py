@@ -37,10 +37,6 @@ _SPACE_POINTS: Final = 1500
 _SMOOTH_STEP: Final = 0.01
 """World units between the two ends of which density is compared."""
 _MEASURED_LOOKS: Final = 64
-_CODE_RATE: Final = float(__import__("os").environ.get("CR", "4"))
-"""How much faster codes learn than weights: a look is seen once in some hundred steps."""
-_CODE_SPREAD: Final = 0.5
-"""Deviation of persons' codes at the start."""
 _OTHER_RAYS: Final = 0.08
 """Share of the rays far from the mask that are rendered all the same."""
 
@@ -64,18 +60,20 @@ class GeneratorOptions(FitOptions):
         regressor: exported regressor for the features; None for the one that mien ships.
     """
 
-    batch: int = 4
-    learning_rate: float = 1.5e-2
+    batch: int = 6
+    # Weights have unit variance: a step of a hundredth is a hundredth of them.
+    learning_rate: float = 3e-2
     weight_decay: float = 0.0
+    warmup_steps: int = 300
     average_decay: float = 0.998
     sizes: PortraitConfig = field(default_factory=lambda: SMALL)
-    views: int = 2
+    views: int = 1
     samples: tuple[int, int] = (10, 8)
     bfloat16: bool = True
     perceptual: float = 0.1
     every: int = 2
     raw: float = 0.5
-    mask: float = 0.2
+    mask: float = 0.5
     depth: float = 0.5
     smooth: float = 2e-3
     code: float = 1e-4
@@ -106,7 +104,7 @@ class CodeTable(nn.Module):
         self.generator = Generator(sizes)
         self.persons = nn.Embedding(persons, sizes.w_dim)
         self.looks = nn.Embedding(looks, sizes.w_dim)
-        nn.init.normal_(self.persons.weight, std=_CODE_SPREAD / _CODE_RATE)
+        nn.init.normal_(self.persons.weight, std=0.5)
         nn.init.zeros_(self.looks.weight)
 
     @property
@@ -119,8 +117,7 @@ class CodeTable(nn.Module):
     def unlit(self, known: Known) -> Float[torch.Tensor, "b w"]:
         """Codes of looks without their light."""
         person, look = self.persons(known.person), self.looks(known.look)
-        own = _CODE_RATE * (person + look)
-        return own + self.mapping.expression_code(known.blendshapes)
+        return person + look + self.mapping.expression_code(known.blendshapes)
 
     def codes(self, known: Known) -> Float[torch.Tensor, "b w"]:
         """Codes of looks."""
