@@ -19,6 +19,7 @@ from .portrait_models import Files, need_heavy
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..models.portrait.edit_options import EditOptions
     from ..models.portrait.evaluation import Case, Networks
     from ..stream.tracker import FaceTracker
 
@@ -134,12 +135,10 @@ class EvaluatePortrait:
         from ..models.face.camera import Camera
         from ..models.face.eg3d_camera import FOCAL
         from ..models.portrait import sh
-        from ..models.portrait.edit_options import EditOptions
         from ..models.portrait.evaluation import (
             ENLARGED,
             evaluate_case,
             sentence_for,
-            summary,
             variant_options,
         )
         from ..stream.tracker import FaceTracker
@@ -149,14 +148,7 @@ class EvaluatePortrait:
         device = device_of(self.device)
         generator = load_generator(files, device)
         cases = self._cases(generator.config.image_size)
-        usual = EditOptions()
-        share = self.steps / usual.steps
-        options = replace(
-            usual,
-            steps=self.steps,
-            invert_steps=max(1, round(share * usual.invert_steps)),
-            tuning_steps=round(share * usual.tuning_steps),
-        )
+        options = self._edit_options()
         rows: dict[str, list[dict[str, Any]]] = {variant: [] for variant in variants}
         strips: list[np.ndarray] = []
         side = generator.config.image_size * ENLARGED
@@ -191,15 +183,35 @@ class EvaluatePortrait:
                             if variant == variants[0] and seed == 0:
                                 strips.append(_strip(case, made, f"lit from {name}"))
                         bar.update()
-        report = {
-            "people": len(cases),
+        report = self._report(len(cases), files, rows)
+        return report, strips
+
+    def _edit_options(self) -> EditOptions:
+        """Those of an edit, every stage in the share that --steps is of the usual."""
+        from ..models.portrait.edit_options import EditOptions
+
+        usual = EditOptions()
+        share = self.steps / usual.steps
+        return replace(
+            usual,
+            steps=self.steps,
+            invert_steps=max(1, round(share * usual.invert_steps)),
+            tuning_steps=round(share * usual.tuning_steps),
+        )
+
+    def _report(
+        self, people: int, files: Files, rows: Mapping[str, list[dict[str, Any]]]
+    ) -> dict[str, Any]:
+        from ..models.portrait.evaluation import summary
+
+        return {
+            "people": people,
             "seeds": self.seeds,
             "steps": self.steps,
             "networks": files.digests(True, True),
             "variants": {variant: summary(found) for variant, found in rows.items()},
             "rows": rows,
         }
-        return report, strips
 
     def _networks(
         self, files: Files, device: Any, generator: Any, tracker: FaceTracker

@@ -20,7 +20,7 @@ class SynthesizePortraits:
 
     Attributes:
         out: folder of the portraits; made where it is absent, finished persons are kept.
-        count: persons.
+        count: persons to make, each another one.
         looks: expressions and lights of each person.
         views: cameras of each look: yaw to +-60 degrees, favouring +-35, pitch to +-20.
         size: side of the pictures, px.

@@ -22,7 +22,7 @@ class SynthesizeScans:
 
     Attributes:
         out: folder; made where it is absent.
-        count: persons.
+        count: persons to make, each another one.
         expressions: of each person; the first is the neutral face.
         cells: along each side of the box: 32, 48 or 64.
         seed: the data are a function of the seed, the face model and MakeHuman's data.

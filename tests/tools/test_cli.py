@@ -41,7 +41,11 @@ def test_help_lists_every_command_and_is_quick(mien: Mien) -> None:
     assert min(took) < 1.0
 
 
-PARTS = {"synthesize": ("faces", "scenes"), "train": ("regressor", "detector")}
+PARTS = {
+    "synthesize": ("faces", "scenes", "heads", "bodies", "scans", "portraits"),
+    "train": ("regressor", "detector", "pifuhd", "avatar", "portrait"),
+    "evaluate-models": ("pifuhd", "portrait", "meshes"),
+}
 """Commands that have sub-commands of their own."""
 WORDS = [(command,) for command in COMMANDS if command not in PARTS] + [
     (command, part) for command, parts in PARTS.items() for part in parts
