@@ -11,10 +11,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, TextIO
 
+from .free_memory import give_back_free_memory
 from .interruption import Interruption
 from .live import Session
 
 _SECOND_NS: Final = 1_000_000_000
+_TIDY_NS: Final = 60 * _SECOND_NS
+"""How often memory that is free goes back to the system."""
 _STOP_S: Final = 2.0
 """How long a session may take to end: one that still waits for its source then is left to it."""
 _CLOSE_S: Final = 15.0
@@ -96,7 +99,7 @@ class LiveGroup:
             self._interruption.wake.put(session)
 
     def _oversee(self, threads: Sequence[threading.Thread]) -> None:
-        told_ns = self._clock()
+        told_ns = tidied_ns = self._clock()
         pause_s = 0.25 if self._watch is None else 0.03
         left = len(threads)
         while left and not (self._faults or self._interruption.asked):
@@ -106,6 +109,9 @@ class LiveGroup:
             if self._watch is not None and not self._watch():
                 return
             now_ns = self._clock()
+            if now_ns - tidied_ns >= _TIDY_NS:
+                tidied_ns = now_ns
+                give_back_free_memory()
             if now_ns - told_ns >= _SECOND_NS and self._line.isatty():
                 told_ns = now_ns
                 text = " | ".join(session.line(now_ns) for session in self._sessions)
