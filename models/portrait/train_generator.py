@@ -25,6 +25,7 @@ from .cameras import axis_share, rays
 from .config import SMALL, PortraitConfig
 from .dataset import Portraits, smaller_depth
 from .features import RegressorFeatures
+from .first_codes import first_codes
 from .fitting import FitOptions, FitResult, fit
 from .generator import Generator, Planes, Rendering
 from .generator_sheet import generator_sheet, psnr, views_of
@@ -104,7 +105,7 @@ class CodeTable(nn.Module):
         self.generator = Generator(sizes)
         self.persons = nn.Embedding(persons, sizes.w_dim)
         self.looks = nn.Embedding(looks, sizes.w_dim)
-        nn.init.normal_(self.persons.weight, std=0.5)
+        nn.init.zeros_(self.persons.weight)
         nn.init.zeros_(self.looks.weight)
 
     @property
@@ -207,6 +208,8 @@ class _GeneratorTask:
         self._shown = Shown(train, sizes, device)
         self._looks, self._views = len(train), train.views
         self.network = CodeTable(sizes, len(np.unique(train.person)), len(train)).to(device)
+        first = torch.from_numpy(first_codes(train, sizes.w_dim))
+        self.network.persons.weight.data.copy_(first)
         mapping = self.network.mapping
         mapping.light_mean.copy_(torch.from_numpy(train.light.mean(0)))
         mapping.light_scale.copy_(torch.from_numpy(train.light.std(0) + 1e-3))
