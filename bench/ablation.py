@@ -278,7 +278,7 @@ def arguments() -> argparse.Namespace:
     add("--shards", type=Path, required=True, help="folder of training shards")
     add("--out", type=Path, required=True, help="folder for trainings and results")
     add("--face-model", type=Path, default=shipped, help="that the shards were made with")
-    add("--evaluation", type=Path, help="folder of python -m mien.tools.evaluation_set")
+    add("--evaluation", type=Path, help="folder of mien synthesize evaluation-set")
     add("--real", type=Path, help="set of real faces with landmarks, as ../shared/eval/helen")
     add("--images", type=int, default=150_000, help="crops a run")
     add("--seeds", type=int, default=3)

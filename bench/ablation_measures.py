@@ -29,9 +29,9 @@ from mien.models.regressor.losses import PointDecoder, split_params
 from mien.models.regressor.network import FaceNetwork
 from mien.models.synthetic.evaluation import Clip, clip_paths, load_clip
 from mien.models.synthetic.shards import ShardFolder
-from mien.tools.estimator import crop_at
-from mien.tools.evaluate import read_image
-from mien.tools.labels import read_labels
+from mien.tools.evaluate.command import read_image
+from mien.tools.evaluate.estimator import crop_at
+from mien.tools.evaluate.labels import read_labels
 
 BATCH: Final = 128
 JITTER_SIGMA: Final = 5.0
@@ -211,7 +211,7 @@ class Measures:
 
     Args:
         shards: whose held-out shards are measured where there is no evaluation folder.
-        evaluation: folder of ``python -m mien.tools.evaluation_set``, or None.
+        evaluation: folder of ``mien synthesize evaluation-set``, or None.
         real: set of real faces, or None.
         model: face model of the shards.
         most: held-out pictures at most.

@@ -24,8 +24,8 @@ from mien.stream.frame import Frame
 from mien.stream.neutral import Neutral
 from mien.stream.observation import FaceObservation
 from mien.stream.sinks import Recording, Sink
+from mien.tools.live.outputs import OutputOptions, open_outputs
 from mien.tools.options import shipped_face_model
-from mien.tools.outputs import OutputOptions, open_outputs
 
 MATRIX = ((554.0, 0.0, 319.5), (0.0, 554.0, 239.5), (0.0, 0.0, 1.0))
 RECORDING = Recording(source="bench", rate=30.0, width=640, height=480, camera_matrix=MATRIX)

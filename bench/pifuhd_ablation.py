@@ -35,7 +35,7 @@ from mien.models.pifuhd.figures import FIGURES, HIGHER_IS_BETTER, Truth
 from mien.models.pifuhd.train import chosen_device, train_pifuhd
 from mien.models.pifuhd.train_config import PifuhdTrainConfig, Stage
 from mien.models.pifuhd.weights import load_weights, read_facts, shipped
-from mien.tools.evaluate_pifuhd import summarise
+from mien.tools.evaluate.pifuhd import summarise
 
 COLUMNS: Final[Mapping[str, tuple[str, int]]] = {
     "iou": ("IoU", 3),

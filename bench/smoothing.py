@@ -3,7 +3,7 @@
     python bench/smoothing.py --films DIR [--clips DIR] [--bundle DIR] [--noise webcam]
         [--strength 1] [--table bench/smoothing.md] [--picture .github/smoothing.png]
 
-Films with exact truth (``python -m mien.tools.evaluation_set``) are degraded and read by the
+Films with exact truth (``mien synthesize evaluation-set``) are degraded and read by the
 network once; every method smooths the same measurements. Rivals are swept over their settings, and
 shown at their best: the steadiest setting that lags no more than each of mien's strengths. Real
 clips have no truth: only steadiness and lag against what is not smoothed are measured there.
@@ -53,7 +53,7 @@ from mien.stream.detector_names import DEFAULT_DETECTOR
 from mien.stream.fit import FaceFitter
 from mien.stream.regression import Regressor
 from mien.stream.smoother import PRESETS, FaceSmoother, SmoothingConfig, resolve_smoothing
-from mien.tools.recorded_film import record_film, record_video
+from mien.tools.tune_smoother.recorded_film import record_film, record_video
 
 MIN_CUTOFFS: Final = np.geomspace(0.1, 10.0, 7)
 BETAS: Final = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)

@@ -21,7 +21,7 @@ from mien.models.face.rotation import (
     rotation_vector_from_matrix,
     yaw_pitch_roll_from_matrix,
 )
-from mien.tools.recorded_film import RecordedFilm
+from mien.tools.tune_smoother.recorded_film import RecordedFilm
 
 UNITS: Final = {
     "rotation": "deg",

@@ -24,7 +24,7 @@ from mien.models.face.rotation import (
 from mien.stream.fit import Candidate, FaceFitter
 from mien.stream.smoother import PRESETS, FaceMeasurement, FaceSmoother, FaceState, SmoothingConfig
 from mien.stream.smoother.offline import OfflineSmoother
-from mien.tools.recorded_film import RecordedVideo
+from mien.tools.tune_smoother.recorded_film import RecordedVideo
 
 LONGEST_GAP_S = 0.5
 """A face unseen for longer begins anew, as in the tracker."""

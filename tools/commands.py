@@ -7,25 +7,25 @@ from typing import Annotated, Final, Protocol, TypeAlias, runtime_checkable
 
 import tyro
 
-from .annotate import Annotate
-from .avatar import MakeAvatar
+from .annotate.command import Annotate
+from .avatar.command import MakeAvatar
 from .build_face_model import BuildFaceModel
-from .center import Center
 from .demo import Demo
-from .evaluate import Evaluate
-from .evaluate_models import EvaluateModels
+from .evaluate.command import Evaluate
+from .evaluate.models import EvaluateModels
 from .export import Export
 from .import_3ddfa import Import3ddfa
 from .keyframes import Keyframes
-from .keys import Keys
-from .listen import Listen
-from .portrait import Portrait
-from .reconstruct import Reconstruct
-from .report import Report
-from .synthesize import Synthesize
-from .track import Track
-from .train import Train
-from .tune_smoother import TuneSmoother
+from .live.center import Center
+from .live.keys import Keys
+from .live.listen import Listen
+from .live.track import Track
+from .portrait.command import Portrait
+from .reconstruct.command import Reconstruct
+from .report.command import Report
+from .synthesize.command import Synthesize
+from .train.command import Train
+from .tune_smoother.command import TuneSmoother
 
 
 @runtime_checkable

@@ -32,12 +32,12 @@ class Demo:
 
     def run(self) -> int:
         """Track the clip and say where the results are."""
-        from .annotate import check_folder
-        from .annotation import Batch
-        from .annotation_files import Wanted
-        from .batch import annotate_here
+        from .annotate.annotation import Batch
+        from .annotate.batch import annotate_here
+        from .annotate.command import check_folder
+        from .annotate.files import Wanted
+        from .annotate.inputs import VIDEO_OVERLAY, Input
         from .following import FollowingOptions
-        from .inputs import VIDEO_OVERLAY, Input
         from .options import load_bundle
 
         check_folder(self.out)
@@ -66,7 +66,7 @@ def demo_clip() -> AbstractContextManager[Path]:
 
 
 def _show(frame: Frame, rows: Sequence[FaceObservation]) -> None:
-    from .listen import pose_line
+    from .live.listen import pose_line
 
     if frame.index % _PRINT_EVERY == 0:
         for row in rows:

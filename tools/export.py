@@ -34,7 +34,7 @@ class Export:
         command: the command that trained it; default: this one.
         int8: folder of rendered pictures on which the network is quantised to 8-bit integers; it
             stays in single precision where their landmark error would grow by 0.05 % or more.
-        calibrate: folder of held-out rendered people (of "python -m mien.tools.evaluation_set") on
+        calibrate: folder of held-out rendered people (of "mien synthesize evaluation-set") on
             which the stated variances are made true; its films set the rotation's.
     """
 
@@ -87,7 +87,7 @@ class Export:
         if self.int8 is not None:
             bundle, status = self._quantised(bundle, self.int8)
         if self.calibrate is not None:
-            from .calibrate import calibrate
+            from .evaluate.calibrate import calibrate
 
             bundle = calibrate(bundle, self.calibrate)
             print(f"variances calibrated on {bundle.info.training['calibrated_on']}")
@@ -97,7 +97,7 @@ class Export:
     @staticmethod
     def _quantised(bundle: Bundle, folder: Path) -> tuple[Bundle, int]:
         """The bundle in int8 where that costs nothing, and the exit status."""
-        from .calibrate import quantise_bundle
+        from .evaluate.calibrate import quantise_bundle
 
         result = quantise_bundle(bundle, folder)
         said = f"NME {result.nme:.3f} % in single precision, {result.nme_int8:.3f} % in int8"

@@ -22,7 +22,7 @@ from .options import BundleOption, load_bundle
 if TYPE_CHECKING:
     from ..models.face.bundle import Bundle
     from ..stream.keyframes.selection import Choice, Pool
-    from .annotated import Annotation, VideoFinder
+    from .annotate.annotated import Annotation, VideoFinder
 
 ENDING = ".keyframes"
 """Of the folders that are written."""
@@ -69,8 +69,8 @@ class Keyframes:
         """Write the folders and return the exit status."""
         from tqdm import tqdm
 
-        from .annotate import check_folder
-        from .annotated import VideoFinder
+        from .annotate.annotated import VideoFinder
+        from .annotate.command import check_folder
 
         if not self.inputs:
             raise InputError("keyframes: no input; give Parquet files or folders of them")
@@ -107,7 +107,7 @@ class Keyframes:
 
     def _items(self, place: Path) -> list[tuple[Path, str, Path]]:
         """Files of rows, their names, and the folder that they were looked for in."""
-        from .annotated import find_rows
+        from .annotate.annotated import find_rows
 
         if not place.is_dir():
             if place.suffix.lower() != ".parquet":
@@ -129,7 +129,7 @@ class Keyframes:
             SourceError: the video is missing, cannot be read, or is another one.
         """
         from ..stream.keyframes.selection import Pool, choose
-        from .annotated import Annotation
+        from .annotate.annotated import Annotation
 
         annotation = Annotation.open(rows_path, name)
         if annotation.camera is None:

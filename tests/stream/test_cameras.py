@@ -25,7 +25,7 @@ from mien.stream.sources.v4l2 import (
     camera_modes,
     format_name,
 )
-from mien.tools.cameras import list_cameras_text
+from mien.tools.live.cameras import list_cameras_text
 
 U32 = ctypes.c_uint32
 
@@ -234,13 +234,13 @@ def test_the_list_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
             raise SourceError("/dev/video1: cannot be opened: Permission denied")
         return modes[camera.name]
 
-    monkeypatch.setattr("mien.tools.cameras.list_cameras", lambda: cameras)
-    monkeypatch.setattr("mien.tools.cameras.list_modes", offered)
+    monkeypatch.setattr("mien.tools.live.cameras.list_cameras", lambda: cameras)
+    monkeypatch.setattr("mien.tools.live.cameras.list_modes", offered)
     assert list_cameras_text() == (
         "/dev/video0  A Camera\n  mjpeg      640x480      30\n\n"
         "/dev/video1  Another\n  /dev/video1: cannot be opened: Permission denied"
     )
-    monkeypatch.setattr("mien.tools.cameras.list_cameras", list)
+    monkeypatch.setattr("mien.tools.live.cameras.list_cameras", list)
     assert list_cameras_text() == "no camera is connected"
 
 

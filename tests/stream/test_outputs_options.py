@@ -20,7 +20,7 @@ from mien.stream.frame import Frame
 from mien.stream.neutral import Neutral
 from mien.stream.observation import FaceObservation
 from mien.stream.sinks import Recording
-from mien.tools.outputs import (
+from mien.tools.live.outputs import (
     AddressOption,
     OutputOptions,
     RerunOption,
@@ -166,7 +166,7 @@ sys.modules.update(missing)  # as though they were not installed
 from mien.models.errors import InputError
 from mien.stream.neutral import Neutral
 from mien.stream.sinks import Recording
-from mien.tools.outputs import OutputOptions, open_outputs
+from mien.tools.live.outputs import OutputOptions, open_outputs
 recording = Recording(source="a", rate=None, width=4, height=4)
 sent = OutputOptions(opentrack=(), vmc=(), ifacialmocap=())
 for sink in open_outputs(sent, recording, Neutral(), "main"):

@@ -15,9 +15,9 @@ from mien.stream.curve import public_key
 from mien.stream.frame import Frame
 from mien.stream.sinks import Recording
 from mien.stream.sinks.zeromq import ZeroMQPublisher
-from mien.tools.center import Center
-from mien.tools.keys import Keys, client_keys, server_keys
-from mien.tools.listen import Listen
+from mien.tools.live.center import Center
+from mien.tools.live.keys import Keys, client_keys, server_keys
+from mien.tools.live.listen import Listen
 
 BLANK = np.zeros((2, 2, 3), dtype=np.uint8)
 
@@ -110,7 +110,7 @@ def test_a_publisher_that_cannot_center_is_told(recording: Recording) -> None:
 def test_silence_is_wondered_about_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("mien.tools.listen._PATIENCE_S", 0.1)
+    monkeypatch.setattr("mien.tools.live.listen._PATIENCE_S", 0.1)
     assert Listen("tcp://127.0.0.1:9", duration=0.7).run() == 0
     err = capsys.readouterr().err
     assert err.count("nothing heard from tcp://127.0.0.1:9") == 1

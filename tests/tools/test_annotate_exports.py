@@ -13,7 +13,7 @@ import pytest
 
 from mien.stream.export import EXPORTERS
 from mien.stream.reading import read_observations
-from mien.tools.inputs import EXPORT_FOLDERS
+from mien.tools.annotate.inputs import EXPORT_FOLDERS
 
 Mien = Callable[..., subprocess.CompletedProcess[str]]
 Told = Callable[..., None]

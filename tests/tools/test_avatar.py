@@ -34,11 +34,11 @@ from mien.models.scans.frame import Intrinsics  # noqa: E402
 from mien.models.scans.fusion import draw_mesh, voxelise  # noqa: E402
 from mien.stream import FaceTracker  # noqa: E402
 from mien.stream.export.geometry import camera_from_head_matrix, pose_of  # noqa: E402
-from mien.tools.annotate import Annotate  # noqa: E402
-from mien.tools.avatar import MakeAvatar, without_crumbs  # noqa: E402
-from mien.tools.avatar_expression import read_expressions  # noqa: E402
-from mien.tools.avatar_files import AnimatedGlb, beside  # noqa: E402
-from mien.tools.avatar_neutral import read_neutral  # noqa: E402
+from mien.tools.annotate.command import Annotate  # noqa: E402
+from mien.tools.avatar.command import MakeAvatar, without_crumbs  # noqa: E402
+from mien.tools.avatar.expression import read_expressions  # noqa: E402
+from mien.tools.avatar.files import AnimatedGlb, beside  # noqa: E402
+from mien.tools.avatar.neutral import read_neutral  # noqa: E402
 from mien.tools.keyframes import Keyframes  # noqa: E402
 
 SLIDERS = "jawOpen=0.5"
@@ -352,6 +352,6 @@ def test_what_cannot_be_begun_is_said(
         make(steps=0)
     with pytest.raises(InputError, match="ply"):
         make(formats="stl")
-    monkeypatch.setattr("mien.tools.avatar.find_spec", lambda name: None)
+    monkeypatch.setattr("mien.tools.avatar.command.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"needs torch: pip install 'mien\[heavy\]'"):
         make()

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.models.errors import InputError
-from mien.tools.batch import Shard
-from mien.tools.inputs import Input
-from mien.tools.workers import Ended, Progress, Work, Workers
+from mien.tools.annotate.batch import Shard
+from mien.tools.annotate.inputs import Input
+from mien.tools.annotate.workers import Ended, Progress, Work, Workers
 
 Mien = Callable[..., subprocess.CompletedProcess[str]]
 

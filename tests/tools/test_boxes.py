@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mien.models.errors import InputError
-from mien.tools.boxes import Boxes
+from mien.tools.annotate.boxes import Boxes
 
 
 def load(tmp_path: Path, text: str) -> Boxes:

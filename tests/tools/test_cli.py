@@ -42,7 +42,7 @@ def test_help_lists_every_command_and_is_quick(mien: Mien) -> None:
 
 
 PARTS = {
-    "synthesize": ("faces", "scenes", "heads", "bodies", "scans", "portraits"),
+    "synthesize": ("faces", "scenes", "heads", "bodies", "scans", "portraits", "evaluation-set"),
     "train": ("regressor", "detector", "pifuhd", "avatar", "portrait"),
     "evaluate-models": ("pifuhd", "portrait", "meshes"),
 }

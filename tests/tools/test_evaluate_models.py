@@ -30,9 +30,9 @@ from mien.models.pifuhd.evaluation_sheet import TILE, case_strip, chosen
 from mien.models.pifuhd.figures import Truth, spread
 from mien.models.pifuhd.network import FeatureMap, Features, Pifuhd
 from mien.models.pifuhd.weights import save_weights
-from mien.tools.evaluate_meshes import EvaluateMeshes
-from mien.tools.evaluate_models import EvaluateModels
-from mien.tools.evaluate_pifuhd import EvaluatePifuhd, summarise
+from mien.tools.evaluate.meshes import EvaluateMeshes
+from mien.tools.evaluate.models import EvaluateModels
+from mien.tools.evaluate.pifuhd import EvaluatePifuhd, summarise
 
 SIZE = 32
 CUBE_MM = 400.0

@@ -149,8 +149,8 @@ def test_calibration_makes_the_variances_true(rendered: Path, tmp_path: Path) ->
     pytest.importorskip("torch")
     pytest.importorskip("onnx")
     from mien.models.regressor.export import offset_log_variance
-    from mien.tools.calibrate import calibrate
-    from mien.tools.rendered import measure_rendered
+    from mien.tools.evaluate.calibrate import calibrate
+    from mien.tools.evaluate.rendered import measure_rendered
 
     bundle = copied(tmp_path)
     offset_log_variance(bundle.regressor_path, np.full(62, 1.5))  # far too modest
@@ -170,7 +170,7 @@ def test_int8_is_kept_only_where_landmarks_do_not_suffer(
 ) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("onnx")
-    from mien.tools import calibrate
+    from mien.tools.evaluate import calibrate
 
     bundle = copied(tmp_path)
     monkeypatch.setattr(calibrate, "MOST_GROWTH", 100.0)

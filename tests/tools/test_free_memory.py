@@ -9,7 +9,7 @@ import pytest
 
 _PILE_UP = """
 import ctypes, re, sys
-from mien.tools.free_memory import give_back_free_memory
+from mien.tools.live.free_memory import give_back_free_memory
 
 def resident_kb():
     with open("/proc/self/status") as file:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mien.models.errors import InputError
-from mien.tools.inputs import collect_inputs
+from mien.tools.annotate.inputs import collect_inputs
 from mien.tools.options import camera_for, choices, read_camera
 
 

@@ -25,7 +25,7 @@ from mien.stream.keyframes.selection import APART_FRAMES
 from mien.stream.keyframes.sharpness import blur_px
 from mien.stream.observation import FaceObservation
 from mien.stream.reading import read_observations
-from mien.tools.annotate import Annotate
+from mien.tools.annotate.command import Annotate
 from mien.tools.keyframes import Keyframes
 
 Rng = np.random.default_rng

@@ -21,11 +21,11 @@ from mien.stream.reading import read_observations
 from mien.stream.sinks.base import Recording
 from mien.stream.sources.base import SourceInfo, SourceStats
 from mien.stream.stopwatch import Stopwatch
-from mien.tools import live_group
 from mien.tools.following import Follower
-from mien.tools.live import Session
-from mien.tools.live_group import LiveGroup
-from mien.tools.recorder import RecordSwitch
+from mien.tools.live import group as live_group
+from mien.tools.live.group import LiveGroup
+from mien.tools.live.recorder import RecordSwitch
+from mien.tools.live.session import Session
 
 DEADLINE_S = 20.0
 PICTURE = np.zeros((8, 8, 3), np.uint8)
@@ -261,7 +261,7 @@ def test_a_recording_that_cannot_be_finished_is_told_to_the_session(tmp_path: Pa
 def test_an_interruption_that_a_callback_swallows_is_raised_again() -> None:
     program = (
         "import ctypes, os, signal, time\n"
-        "from mien.tools.interruption import Interruption\n"
+        "from mien.tools.live.interruption import Interruption\n"
         "kind = ctypes.CFUNCTYPE(None)\n"
         "def called():\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"

@@ -11,8 +11,8 @@ import pytest
 
 from mien.models.errors import InputError
 from mien.models.face.bundle import BundleInfo
-from mien.tools.card_text import group_text, real_text, training_text
-from mien.tools.model_card import filled
+from mien.tools.evaluate.card_text import group_text, real_text, training_text
+from mien.tools.evaluate.model_card import filled
 
 CARD = Path(__file__).resolve().parents[2] / "models/weights/default/MODEL_CARD.md"
 

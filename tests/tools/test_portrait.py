@@ -25,7 +25,7 @@ from mien.models.portrait.identity import IdentityEmbedder
 from mien.models.portrait.light import LightEstimator
 from mien.models.portrait.prior import CaptionedDiffusion, PriorConfig
 from mien.models.portrait.weights import save_weights
-from mien.tools.portrait import Portrait
+from mien.tools.portrait.command import Portrait
 
 TINY = PortraitConfig(
     name="tiny", z_dim=8, w_dim=8, plane_size=8, plane_channels=4, channel_max=8, decoder_hidden=8,
@@ -150,7 +150,7 @@ def test_a_profile_is_refused(face: Path, weights: Path, tmp_path: Path) -> None
 def test_evaluation_on_a_real_picture(
     face: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from mien.tools.evaluate_portrait import EvaluatePortrait
+    from mien.tools.evaluate.portrait import EvaluatePortrait
 
     tool = EvaluatePortrait(
         keyframes=(face,), weights_dir=weights, steps=2, variants="full,planes",

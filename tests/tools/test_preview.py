@@ -20,8 +20,8 @@ from mien.stream.frame import Frame
 from mien.stream.observation import FaceObservation
 from mien.stream.sinks.drawing import Annotator
 from mien.stream.view.composition import Surroundings, compose
-from mien.tools import preview as preview_module
-from mien.tools.preview import Preview, open_preview
+from mien.tools.live import preview as preview_module
+from mien.tools.live.preview import Preview, open_preview
 
 MATRIX = np.array([[554.0, 0.0, 319.5], [0.0, 554.0, 239.5], [0.0, 0.0, 1.0]])
 LEFT, RIGHT, BOTH = (90, 185, 232), (248, 155, 185), (180, 209, 90)
@@ -262,7 +262,7 @@ import sys, time
 import numpy as np
 from mien.stream.frame import Frame
 from mien.stream.sinks.drawing import Annotator
-from mien.tools.preview import open_preview
+from mien.tools.live.preview import open_preview
 
 picture = np.zeros((240, 320, 3), np.uint8)
 picture[:, :160] = (20, 200, 60)

@@ -27,9 +27,9 @@ from mien.models.pifuhd.config import (  # noqa: E402
 from mien.models.pifuhd.network import Pifuhd  # noqa: E402
 from mien.models.pifuhd.weights import save_weights  # noqa: E402
 from mien.stream.keyframes import KeyframeFolder  # noqa: E402
-from mien.tools.annotate import Annotate  # noqa: E402
+from mien.tools.annotate.command import Annotate  # noqa: E402
 from mien.tools.keyframes import Keyframes  # noqa: E402
-from mien.tools.reconstruct import Reconstruct  # noqa: E402
+from mien.tools.reconstruct.command import Reconstruct  # noqa: E402
 
 TINY = PifuhdConfig(
     name="tiny",

@@ -16,7 +16,7 @@ from mien.models.noise.kinds import NOISE_KINDS
 from mien.models.synthetic.evaluation import Clip
 from mien.stream.fit import Candidate, FaceFitter
 from mien.stream.regression import Regression
-from mien.tools.recorded_film import record_film, record_video
+from mien.tools.tune_smoother.recorded_film import record_film, record_video
 
 FRAMES = 6
 

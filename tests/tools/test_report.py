@@ -27,9 +27,9 @@ from mien.stream.reading import read_observations
 from mien.stream.sinks.base import Recording
 from mien.stream.sinks.jsonl import JsonLinesSink
 from mien.stream.sinks.parquet import ParquetSink
-from mien.tools.annotate import Annotate
-from mien.tools.annotated import Annotation, VideoFinder
-from mien.tools.report import Report
+from mien.tools.annotate.annotated import Annotation, VideoFinder
+from mien.tools.annotate.command import Annotate
+from mien.tools.report.command import Report
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

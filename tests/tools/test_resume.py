@@ -17,7 +17,7 @@ import pytest
 
 from mien.stream.export import ExportOptions
 from mien.stream.sinks.partial import sweep
-from mien.tools.annotation_files import Wanted
+from mien.tools.annotate.files import Wanted
 
 Mien = Callable[..., subprocess.CompletedProcess[str]]
 MIEN = Path(sys.executable).parent / "mien"

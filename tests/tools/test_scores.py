@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from mien.models.errors import LabelError
-from mien.tools.labels import TrueFace, read_labels
-from mien.tools.scores import Estimate, Scored, face_entry, score, summarise, table
-from mien.tools.sheet import TILE_PX, worst_cases
+from mien.tools.evaluate.labels import TrueFace, read_labels
+from mien.tools.evaluate.scores import Estimate, Scored, face_entry, score, summarise, table
+from mien.tools.evaluate.sheet import TILE_PX, worst_cases
 
 POINTS = np.stack([np.linspace(0, 100, 68), np.linspace(0, 100, 68) ** 2 / 100], axis=1)
 

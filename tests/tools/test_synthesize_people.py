@@ -18,7 +18,7 @@ from mien.models.people.generate import HeadsConfig
 from mien.models.people.points import sample_points
 from mien.models.people.record import Meta, Subject, subject_path
 from mien.models.people.views import View
-from mien.tools.synthesize_people import SynthesizeHeads
+from mien.tools.synthesize.people import SynthesizeHeads
 
 META = Meta("heads", 32, 420.0, seed=1, count=4, views=2, assets=False, command="")
 

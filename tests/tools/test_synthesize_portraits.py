@@ -29,7 +29,7 @@ from mien.models.portrait.synthesize import (
 )
 from mien.models.portrait.vocabulary import SLOTS, parse
 from mien.tools.options import shipped_face_model
-from mien.tools.synthesize_portraits import SynthesizePortraits
+from mien.tools.synthesize.portraits import SynthesizePortraits
 
 SIZE = 48
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mien.models.errors import InputError, OutputError
-from mien.tools.synthesize_scans import SynthesizeScans
+from mien.tools.synthesize.scans import SynthesizeScans
 
 
 def test_a_person_is_made_with_a_sheet(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from mien.models.avatar import train
 from mien.models.avatar.train import AvatarTrainResult
 from mien.models.avatar.train_config import AvatarTrainConfig
 from mien.models.errors import InputError
-from mien.tools.train_avatar import TrainAvatar
+from mien.tools.train.avatar import TrainAvatar
 
 
 def _parsed(*arguments: str) -> TrainAvatar:

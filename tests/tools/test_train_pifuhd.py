@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="the networks need torch")
 from mien.models.errors import InputError
 from mien.models.pifuhd import train
 from mien.models.pifuhd.train_config import PifuhdTrainConfig
-from mien.tools.train_pifuhd import TrainPifuhd
+from mien.tools.train.pifuhd import TrainPifuhd
 
 
 def test_what_is_missing_is_said_in_one_line(tmp_path: Path):

@@ -19,7 +19,7 @@ from mien.models.portrait import (
 )
 from mien.models.portrait.config import SMALL
 from mien.models.portrait.fitting import FitResult
-from mien.tools.train_portrait import Stage, TrainPortrait
+from mien.tools.train.portrait import Stage, TrainPortrait
 
 MODULES = {
     "generator": train_generator,

@@ -35,10 +35,10 @@ from mien.stream.smoother.error_fit import MeasuredErrors
 from mien.stream.smoother.tuner import tune_errors
 from mien.stream.smoother.tuning import Tuning
 from mien.stream.sources.opening import open_source
-from mien.tools import tune_smoother
 from mien.tools.cli import main
 from mien.tools.demo import demo_clip
-from mien.tools.measured_errors import (
+from mien.tools.tune_smoother import command as tune_smoother
+from mien.tools.tune_smoother.measured_errors import (
     FRAME_S,
     Still,
     measure_errors,

@@ -34,11 +34,11 @@ from mien.stream.smoother import (
 from mien.stream.smoother.smoother import FilterStep
 from mien.stream.sources.opening import open_source
 from mien.stream.two_pass import TwoPass
-from mien.tools.annotation import Batch, Result
-from mien.tools.annotation_files import Wanted
-from mien.tools.batch import annotate_here
+from mien.tools.annotate.annotation import Batch, Result
+from mien.tools.annotate.batch import annotate_here
+from mien.tools.annotate.files import Wanted
+from mien.tools.annotate.inputs import Input
 from mien.tools.following import FollowingOptions
-from mien.tools.inputs import Input
 
 Mien = Callable[..., subprocess.CompletedProcess[str]]
 Told = Callable[..., None]

@@ -1,0 +1,1 @@
+"""``mien annotate``: a folder of videos to a folder of tables."""

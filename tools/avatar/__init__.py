@@ -1,0 +1,1 @@
+"""``mien avatar``: a person's face with any expression."""

@@ -1,0 +1,1 @@
+"""``mien evaluate`` and ``mien evaluate-models``: how good it is; and the model card's figures."""

@@ -1,0 +1,1 @@
+"""``mien track`` and what belongs to it: ``listen``, ``center``, ``keys``."""

@@ -1,0 +1,1 @@
+"""``mien portrait``: a keyframe edited by words and light."""

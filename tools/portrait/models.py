@@ -1,0 +1,202 @@
+"""The networks of ``mien portrait``: those that mien ships, of a folder, or of the user."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from ...models.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from ...models.portrait.attributes import AttributeClassifier
+    from ...models.portrait.generator import Generator
+    from ...models.portrait.losses import Judges
+    from ...models.portrait.sds import ScorePrior
+
+Device = Literal["auto", "cpu", "cuda"]
+_NEEDED = ("torch", "safetensors", "skimage", "trimesh", "scipy")
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where the networks lie.
+
+    Attributes:
+        folder: with ``generator.safetensors``, ``prior.safetensors``, ...; None: mien's own.
+        stable_diffusion: folder of diffusers, in the prior's place.
+        arcface: ONNX file, in the identity's place.
+        dpr: DPR's file, in the light's place.
+        lpips: VGG-16's file, in the features' place.
+    """
+
+    folder: Path | None = None
+    stable_diffusion: Path | None = None
+    arcface: Path | None = None
+    dpr: Path | None = None
+    lpips: Path | None = None
+
+    def place(self, part: str) -> Path:
+        """The file of a part of our own.
+
+        Raises:
+            InputError: it is not there.
+        """
+        if self.folder is not None:
+            path = self.folder / f"{part}.safetensors"
+            if not path.is_file():
+                raise InputError(f"{self.folder}: no {part}.safetensors in it; mien train portrait "
+                                 f"--stage {part} makes one")  # fmt: skip
+            return path
+        from ...models.portrait.weights import shipped
+
+        path = shipped("generator").with_name(f"{part}.safetensors")
+        if not path.is_file():
+            raise InputError(
+                f"no {part} of the portrait comes with this installation; --weights-dir names a "
+                "folder with one"
+            )
+        return path
+
+    def check(self) -> None:
+        """See that what the user names is there, before anything slow.
+
+        Raises:
+            InputError: a file or folder is missing.
+        """
+        for option, path in (
+            ("--arcface", self.arcface), ("--dpr", self.dpr), ("--lpips", self.lpips),
+        ):  # fmt: skip
+            if path is not None and not path.is_file():
+                raise InputError(f"{option} {path}: no such file")
+        for option, path in (
+            ("--weights-dir", self.folder), ("--stable-diffusion", self.stable_diffusion),
+        ):  # fmt: skip
+            if path is not None and not path.is_dir():
+                raise InputError(f"{option} {path}: no such folder")
+
+    def digests(self, said: bool, lit: bool) -> dict[str, str]:
+        """What results depend on: the start of each file's hash, by part."""
+        places = {"generator": self.place("generator")}
+        places["identity"] = self.arcface or self.place("identity")
+        if lit or self.dpr is None:
+            places["light"] = self.dpr or self.place("light")
+        if said and self.stable_diffusion is None:
+            places["prior"] = self.place("prior")
+        if self.lpips is not None:
+            places["features"] = self.lpips
+        return {
+            part: hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+            for part, path in places.items()
+        }
+
+
+def need_heavy(command: str) -> None:
+    """Say how to install what is missing.
+
+    Raises:
+        InputError: a package that the command needs is not installed.
+    """
+    from importlib.util import find_spec
+
+    for name in _NEEDED:
+        if find_spec(name) is None:
+            raise InputError(f"{command} needs {name}: pip install 'mien[heavy]'")
+
+
+def device_of(name: Device) -> torch.device:
+    """The device that ``--device`` means.
+
+    Raises:
+        InputError: cuda is asked for and there is none.
+    """
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: torch finds no CUDA device here")
+    cuda = name == "cuda" or (name == "auto" and torch.cuda.is_available())
+    return torch.device("cuda" if cuda else "cpu")
+
+
+def load_generator(files: Files, device: torch.device) -> Generator:
+    """The generator, frozen.
+
+    Raises:
+        InputError: the file cannot be used.
+    """
+    from ...models.portrait.weights import load_weights
+
+    return load_weights(files.place("generator")).to(device)
+
+
+def load_prior(files: Files, device: torch.device) -> ScorePrior:
+    """The text-to-image prior.
+
+    Raises:
+        InputError: the file or folder cannot be used.
+    """
+    from ...models.portrait.prior import CaptionedDiffusion
+    from ...models.portrait.sds import SmallPrior, StableDiffusion
+
+    if files.stable_diffusion is not None:
+        return StableDiffusion(files.stable_diffusion, device)
+    return SmallPrior(CaptionedDiffusion.load(files.place("prior")).to(device))
+
+
+def load_judges(
+    files: Files, device: torch.device, five: Float[np.ndarray, "5 2"] | None = None
+) -> Judges:
+    """Features, identity and light.
+
+    Args:
+        files: where they lie.
+        device: where to.
+        five: where eyes, nose and mouth corners are in the crop, for ArcFace: the picture's left
+            eye first, 0 to 1.
+
+    Raises:
+        InputError: a file cannot be used.
+    """
+    from ...models.portrait.features import RegressorFeatures
+    from ...models.portrait.identity import IdentityEmbedder, OnnxArcFace
+    from ...models.portrait.light import DprIllumination, LightEstimator
+    from ...models.portrait.losses import Judges
+    from ...models.portrait.lpips import Lpips
+
+    features: Any
+    if files.lpips is not None:
+        features = Lpips.load(files.lpips).to(device).distance
+    else:
+        features = RegressorFeatures().to(device).distance
+    identity: Any
+    if files.arcface is not None:
+        if five is None:
+            raise InputError("ArcFace needs the face's five points")
+        identity = OnnxArcFace(files.arcface, five)
+        identity.network.to(device)
+    else:
+        identity = IdentityEmbedder.load(files.place("identity")).to(device)
+    light: Any
+    if files.dpr is not None:
+        light = DprIllumination(files.dpr)
+        light.network.to(device)
+    else:
+        light = LightEstimator.load(files.place("light")).to(device)
+    return Judges(features, identity, light)
+
+
+def load_classifier(files: Files, device: torch.device) -> AttributeClassifier | None:
+    """The attribute classifiers; None where the folder has none: they only measure."""
+    from ...models.portrait.attributes import AttributeClassifier
+
+    try:
+        path = files.place("attributes")
+    except InputError:
+        return None
+    return AttributeClassifier.load(path).to(device)

@@ -1,0 +1,1 @@
+"""``mien reconstruct``: a mesh of a head or a body."""

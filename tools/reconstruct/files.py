@@ -1,0 +1,153 @@
+"""What ``mien reconstruct`` writes of a picture; the names appear when all of it is complete."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from jaxtyping import UInt8
+
+from ...models.errors import InputError, OutputError
+
+if TYPE_CHECKING:
+    from ...models.mesh.triangle_mesh import TriangleMesh
+
+MESH_FORMATS: Final = ("ply", "obj", "glb")
+TURNTABLE: Final = ".turntable.mp4"
+SHEET: Final = ".sheet.png"
+FACTS: Final = ".json"
+_CODECS: Final = {"libx264": {"crf": "20", "preset": "veryfast"}, "mpeg4": {"qscale": "3"}}
+
+
+class Outputs:
+    """The files of one picture, written aside; :meth:`commit` gives them their names.
+
+    A context manager: what was not committed is removed. The facts get their name last: where they
+    are, everything is.
+    """
+
+    def __init__(self, out: Path, name: str) -> None:
+        """Begin.
+
+        Raises:
+            OutputError: the folder cannot be written to.
+        """
+        from ...stream.sinks.partial import PartialFolder
+
+        self._out, self._name = out, name
+        self._folder = PartialFolder(out / f"{name}.parts")
+        self._written: list[str] = []
+
+    def __enter__(self) -> Outputs:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._folder.discard()
+
+    def place(self, ending: str) -> Path:
+        """Where a file with this ending is to be written."""
+        self._written.append(ending)
+        return self._folder.path / f"{self._name}{ending}"
+
+    def commit(self) -> list[Path]:
+        """Give all files their names, in the order in which they were asked for.
+
+        Raises:
+            OutputError: one cannot be renamed.
+        """
+        finished = []
+        for ending in self._written:
+            final = self._out / f"{self._name}{ending}"
+            try:
+                os.replace(self._folder.path / f"{self._name}{ending}", final)
+            except OSError as error:
+                raise OutputError(f"{final}: cannot be written: {error.strerror}") from error
+            finished.append(final)
+        return finished
+
+
+def finished(out: Path, name: str, request: dict[str, Any]) -> bool:
+    """Whether a picture's files are there already.
+
+    Raises:
+        OutputError: they were made with other options.
+    """
+    place = out / f"{name}{FACTS}"
+    try:
+        facts = json.loads(place.read_text(encoding="utf-8"))
+        before = facts["request"]
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(
+            f"{place}: is in the way, and not of a reconstruction; --overwrite replaces it"
+        ) from error
+    changed = sorted(k for k in before.keys() | request.keys() if before.get(k) != request.get(k))
+    if changed:
+        raise OutputError(
+            f"{place}: was made with other {', '.join(changed)}; --overwrite replaces it, another "
+            "--out keeps it"
+        )
+    return True
+
+
+def write_facts(place: Path, facts: dict[str, Any]) -> None:
+    """Write what is known of a reconstruction, as JSON.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    try:
+        place.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{place}: cannot be written: {error.strerror}") from error
+
+
+def write_film(place: Path, pictures: Iterable[UInt8[np.ndarray, "S S 3"]], rate: int) -> None:
+    """Write pictures of one even size as MP4: H.264, or MPEG-4 part 2 where x264 is lacking.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    import av
+    import av.error
+    import av.video.stream
+
+    codec = next((name for name in _CODECS if name in av.codecs_available), "mpeg4")
+    try:
+        with av.open(str(place), "w", format="mp4") as container:
+            stream = container.add_stream(codec, rate=Fraction(rate), options=_CODECS[codec])
+            if not isinstance(stream, av.video.stream.VideoStream):
+                raise OutputError(f"{place}: this build of FFmpeg cannot encode video")
+            stream.pix_fmt = "yuv420p"
+            for number, picture in enumerate(pictures):
+                if number == 0:
+                    stream.height, stream.width = picture.shape[:2]
+                frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    except av.error.FFmpegError as error:
+        raise OutputError(f"{place}: cannot be written: {error.strerror}") from error
+
+
+def write_meshes(outputs: Outputs, mesh: TriangleMesh, formats: Iterable[str]) -> None:
+    """Write a mesh in each format.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    from ...models.mesh.files import write_mesh
+
+    for kind in formats:
+        place = outputs.place(f".{kind}")
+        try:
+            write_mesh(place, mesh)
+        except InputError:
+            raise
+        except OSError as error:
+            raise OutputError(f"{place}: cannot be written: {error.strerror}") from error

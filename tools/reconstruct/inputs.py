@@ -1,0 +1,244 @@
+"""What ``mien reconstruct`` works on: key frames, or bare pictures whose faces it fits itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float64, UInt8
+
+from ...models.errors import InputError, SourceError
+
+if TYPE_CHECKING:
+    from ...models.pifuhd.reconstruct import Face
+    from ...stream.keyframes.folder import Keyframe, KeyframeFolder
+    from ...stream.observation import FaceObservation
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture, read, with the face to be reconstructed.
+
+    Attributes:
+        image_bgr: the whole picture.
+        camera_matrix: 3x3, px.
+        face: None: there is none.
+        assumed_camera: whether the camera is a guess.
+        remarks: what is to be said of the choice of the face.
+    """
+
+    image_bgr: UInt8[np.ndarray, "H W 3"]
+    camera_matrix: Float64[np.ndarray, "3 3"]
+    face: Face | None
+    assumed_camera: bool
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to reconstruct from.
+
+    Attributes:
+        name: of its outputs.
+        stem: by which its mask is looked for.
+        source: where it is from, for messages and facts.
+        read: reads it.
+    """
+
+    name: str
+    stem: str
+    source: str
+    read: Callable[[], Picture]
+
+
+@dataclass(frozen=True)
+class FaceChoice:
+    """How the face of a bare picture is found.
+
+    Attributes:
+        number: 1 for the largest face; None: the largest, and say so where there are several.
+        camera: as ``--camera`` says it; None: assumed.
+        bundle: folder of the bundle; None: the one that mien ships.
+        required: whether a picture without a face is refused.
+    """
+
+    number: int | None = None
+    camera: str | None = None
+    bundle: Path | None = None
+    required: bool = True
+
+
+def collect_jobs(
+    places: Sequence[Path], only: frozenset[int] | None, choice: FaceChoice
+) -> list[Job]:
+    """The pictures of folders of key frames, and those that are named themselves.
+
+    Args:
+        places: folders of key frames, and picture files.
+        only: frames to take of the folders; None: all.
+        choice: for pictures.
+
+    Raises:
+        InputError: a place is neither, two have one name, or a frame is not among the key frames.
+    """
+    jobs: list[Job] = []
+    frames: set[int] = set()
+    folders = False
+    for place in places:
+        if place.is_dir() or place.name == "keyframes.json":
+            from ...stream.keyframes import KeyframeFolder
+
+            folders = True
+            folder = KeyframeFolder.load(place)
+            frames |= {keyframe.frame for keyframe in folder.keyframes}
+            jobs += list(_of_folder(folder, only, choice))
+        elif place.is_file():
+            jobs.append(_of_picture(place, choice))
+        else:
+            raise InputError(f"{place}: no such folder of key frames, and no such picture")
+    if only is not None and (missing := sorted(only - frames)):
+        if not folders:
+            raise InputError("--only chooses among key frames, and there are none")
+        raise InputError(
+            f"--only {missing[0]}: not a key frame; there are {', '.join(map(str, sorted(frames)))}"
+        )
+    names = [job.name for job in jobs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"{twice[0]}: two inputs have this name; give them another --out each")
+    return jobs
+
+
+def _of_folder(
+    folder: KeyframeFolder, only: frozenset[int] | None, choice: FaceChoice
+) -> Iterator[Job]:
+    stem = folder.path.resolve().name.removesuffix(".keyframes")
+    for keyframe in folder.keyframes:
+        if only is None or keyframe.frame in only:
+            yield Job(
+                name=f"{stem}-{keyframe.stem}",
+                stem=keyframe.stem,
+                source=f"{folder.facts.source}, frame {keyframe.frame}",
+                read=_reader(folder, keyframe, choice),
+            )
+
+
+def _reader(
+    folder: KeyframeFolder, keyframe: Keyframe, choice: FaceChoice
+) -> Callable[[], Picture]:
+    def read() -> Picture:
+        from ...models.face.camera import DEFAULT_FOV_DEG
+        from ...models.pifuhd.reconstruct import Face
+
+        fit = folder.fit(keyframe)
+        pose, points, matrix = fit.camera_from_head, fit.landmarks_px, fit.camera_matrix
+        if choice.camera is not None:
+            raise InputError(
+                "--camera is for pictures; key frames have the camera of their annotation"
+            )
+        assumed = folder.facts.options.get("camera") in (DEFAULT_FOV_DEG, str(DEFAULT_FOV_DEG))
+        return Picture(folder.image_bgr(keyframe), matrix, Face(pose, points, matrix), assumed)
+
+    return read
+
+
+def _of_picture(place: Path, choice: FaceChoice) -> Job:
+    def read() -> Picture:
+        return _fitted(place, choice)
+
+    return Job(name=place.stem, stem=place.stem, source=place.name, read=read)
+
+
+def read_picture(place: Path) -> UInt8[np.ndarray, "H W 3"]:
+    """A picture file, upright, BGR.
+
+    Raises:
+        InputError: it is a video.
+        SourceError: it cannot be read.
+    """
+    from ...stream.sources.opening import open_source
+
+    with open_source(place) as source:
+        if source.info.kind != "image":
+            raise InputError(
+                f'{place}: is a {source.info.kind}, expected a picture or key frames: "mien '
+                'annotate" and "mien keyframes" make these of a video'
+            )
+        for frame in source:
+            return frame.image_bgr
+    raise SourceError(f"{place}: holds no picture")
+
+
+def _fitted(place: Path, choice: FaceChoice) -> Picture:
+    from ...models.pifuhd.reconstruct import Face
+    from ...stream.tracker import FaceTracker
+    from ..options import camera_for, load_bundle, read_camera
+
+    image = read_picture(place)
+    height, width = image.shape[:2]
+    camera = camera_for(read_camera(choice.camera or "60"), width, height)
+    bundle = load_bundle(choice.bundle)
+    with FaceTracker(bundle, camera=camera, max_faces=32) as tracker:
+        rows = sorted(tracker.fit(image), key=lambda row: -row.box_w * row.box_h)
+    assumed = choice.camera is None
+    if not rows:
+        if choice.required:
+            raise InputError(f"{place}: no face found")
+        return Picture(image, camera.matrix, None, assumed)
+    number = choice.number or 1
+    if number > len(rows):
+        raise InputError(f"{place}: --face {number}, but only {_faces(len(rows))} found")
+    row = rows[number - 1]
+    remarks = []
+    if len(rows) > 1 and choice.number is None:
+        remarks.append(
+            f"{_faces(len(rows))}; took the largest, at x {row.box_x + row.box_w / 2:.0f}, y "
+            f"{row.box_y + row.box_h / 2:.0f}; --face 2 takes the next"
+        )
+    face = Face(pose_of(row), row.landmarks_px.astype(np.float64), camera.matrix)
+    return Picture(image, camera.matrix, face, assumed, tuple(remarks))
+
+
+def pose_of(row: FaceObservation) -> Float64[np.ndarray, "4 4"]:
+    """``camera_from_head`` of a row, mm."""
+    from ...models.face.rotation import matrix_from_quaternion
+
+    pose = np.eye(4)
+    pose[:3, :3] = matrix_from_quaternion(np.array([row.qw, row.qx, row.qy, row.qz], float))
+    pose[:3, 3] = row.tx, row.ty, row.tz
+    return pose
+
+
+def read_mask(place: Path, job: Job) -> UInt8[np.ndarray, "H W"] | None:
+    """The mask of a picture: the file itself, or the PNG of its stem or name in a folder.
+
+    A picture with an alpha channel is its alpha. None where a folder has none for it.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    import cv2
+
+    if place.is_dir():
+        found = [place / f"{name}.png" for name in (job.name, job.stem)]
+        place = next((path for path in found if path.is_file()), place)
+        if place.is_dir():
+            return None
+    try:
+        image: Any = cv2.imdecode(np.fromfile(place, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    except (OSError, cv2.error) as error:
+        raise InputError(f"{place}: cannot be read: {error}") from error
+    if image is None:
+        raise InputError(f"{place}: not a picture")
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    if image.ndim == 3:
+        image = image[..., 3] if image.shape[2] == 4 else image.max(axis=2)
+    return np.ascontiguousarray(image, np.uint8)
+
+
+def _faces(count: int) -> str:
+    return "1 face" if count == 1 else f"{count} faces"

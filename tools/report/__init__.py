@@ -1,0 +1,1 @@
+"""``mien report``: pages that show how a folder of videos went."""

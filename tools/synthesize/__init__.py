@@ -1,0 +1,1 @@
+"""``mien synthesize``: people, pictures and shapes to learn from."""

@@ -1,0 +1,1 @@
+"""``mien train``: every network that mien ships."""

@@ -1,0 +1,1 @@
+"""``mien tune-smoother``: how the regressor errs, and how heads move."""
