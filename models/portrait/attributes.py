@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -12,12 +11,11 @@ from jaxtyping import Float
 from torch import nn
 from torch.nn import functional
 
-from ..errors import InputError, OutputError
+from ..errors import InputError
 from .convnet import Convnet, ConvnetConfig
 from .vocabulary import SLOTS, Description
-from .weights import fill, read_safetensors
+from .weights import fill, load_part, save_part
 
-KIND: Final = "portrait-attributes-1"
 JUDGED: Final = (
     "age", "gender", "skin", "hair colour", "hair length", "beard", "glasses", "hat", "expression",
     "eyes", "light", "light colour", "brightness",
@@ -66,17 +64,8 @@ class AttributeClassifier(nn.Module):
         Raises:
             OutputError: the file cannot be written.
         """
-        from safetensors.torch import save_file
-
         config = {**self.trunk.config.table(), "slots": {slot: SLOTS[slot] for slot in JUDGED}}
-        header = json.dumps({"kind": KIND, "config": config, "facts": dict(facts)})
-        temporary = path.with_name(f".{path.name}.tmp")
-        state = {name: value.cpu().contiguous() for name, value in self.state_dict().items()}
-        try:
-            save_file(state, temporary, {"mien": header})
-            temporary.replace(path)
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+        save_part(path, "attributes", self, config, facts)
 
     @classmethod
     def load(cls, path: Path) -> AttributeClassifier:
@@ -85,15 +74,11 @@ class AttributeClassifier(nn.Module):
         Raises:
             InputError: the file is missing, damaged, other weights, or of another vocabulary.
         """
-        about, tensors = read_safetensors(path)
-        header = json.loads(about.get("mien", "{}"))
-        if header.get("kind") != KIND:
-            found = header.get("kind", "other weights")
-            raise InputError(f"{path}: holds {found}, expected {KIND}")
-        table = dict(header["config"])
+        stored = load_part(path, "attributes")
+        table = dict(stored.config)
         slots = {slot: tuple(values) for slot, values in table.pop("slots", {}).items()}
         if slots != {slot: SLOTS[slot] for slot in JUDGED}:
             raise InputError(f"{path}: made for another vocabulary; train it again")
         network = cls(ConvnetConfig.of_table(table))
-        fill(network, tensors, path)
+        fill(network, stored.tensors, path)
         return network.eval().requires_grad_(False)

@@ -15,7 +15,7 @@ from ..errors import InputError, OutputError
 from .config import PortraitConfig
 from .generator import Generator
 
-Part = Literal["generator", "prior", "identity", "light"]
+Part = Literal["generator", "prior", "identity", "light", "attributes"]
 _HEADER: Final = "mien"
 """Of the metadata: a JSON object with the network's kind, its sizes and what is known of it."""
 _EXTRA: Final = "extra."

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from mien.models.portrait.cameras import axis_share, orbit_label, rays  # noqa: 
 from mien.models.portrait.config import EG3D, PortraitConfig  # noqa: E402
 from mien.models.portrait.dataset import Portraits, smaller_depth, split  # noqa: E402
 from mien.models.portrait.features import RegressorFeatures  # noqa: E402
+from mien.models.portrait.first_codes import first_codes  # noqa: E402
 from mien.models.portrait.generator import Generator  # noqa: E402
 from mien.models.portrait.invert import (  # noqa: E402
     InversionOptions,
@@ -128,6 +129,27 @@ def test_the_last_persons_are_held_out() -> None:
     assert np.array_equal(np.concatenate([first, last]), np.arange(300))
     with pytest.raises(InputError, match="1 persons"):
         split(1)
+
+
+def test_people_who_look_alike_begin_with_codes_alike(folder: Path) -> None:
+    portraits = Portraits.load(folder)
+    codes = first_codes(portraits, 16)
+    assert codes.shape == (PERSONS, 16)
+    assert codes.std() == pytest.approx(0.5, abs=1e-6)
+    assert np.allclose(codes.mean(0), 0, atol=1e-6)
+
+    twin = portraits.chosen(portraits.person == 0)
+    changed = np.clip(twin.images.astype(int) + 2, 0, 255).astype(np.uint8)
+    twin = replace(twin, images=changed, person=twin.person + PERSONS)
+    both = Portraits(
+        **{
+            field.name: np.concatenate([getattr(portraits, field.name), getattr(twin, field.name)])
+            for field in fields(Portraits)
+        }
+    )
+    codes = first_codes(both, 16)
+    apart = np.linalg.norm(codes - codes[0], axis=1)
+    assert 0 < apart[-1] < 0.5 * apart[1:-1].min()
 
 
 def test_depth_is_only_averaged_on_one_surface() -> None:

@@ -12,6 +12,7 @@ pytest.importorskip("onnx")
 
 from mien.models.errors import InputError
 from mien.models.portrait import (
+    train_attributes,
     train_generator,
     train_identity,
     train_light,
@@ -26,6 +27,7 @@ MODULES = {
     "prior": train_prior,
     "identity": train_identity,
     "light": train_light,
+    "attributes": train_attributes,
 }
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ...models.portrait.fitting import FitResult
     from ...models.portrait.train_generator import GeneratorOptions
 
-Stage = Literal["generator", "prior", "identity", "light"]
+Stage = Literal["generator", "prior", "identity", "light", "attributes"]
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,10 @@ class TrainPortrait:
     """Train a network of the portrait on "mien synthesize portraits" (needs torch: mien[heavy]).
 
     Stages, in any order: generator (heads in 3D from codes), prior (pictures from words), identity
-    (who it is), light (nine spherical harmonics of a picture). Each writes checkpoint.pt,
-    log.jsonl, curves.png and sheet.png into --out while it runs, and weights.safetensors at its
-    end; an interrupted stage goes on with --resume.
+    (who it is), light (nine spherical harmonics of a picture), attributes (what is seen, which
+    judges edits and is in no loss). Each writes checkpoint.pt, log.jsonl, curves.png and sheet.png
+    into --out while it runs, and weights.safetensors at its end; an interrupted stage goes on with
+    --resume.
 
     Attributes:
         data: folder of the portraits.
@@ -99,9 +100,13 @@ class TrainPortrait:
             from ...models.portrait import train_identity
 
             return train_identity.train(train_identity.IdentityOptions(**common), report)
-        from ...models.portrait import train_light
+        if self.stage == "light":
+            from ...models.portrait import train_light
 
-        return train_light.train(train_light.LightOptions(**common), report)
+            return train_light.train(train_light.LightOptions(**common), report)
+        from ...models.portrait import train_attributes
+
+        return train_attributes.train(train_attributes.AttributeOptions(**common), report)
 
     def _generator_options(self, common: dict[str, Any]) -> GeneratorOptions:
         from ...models.portrait.config import preset
