@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from ...models.errors import InputError
-from ..reconstruct.inputs import pose_of, read_picture
+from ..reconstruct.inputs import pose_of
+from ..still_faces import faces_of, read_picture
 
 if TYPE_CHECKING:
     from ...models.face.bundle import Bundle
@@ -173,16 +174,10 @@ def _of_folder(place: Path, choice: Choice) -> _Found:
 
 
 def _of_picture(place: Path, choice: Choice, bundle: Bundle) -> _Found:
-    from ...stream.tracker import FaceTracker
-    from ..options import camera_for, read_camera
-
     if choice.frame is not None:
         raise InputError("--frame chooses among key frames, and a picture is given")
     image = read_picture(place)
-    height, width = image.shape[:2]
-    camera = camera_for(read_camera(choice.camera or "60"), width, height)
-    with FaceTracker(bundle, camera=camera, max_faces=32) as tracker:
-        rows = sorted(tracker.fit(image), key=lambda row: -row.box_w * row.box_h)
+    camera, rows = faces_of(image, choice.camera, bundle)
     if not rows:
         raise InputError(f"{place}: no face found")
     number = choice.face or 1

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from ...models.errors import InputError, SourceError
+from ...models.errors import InputError
+from ..still_faces import faces_of, read_picture
 
 if TYPE_CHECKING:
     from ...models.pifuhd.reconstruct import Face
@@ -152,37 +153,12 @@ def _of_picture(place: Path, choice: FaceChoice) -> Job:
     return Job(name=place.stem, stem=place.stem, source=place.name, read=read)
 
 
-def read_picture(place: Path) -> UInt8[np.ndarray, "H W 3"]:
-    """A picture file, upright, BGR.
-
-    Raises:
-        InputError: it is a video.
-        SourceError: it cannot be read.
-    """
-    from ...stream.sources.opening import open_source
-
-    with open_source(place) as source:
-        if source.info.kind != "image":
-            raise InputError(
-                f'{place}: is a {source.info.kind}, expected a picture or key frames: "mien '
-                'annotate" and "mien keyframes" make these of a video'
-            )
-        for frame in source:
-            return frame.image_bgr
-    raise SourceError(f"{place}: holds no picture")
-
-
 def _fitted(place: Path, choice: FaceChoice) -> Picture:
     from ...models.pifuhd.reconstruct import Face
-    from ...stream.tracker import FaceTracker
-    from ..options import camera_for, load_bundle, read_camera
+    from ..options import load_bundle
 
     image = read_picture(place)
-    height, width = image.shape[:2]
-    camera = camera_for(read_camera(choice.camera or "60"), width, height)
-    bundle = load_bundle(choice.bundle)
-    with FaceTracker(bundle, camera=camera, max_faces=32) as tracker:
-        rows = sorted(tracker.fit(image), key=lambda row: -row.box_w * row.box_h)
+    camera, rows = faces_of(image, choice.camera, load_bundle(choice.bundle))
     assumed = choice.camera is None
     if not rows:
         if choice.required:
