@@ -28,7 +28,7 @@ def read_picture(place: Path) -> UInt8[np.ndarray, "H W 3"]:
         InputError: it is a video.
         SourceError: it cannot be read.
     """
-    from ...stream.sources.opening import open_source
+    from ..stream.sources.opening import open_source
 
     with open_source(place) as source:
         if source.info.kind != "image":
