@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import resources
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -15,6 +18,7 @@ import numpy as np
 import pytest
 
 from mien.models.face.morphable import FaceModel
+from mien.models.scans.box import FaceBox
 from mien.tools.demo import demo_clip
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -157,3 +161,92 @@ def tddfa_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tensors["module.bn1.num_batches_tracked"] = torch.tensor(7)
     torch.save({"epoch": 50, "state_dict": tensors}, folder / "mb05_120x120.pth")
     return folder
+
+
+_BOX = FaceBox(16)
+_CENTRE = np.array([0.0, 30.0, 40.0])
+
+
+def _ellipsoid(radii: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Signed distance, nearly, and places on the surface."""
+    offset = _BOX.centres() - _CENTRE
+    scaled = np.linalg.norm(offset / radii, axis=-1)
+    distance = (scaled - 1) * np.linalg.norm(offset, axis=-1) / np.maximum(scaled, 1e-6)
+    rng = np.random.default_rng(0)
+    ways = rng.normal(size=(300, 3))
+    places = _CENTRE + radii * ways / np.linalg.norm(ways, axis=1, keepdims=True)
+    limit = _BOX.truncation
+    return np.clip(distance, -limit, limit).astype(np.float16), places.astype(np.float32)
+
+
+def ellipsoid_person(number: int) -> dict[str, np.ndarray]:
+    """A person of scans, nearly: an ellipsoid.
+
+    The first blendshape makes it taller, the second wider; half a scan misses one side.
+    """
+    rng = np.random.default_rng(number)
+    base = np.array([45.0, 50.0, 40.0]) + rng.uniform(-6, 6, 3)
+    shades = rng.integers(60, 200, 3).astype(np.uint8)
+    blendshapes = np.zeros((4, 52), np.float32)
+    blendshapes[1:, 0], blendshapes[1:, 1] = rng.uniform(0, 1, (2, 3))
+    solids = [_ellipsoid(base + np.array([25 * row[1], 25 * row[0], 0])) for row in blendshapes]
+    sdf = np.stack([solid[0] for solid in solids])
+    colour = np.broadcast_to(shades, (*sdf.shape, 3)).copy()
+    seen = np.full((2, _BOX.cells, _BOX.cells, _BOX.cells), 128, np.uint8)
+    seen[1, : _BOX.cells // 2] = 0
+    views = np.zeros((4, 2, 24, 24, 4), np.uint8)
+    views[:, :, 8:16, 8:16, :3], views[:, :, 8:16, 8:16, 3] = shades[::-1], 255
+    lens = np.array([[65.0, 0, 11.5], [0, 65.0, 11.5], [0, 0, 1]])
+    shift = np.array([0.0, 0.0, 700.0]) - _CENTRE
+    camera = (lens @ np.column_stack([np.eye(3), shift])).astype(np.float32)
+    return {
+        "sdf": sdf, "colour": colour, "blendshapes": blendshapes,
+        "expression": np.zeros((4, 10), np.float32), "shape": np.full(40, base[0], np.float32),
+        "scan_sdf": np.where(seen > 0, sdf[:1], np.float16(0)), "scan_seen": seen,
+        "scan_colour": np.where(seen[..., None] > 0, colour[:1], np.uint8(0)),
+        "scan_kind": np.array([0, 1], np.uint8), "views": views,
+        "cameras": np.broadcast_to(camera, (4, 2, 3, 4)).copy(),
+        "vertices": np.stack([solid[1] for solid in solids]),
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def make_person() -> Callable[[int], dict[str, np.ndarray]]:
+    """:func:`ellipsoid_person`, for tests that cannot import from here."""
+    return ellipsoid_person
+
+
+@pytest.fixture(scope="session")
+def ellipsoid_scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as ``mien synthesize scans`` writes it: six persons of 16^3 cells."""
+    folder = tmp_path_factory.mktemp("scans")
+    meta = {"kind": "scans", "cells": _BOX.cells, "seed": 0}
+    (folder / "meta.json").write_text(json.dumps(meta))
+    for number in range(6):
+        np.savez(folder / f"person-{number:05d}.npz", **ellipsoid_person(number))  # pyright: ignore[reportArgumentType]
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_avatar() -> Callable[..., Any]:
+    """``tiny_avatar(seed, **of the denoiser)``: an avatar of a few channels, never trained."""
+    torch = pytest.importorskip("torch", reason="the avatar's networks (extra: heavy)")
+    pytest.importorskip("monai", reason="the avatar's denoiser (extra: heavy)")
+    from mien.models.avatar.avatar import Avatar
+    from mien.models.avatar.config import avatar_preset, diffusion_preset
+
+    config = replace(
+        avatar_preset("small"), cells=_BOX.cells, latent_cells=4, latent_channels=4, embedding=16,
+        widths=((4, 8), (8, 8), (16, 8)), attention=(4,),
+    )  # fmt: skip
+    denoiser = replace(
+        diffusion_preset("small", 4), channels=(16, 16), head_channels=8, groups=4,
+        token_width=16, field_channels=2,
+    )  # fmt: skip
+
+    def make(seed: int = 0, **options: Any) -> Any:
+        torch.manual_seed(seed)
+        avatar = Avatar(config, encoder=True, diffusion=replace(denoiser, **options))
+        return avatar.eval().requires_grad_(False)
+
+    return make

@@ -301,7 +301,7 @@ def diffusion_preset(name: Preset, latent_cells: int = 8) -> DiffusionConfig:
             channels, attention, blocks=2, head_channels=64, groups=32, token_width=256,
             field_channels=0, guidance=3.0, average_decay=0.9999, batch=64,
         )  # fmt: skip
-    channels = {4: (128, 192), 8: (96, 128), 16: (32, 96, 128)}[latent_cells]
+    channels = {4: (128, 192), 8: (64, 96), 16: (32, 64, 96)}[latent_cells]
     attention = {4: (True, True), 8: (False, True), 16: (False, False, True)}[latent_cells]
     return DiffusionConfig(
         channels, attention, blocks=1, head_channels=32, groups=16, token_width=64,

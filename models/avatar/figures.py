@@ -8,7 +8,11 @@ from jaxtyping import Bool, Float, Float32, UInt8
 
 from ..scans.box import HIGH_MM, LOW_MM, FaceBox
 from .avatar import Grids
+from .dataset import ScannedPerson
 from .volume_rendering import sample_grid
+
+MOVED_MM = 2.0
+"""What moves farther from the neutral is where an expression shows."""
 
 _LEAST_SLOPE = 0.02
 _ON_SURFACE_MM = 1.5
@@ -44,6 +48,13 @@ def visible(
     edge = FaceBox(len(sdf)).edges / 2
     inside = ((vertices > np.array(LOW_MM) + edge) & (vertices < np.array(HIGH_MM) - edge)).all(1)
     return inside & (distance_at(sdf, vertices) < _ON_SURFACE_MM)
+
+
+def moved(person: ScannedPerson, expression: int) -> Bool[np.ndarray, " V"]:
+    """Which vertices of a true face moved from its neutral by more than 2 mm and are visible."""
+    places = person.vertices[expression]
+    far = np.linalg.norm(places - person.vertices[0], axis=1) > MOVED_MM
+    return far & visible(person.sdf[expression].astype(np.float32), places)
 
 
 def overlap(sdf: Float[np.ndarray, "F N N N"], truth: Float[np.ndarray, "F N N N"]) -> float:

@@ -21,14 +21,13 @@ from .avatar import Avatar, Grids
 from .config import DiffusionConfig
 from .dataset import ScanFolder, ScannedPerson
 from .diffusion import loss_weight, training_sigmas
-from .figures import distance_at, visible
+from .figures import distance_at, moved
 from .latent_bank import fill_bank
 from .pictures import draw_grids, stack_rows
 from .train_config import AvatarTrainConfig
 from .unet import Condition, LatentDiffusion
 from .weights import load_weights
 
-_MOVED_MM: Final = 2.0
 _LOOK_STEPS: Final = 8
 _FIT_COUNT: Final = 512
 _SHOWN: Final = 6
@@ -199,8 +198,8 @@ class DiffusionStage:
         assert self._case is not None
         case = self._case
         errors = [
-            distance_at(sdf, person.vertices[e][moved])
-            for sdf, person, e, moved in zip(
+            distance_at(sdf, person.vertices[e][far])
+            for sdf, person, e, far in zip(
                 grids.sdf, case.truth, case.expressions, case.moved, strict=True
             )
         ]
@@ -213,14 +212,13 @@ class DiffusionStage:
         rows: list[int] = []
         targets: list[int] = []
         entries: list[int] = []
-        people, moved = [], []
+        people, regions = [], []
         numbers = (*self._folder.training, *self._folder.validation)
         for _ in range(4 * self.config.held_out):
             row = int(rng.choice(bank.validation))
             e = int(rng.integers(bank.expressions))
             person = self._folder.person(numbers[row])
-            far = np.linalg.norm(person.vertices[e] - person.vertices[0], axis=1) > _MOVED_MM
-            far &= visible(person.sdf[e].astype(np.float32), person.vertices[e])
+            far = moved(person, e)
             if far.sum() < 10:
                 continue
             complete = np.flatnonzero(bank.kinds[row] == 0)
@@ -228,13 +226,13 @@ class DiffusionStage:
             targets.append(e)
             entries.append(bank.expressions + int(rng.choice(complete)) if len(complete) else 0)
             people.append(person)
-            moved.append(far)
+            regions.append(far)
             if len(rows) == self.config.held_out:
                 break
         if not rows:
             return None
         batch = self._batch(np.array(rows), np.array(targets), np.array(entries))
-        return _Case(batch, people, targets, moved)
+        return _Case(batch, people, targets, regions)
 
     def _batch(self, rows: np.ndarray, targets: np.ndarray, neutrals: np.ndarray) -> LatentBatch:
         bank = self.bank

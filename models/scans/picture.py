@@ -31,6 +31,12 @@ class FacePicture:
 
     size: int = 480
 
+    @property
+    def camera(self) -> Intrinsics:
+        """What the pictures are taken with."""
+        focal, middle = self.size * _AWAY_MM / _WIDTH_MM, (self.size - 1) / 2
+        return Intrinsics(focal, focal, middle, middle, self.size, self.size)
+
     def draw(
         self, mesh: TriangleMesh, rotation: Float[np.ndarray, "3 3"] | None = None
     ) -> UInt8[np.ndarray, "S S 3"]:
@@ -44,8 +50,7 @@ class FacePicture:
         middle = np.array([0.0, (LOW_MM[1] + HIGH_MM[1]) / 2, (LOW_MM[2] + HIGH_MM[2]) / 2])
         placed = (mesh.vertices - middle) @ turn.T + (0.0, 0.0, _AWAY_MM)
         drawn = 2 * self.size
-        focal = drawn * _AWAY_MM / _WIDTH_MM
-        camera = Intrinsics(focal, focal, (drawn - 1) / 2, (drawn - 1) / 2, drawn, drawn)
+        camera = self.camera.resized(drawn, drawn)
         colours = mesh.colours
         if colours is None:
             colours = np.tile(np.array(_CLAY, np.uint8), (len(mesh.vertices), 1))

@@ -1,6 +1,5 @@
 """The avatar's stages on deforming ellipsoids: they learn, go on, and what they write works."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -48,55 +47,12 @@ TINY_DIFFUSION = replace(
     average_decay=0.9,
 )  # fmt: skip
 Make = Callable[..., AvatarTrainConfig]
-
-
-def _ellipsoid(radii: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Signed distance, nearly, and places on the surface."""
-    offset = BOX.centres() - CENTRE
-    scaled = np.linalg.norm(offset / radii, axis=-1)
-    distance = (scaled - 1) * np.linalg.norm(offset, axis=-1) / np.maximum(scaled, 1e-6)
-    rng = np.random.default_rng(0)
-    ways = rng.normal(size=(300, 3))
-    places = CENTRE + radii * ways / np.linalg.norm(ways, axis=1, keepdims=True)
-    limit = BOX.truncation
-    return np.clip(distance, -limit, limit).astype(np.float16), places.astype(np.float32)
-
-
-def _person(number: int) -> dict[str, np.ndarray]:
-    """The first blendshape makes it taller, the second wider; half a scan misses one side."""
-    rng = np.random.default_rng(number)
-    base = np.array([45.0, 50.0, 40.0]) + rng.uniform(-6, 6, 3)
-    shades = rng.integers(60, 200, 3).astype(np.uint8)
-    blendshapes = np.zeros((4, 52), np.float32)
-    blendshapes[1:, 0], blendshapes[1:, 1] = rng.uniform(0, 1, (2, 3))
-    solids = [_ellipsoid(base + np.array([25 * row[1], 25 * row[0], 0])) for row in blendshapes]
-    sdf = np.stack([solid[0] for solid in solids])
-    colour = np.broadcast_to(shades, (*sdf.shape, 3)).copy()
-    seen = np.full((2, N, N, N), 128, np.uint8)
-    seen[1, : N // 2] = 0
-    views = np.zeros((4, 2, 24, 24, 4), np.uint8)
-    views[:, :, 8:16, 8:16, :3], views[:, :, 8:16, 8:16, 3] = shades[::-1], 255
-    lens = np.array([[65.0, 0, 11.5], [0, 65.0, 11.5], [0, 0, 1]])
-    shift = np.array([0.0, 0.0, 700.0]) - CENTRE
-    camera = (lens @ np.column_stack([np.eye(3), shift])).astype(np.float32)
-    return {
-        "sdf": sdf, "colour": colour, "blendshapes": blendshapes,
-        "expression": np.zeros((4, 10), np.float32), "shape": np.full(40, base[0], np.float32),
-        "scan_sdf": np.where(seen > 0, sdf[:1], np.float16(0)), "scan_seen": seen,
-        "scan_colour": np.where(seen[..., None] > 0, colour[:1], np.uint8(0)),
-        "scan_kind": np.array([0, 1], np.uint8), "views": views,
-        "cameras": np.broadcast_to(camera, (4, 2, 3, 4)).copy(),
-        "vertices": np.stack([solid[1] for solid in solids]),
-    }  # fmt: skip
+MakePerson = Callable[[int], dict[str, np.ndarray]]
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("scans")
-    (folder / "meta.json").write_text(json.dumps({"kind": "scans", "cells": N, "seed": 0}))
-    for number in range(6):
-        np.savez(folder / f"person-{number:05d}.npz", **_person(number))  # pyright: ignore[reportArgumentType]
-    return folder
+def data(ellipsoid_scans: Path) -> Path:
+    return ellipsoid_scans
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -190,9 +146,11 @@ def test_the_diffusion_follows_the_expression(diffusion: Path) -> None:
     assert float(model.diffusion.normalisation.scale.min()) > 0
 
 
-def test_generation_is_a_function_of_scan_vector_and_seed(diffusion: Path) -> None:
+def test_generation_is_a_function_of_scan_vector_and_seed(
+    diffusion: Path, make_person: MakePerson
+) -> None:
     model = load_weights(diffusion)
-    person = _person(5)
+    person = make_person(5)
     scan = NeutralScan(
         person["scan_sdf"][0].astype(np.float32), person["scan_seen"][0], person["scan_colour"][0]
     )
@@ -217,7 +175,7 @@ def test_generation_is_a_function_of_scan_vector_and_seed(diffusion: Path) -> No
 
 
 def test_a_surface_lies_where_the_distance_is_zero() -> None:
-    sdf, _ = _ellipsoid(np.array([40.0, 40.0, 40.0]))
+    sdf = np.linalg.norm(BOX.centres() - CENTRE, axis=-1) - 40
     colour = np.zeros((N, N, N, 3), np.uint8)
     colour[..., 0] = np.linspace(0, 255, N).astype(np.uint8)[:, None, None]
     mesh = surface(sdf.astype(np.float32), colour)
@@ -228,9 +186,11 @@ def test_a_surface_lies_where_the_distance_is_zero() -> None:
     assert mesh.colours[right, 0].min() > mesh.colours[mesh.vertices[:, 0] < -25, 0].max()
 
 
-def test_impossible_requests_are_refused(diffusion: Path, encoder: Path) -> None:
+def test_impossible_requests_are_refused(
+    diffusion: Path, encoder: Path, make_person: MakePerson
+) -> None:
     model = load_weights(diffusion)
-    person = _person(5)
+    person = make_person(5)
     clean = NeutralScan.clean(person["sdf"][0].astype(np.float32), person["colour"][0])
     assert reconstruct(model, clean).sdf.shape == (1, N, N, N)
     with pytest.raises(InputError, match="51 values, expected 52"):

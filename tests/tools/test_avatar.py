@@ -6,7 +6,6 @@ import json
 import shutil
 import struct
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,50 +13,39 @@ import cv2
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 pytest.importorskip("skimage")
 pytest.importorskip("trimesh")
 pytest.importorskip("safetensors")
 
-from mien.models.avatar.avatar import Avatar  # noqa: E402
-from mien.models.avatar.config import avatar_preset, diffusion_preset  # noqa: E402
-from mien.models.avatar.weights import save_weights  # noqa: E402
-from mien.models.errors import InputError, OutputError  # noqa: E402
-from mien.models.face.bundle import Bundle  # noqa: E402
-from mien.models.face.camera import Camera  # noqa: E402
-from mien.models.face.names import BLENDSHAPE_INDEX  # noqa: E402
-from mien.models.mesh.files import read_mesh, write_mesh  # noqa: E402
-from mien.models.mesh.triangle_mesh import TriangleMesh  # noqa: E402
-from mien.models.scans.box import FaceBox  # noqa: E402
-from mien.models.scans.fitted_face import textured_face  # noqa: E402
-from mien.models.scans.frame import Intrinsics  # noqa: E402
-from mien.models.scans.fusion import draw_mesh, voxelise  # noqa: E402
-from mien.stream import FaceTracker  # noqa: E402
-from mien.stream.export.geometry import camera_from_head_matrix, pose_of  # noqa: E402
-from mien.tools.annotate.command import Annotate  # noqa: E402
-from mien.tools.avatar.command import MakeAvatar, without_crumbs  # noqa: E402
-from mien.tools.avatar.expression import read_expressions  # noqa: E402
-from mien.tools.avatar.files import AnimatedGlb, beside  # noqa: E402
-from mien.tools.avatar.neutral import read_neutral  # noqa: E402
-from mien.tools.keyframes import Keyframes  # noqa: E402
+from mien.models.avatar.weights import save_weights
+from mien.models.errors import InputError, OutputError
+from mien.models.face.bundle import Bundle
+from mien.models.face.camera import Camera
+from mien.models.face.names import BLENDSHAPE_INDEX
+from mien.models.mesh.files import read_mesh, write_mesh
+from mien.models.mesh.triangle_mesh import TriangleMesh
+from mien.models.scans.box import FaceBox
+from mien.models.scans.fitted_face import textured_face
+from mien.models.scans.frame import Intrinsics
+from mien.models.scans.fusion import draw_mesh, voxelise
+from mien.stream import FaceTracker
+from mien.stream.export.geometry import camera_from_head_matrix, pose_of
+from mien.tools.annotate.command import Annotate
+from mien.tools.avatar.command import MakeAvatar, without_crumbs
+from mien.tools.avatar.expression import read_expressions
+from mien.tools.avatar.files import AnimatedGlb, beside
+from mien.tools.avatar.neutral import read_neutral
+from mien.tools.keyframes import Keyframes
 
 SLIDERS = "jawOpen=0.5"
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def weights(tmp_path_factory: pytest.TempPathFactory, tiny_avatar: Callable[..., Any]) -> Path:
     """Networks of a few channels, never trained."""
-    torch.manual_seed(0)
-    config = replace(
-        avatar_preset("small"), cells=16, latent_cells=4, latent_channels=4, embedding=16,
-        widths=((4, 8), (8, 8), (16, 8)), attention=(4,),
-    )  # fmt: skip
-    denoiser = replace(
-        diffusion_preset("small", 4), channels=(16, 16), head_channels=8, groups=4,
-        token_width=16, field_channels=2,
-    )  # fmt: skip
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_weights(path, Avatar(config, encoder=True, diffusion=denoiser), {})
+    save_weights(path, tiny_avatar(), {})
     return path
 
 

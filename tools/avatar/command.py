@@ -297,12 +297,15 @@ def without_crumbs(mesh: TriangleMesh) -> TriangleMesh:
     )
 
 
-def need_heavy() -> None:
+def need_heavy(command: str = "mien avatar") -> None:
     """Say how to install what is missing.
+
+    Args:
+        command: that needs it.
 
     Raises:
         InputError: a package that the command needs is not installed.
     """
     for name in _NEEDED:
         if find_spec(name) is None:
-            raise InputError(f"mien avatar needs {name}: pip install 'mien[heavy]'")
+            raise InputError(f"{command} needs {name}: pip install 'mien[heavy]'")

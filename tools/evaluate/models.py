@@ -7,6 +7,7 @@ from typing import Annotated
 
 from tyro.conf import subcommand
 
+from .avatar import EvaluateAvatar
 from .meshes import EvaluateMeshes
 from .pifuhd import EvaluatePifuhd
 from .portrait import EvaluatePortrait
@@ -19,6 +20,7 @@ class EvaluateModels:
     what: (
         Annotated[EvaluatePifuhd, subcommand("pifuhd", prefix_name=False)]
         | Annotated[EvaluatePortrait, subcommand("portrait", prefix_name=False)]
+        | Annotated[EvaluateAvatar, subcommand("avatar", prefix_name=False)]
         | Annotated[EvaluateMeshes, subcommand("meshes", prefix_name=False)]
     )
 
