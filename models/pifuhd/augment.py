@@ -1,7 +1,7 @@
 """What is varied about pictures of people while PIFuHD learns.
 
-The crop's place and size and the side (with the person's geometry), light and colour, sharpness and
-noise, and the edge of the mask: segmentations of photographs are not exact.
+The crop's place, size and roll and the side (with the person's geometry), light and colour,
+sharpness and noise, and the edge of the mask: segmentations of photographs are not exact.
 """
 
 from __future__ import annotations
@@ -28,18 +28,34 @@ class Placement:
         right: shift, from -1 to 1 across the picture.
         down: shift.
         mirrored: left and right swapped, before the rest.
+        roll_deg: turned clockwise in the picture, about its middle, before the shift.
     """
 
     scale: float = 1.0
     right: float = 0.0
     down: float = 0.0
     mirrored: bool = False
+    roll_deg: float = 0.0
+
+    @property
+    def turn(self) -> Float64[np.ndarray, "2 2"]:
+        """The roll, as it moves x (right) and y (down)."""
+        angle = np.deg2rad(self.roll_deg)
+        return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+    @property
+    def affine(self) -> Float64[np.ndarray, "3 4"]:
+        """From the original's cube to the crop's: a similarity, or a mirrored one."""
+        moved = np.diag([self.scale] * 3)
+        moved[:2, :2] = self.scale * self.turn
+        if self.mirrored:
+            moved[:, 0] = -moved[:, 0]
+        return np.c_[moved, [self.right, self.down, 0.0]]
 
     def points(self, points: Float32[np.ndarray, "p 3"]) -> Float32[np.ndarray, "p 3"]:
         """Points of the original's cube, in the crop's."""
-        side = -self.scale if self.mirrored else self.scale
-        size = np.array([side, self.scale, self.scale], np.float32)
-        return points * size + np.array([self.right, self.down, 0], np.float32)
+        affine = self.affine.astype(np.float32)
+        return points @ affine[:, :3].T + affine[:, 3]
 
     def pixels(self, size: int, wanted: int) -> Float64[np.ndarray, "2 3"]:
         """Affine map from pixels of the original to those of the crop.
@@ -48,15 +64,11 @@ class Placement:
             size: pixels across the original.
             wanted: pixels across the crop.
         """
-        side = -self.scale if self.mirrored else self.scale
-        ratio = wanted / size
         # Pixel i of S lies at (2 i + 1) / S - 1.
-        first = 1 / size - 1
-        shift = [
-            ((scale * first + offset + 1) * wanted - 1) / 2
-            for scale, offset in ((side, self.right), (self.scale, self.down))
-        ]
-        return np.array([[side * ratio, 0, shift[0]], [0, self.scale * ratio, shift[1]]])
+        affine = self.affine
+        linear = affine[:2, :2]
+        corner = linear @ np.full(2, 1 / size - 1) + affine[:2, 3]
+        return np.c_[linear * (wanted / size), ((corner + 1) * wanted - 1) / 2]
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,8 @@ class Augmentation:
         blur: share of blurred pictures, half of them by low resolution.
         noise: share of noisy pictures.
         edge: share of pictures whose mask wanders about the person's edge.
+        roll_deg: of the crop, either way.
+        gamma: exponent of the brightness, either way, as the logarithm.
     """
 
     mirror: float = 0.5
@@ -88,6 +102,8 @@ class Augmentation:
     blur: float = 0.35
     noise: float = 0.5
     edge: float = 0.4
+    roll_deg: float = 4.0
+    gamma: float = 0.25
 
     def placement(self, rng: np.random.Generator, cut: bool) -> Placement:
         """A place for the crop.
@@ -99,9 +115,11 @@ class Augmentation:
         """
         scale = 1 + rng.uniform(-self.scale, self.scale)
         right, down = rng.uniform(-self.shift, self.shift, 2)
+        roll = rng.uniform(-self.roll_deg, self.roll_deg)
         if cut:
-            down = max(down, 1 - scale)
-        return Placement(scale, right, down, bool(rng.random() < self.mirror))
+            lowest = np.cos(np.deg2rad(roll)) - abs(np.sin(np.deg2rad(roll)))
+            down = max(down, 1 - scale * lowest)
+        return Placement(scale, right, down, bool(rng.random() < self.mirror), roll)
 
 
 def placed_picture(
@@ -120,7 +138,7 @@ def placed_picture(
 def placed_normals(
     normals: Int8[np.ndarray, "S S 3"], placement: Placement, size: int
 ) -> Float32[np.ndarray, "3 W W"]:
-    """Normals in their place, mirrored as directions too; zero beyond the original.
+    """Normals in their place, mirrored and rolled as directions too; zero beyond the original.
 
     Args:
         normals: times 127.
@@ -134,6 +152,10 @@ def placed_normals(
     placed = (placed - 128) / 127
     if placement.mirrored:
         placed[0] = -placed[0]
+    if placement.roll_deg:
+        # y is up in normals.
+        turn = placement.turn.T.astype(np.float32)
+        placed[:2] = np.tensordot(turn, placed[:2], 1)
     return placed
 
 
@@ -172,6 +194,8 @@ def photograph(
         rng: for everything random.
     """
     covered: NDArray[np.float32] = mask.astype(np.float32) / np.float32(255)
+    if varied is not None and varied.gamma:
+        picture = _curved(picture, float(np.exp(rng.uniform(-varied.gamma, varied.gamma))))
     pixels = picture.astype(np.float32)
     if varied is not None:
         pixels = _coloured(pixels, varied, rng)
@@ -180,6 +204,12 @@ def photograph(
             covered = _wandering(covered, rng)
     rgb = pixels[..., ::-1] / 127.5 - 1
     return np.ascontiguousarray((rgb * covered[..., None]).transpose(2, 0, 1), dtype=np.float32)
+
+
+def _curved(picture: UInt8[np.ndarray, "S S 3"], gamma: float) -> UInt8[np.ndarray, "S S 3"]:
+    """A picture whose dark and bright parts lie otherwise."""
+    table = np.round(255 * (np.arange(256) / 255) ** gamma).astype(np.uint8)
+    return np.asarray(cv2.LUT(picture, table), np.uint8)
 
 
 def _coloured(

@@ -13,6 +13,7 @@ from ..mesh.triangle_mesh import TriangleMesh
 from .augment import Placement, photograph, placed_normals, placed_picture
 from .dataset import PeopleFolder, subject_path
 from .mapped import map_arrays
+from .pose import FitError, told_pose
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Case:
         cube_from_subject: (3, 4) the view's similarity.
         mm_per_unit: of the cube: half its side.
         height_mm: of the object in the cube.
+        head_from_cube: (3, 4) transform to the head's axes, off as a face fit is; None of people
+            whose heads' poses are not known.
     """
 
     subject: int
@@ -44,6 +47,7 @@ class Case:
     cube_from_subject: Float32[np.ndarray, "3 4"]
     mm_per_unit: float
     height_mm: float
+    head_from_cube: Float32[np.ndarray, "3 4"] | None = None
 
 
 def held_out_cases(
@@ -81,6 +85,10 @@ def read_case(folder: PeopleFolder, number: int, view: int, size: int) -> Case:
     if not scale > 0:
         raise InputError(f"{path}: the camera of view {view} has no size")
     place = Placement()
+    told = None
+    if folder.has_heads:
+        rng = np.random.default_rng([number, view])
+        told = told_pose(cube_from_subject, place, FitError(), rng)
     picture = placed_picture(subject.images[view], place, size)
     mask = placed_picture(subject.mask[view], place, size)
     return Case(
@@ -95,6 +103,7 @@ def read_case(folder: PeopleFolder, number: int, view: int, size: int) -> Case:
         cube_from_subject=cube_from_subject,
         mm_per_unit=1 / scale,
         height_mm=height,
+        head_from_cube=told,
     )
 
 

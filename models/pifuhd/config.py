@@ -108,6 +108,9 @@ class PifuhdConfig:
         depth_waves: octaves of sines and cosines of the depth that are given beside it (the
             paper's has none; they are learnt from faster).
         use_normals: whether the encoders see normals beside the picture.
+        use_pose: whether both levels are told where points lie in the head's axes, which the face
+            fit knows (:mod:`.pose`; after JIFF, Cao et al. 2022; the paper has none).
+        pose_waves: octaves of sines and cosines of these coordinates that are told beside them.
         fine_only: no coarse level: the fine one is given the depth itself (an ablation).
     """
 
@@ -122,6 +125,8 @@ class PifuhdConfig:
     depth_scale: float = 1.28
     depth_waves: int = 0
     use_normals: bool = True
+    use_pose: bool = False
+    pose_waves: int = 4
     fine_only: bool = False
 
     def __post_init__(self) -> None:
@@ -139,9 +144,20 @@ class PifuhdConfig:
         return 9 if self.use_normals else 3
 
     @property
-    def depths(self) -> int:
-        """Values that tell a point's depth."""
-        return 1 + 2 * self.depth_waves
+    def places(self) -> int:
+        """Values that tell a point's place: its depth, and where it lies in the head's axes."""
+        in_head = 3 * (1 + 2 * self.pose_waves) if self.use_pose else 0
+        return 1 + 2 * self.depth_waves + in_head
+
+    @property
+    def context(self) -> int:
+        """Values that the fine level knows of a point beside its own features.
+
+        Omega alone in the paper; the place too where the head's axes are known.
+        """
+        if self.fine_only:
+            return self.places
+        return self.embedding + (self.places if self.use_pose else 0)
 
     @property
     def embedding(self) -> int:
@@ -181,7 +197,9 @@ def preset(name: str) -> PifuhdConfig:
 
     ``paper`` is exactly the paper's: pictures of 1024 px, about 390 million weights. ``small``
     reads 256 px and trains on one processor core in hours; it differs from the paper's in more than
-    widths where that learns faster: the normal networks work on folded pixels with additive skips.
+    widths where that learns faster: the normal networks work on folded pixels with additive skips,
+    and points are told in the head's axes (of people whose heads' poses are not known, as of
+    bodies, training leaves that away).
 
     Raises:
         InputError: there is no preset of that name.
@@ -207,5 +225,6 @@ def preset(name: str) -> PifuhdConfig:
             fine=EncoderConfig(256, 16, 24, 32, 16, 1, 3, False, 8, "bilinear"),
             fine_implicit=ImplicitConfig((128, 64, 32), (1, 2), 1),
             window=128,
+            use_pose=True,
         )
     raise InputError(f"PIFuHD: no preset {name!r}; there are {', '.join(PRESETS)}")

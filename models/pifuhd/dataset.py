@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from .augment import Augmentation, Placement, photograph, placed_normals, placed_picture
 from .mapped import map_arrays
+from .pose import FitError, told_pose
 
 META_NAME: Final = "meta.json"
 HELD_OUT: Final = 0.15
@@ -125,6 +126,11 @@ class PeopleFolder:
         if twice:
             raise InputError(f"{path}: identity {min(twice)} is both trained on and held out")
 
+    @property
+    def has_heads(self) -> bool:
+        """Whether the subjects' frame is the head frame: their heads' poses are known."""
+        return self.meta.get("kind") == "heads"
+
     def _load(self, numbers: Sequence[int]) -> dict[int, Subject]:
         paths = {number: subject_path(self.path, number) for number in numbers}
         return {n: Subject.load(path) for n, path in paths.items() if path.is_file()}
@@ -146,6 +152,8 @@ class Batch:
         inside: (b, p) 1 inside, 0 outside.
         weight: (b, p) 0 where a point is not in the picture or the window.
         corner: (b, 2) column and row of each window; None without windows.
+        head_from_cube: (b, 3, 4) transforms to the head's axes (:mod:`.pose`); None where they are
+            not asked for.
     """
 
     image: Float32[np.ndarray, "b 3 S S"]
@@ -155,6 +163,7 @@ class Batch:
     inside: Float32[np.ndarray, "b p"]
     weight: Float32[np.ndarray, "b p"]
     corner: NDArray[np.int64] | None
+    head_from_cube: Float32[np.ndarray, "b 3 4"] | None
 
 
 @dataclass(frozen=True)
@@ -172,6 +181,7 @@ class BatchOptions:
         back: whether back normals are wanted.
         normal_size: pixels across the normals; None for those of the pictures.
         augmentation: what is varied; None for pictures as they are.
+        fit: how far the head's pose that is told is off; None to tell none.
     """
 
     size: int
@@ -184,6 +194,7 @@ class BatchOptions:
     back: bool = False
     normal_size: int | None = None
     augmentation: Augmentation | None = None
+    fit: FitError | None = None
 
 
 class BatchSource:
@@ -242,6 +253,9 @@ class BatchSource:
         front, back = self._drawn[number] if self._drawn else true
         wide = options.normal_size or size
         points, inside, weight, corner = self._points(number, view, placement, rng)
+        told = None
+        if options.fit is not None:
+            told = told_pose(subject.cube_from_subject[view], placement, options.fit, rng)[None]
         return Batch(
             image=image[None],
             front=placed_normals(front[view], placement, wide)[None] if options.front else None,
@@ -250,6 +264,7 @@ class BatchSource:
             inside=inside[None].astype(np.float32),
             weight=weight[None].astype(np.float32),
             corner=None if corner is None else np.array([corner]),
+            head_from_cube=told,
         )
 
     def _points(
@@ -329,5 +344,5 @@ def stacked(batches: Sequence[Batch]) -> Batch:
     def join(parts: list[Any]) -> Any:
         return None if parts[0] is None else np.concatenate(parts)
 
-    names = ("image", "front", "back", "points", "inside", "weight", "corner")
+    names = (entry.name for entry in fields(Batch))
     return Batch(*(join([getattr(batch, name) for batch in batches]) for name in names))

@@ -135,7 +135,7 @@ class Evaluator:
         """Features, the drawn normals' figures, those normals, and the seconds it took."""
         start = time.perf_counter()
         with torch.inference_mode():
-            features = self._model.encode(self._tensor(case.image))
+            features = self._model.encode(self._tensor(case.image), None, self._told(case))
         seconds = time.perf_counter() - start
         if features.front is None or features.back is None:
             return features, None, None, seconds
@@ -159,7 +159,10 @@ class Evaluator:
             for part in (case.front, case.back)
         )
         with torch.inference_mode():
-            return self._model.encode(self._tensor(case.image), (front, back))
+            return self._model.encode(self._tensor(case.image), (front, back), self._told(case))
+
+    def _told(self, case: Case) -> torch.Tensor | None:
+        return None if case.head_from_cube is None else self._tensor(case.head_from_cube)
 
     def _mean(self, case: Case) -> tuple[TriangleMesh, float] | None:
         if self._mean_shape is None:
@@ -175,7 +178,7 @@ class Evaluator:
         largest = whole.largest_component()
         return largest, largest.area() / max(whole.area(), 1e-12)
 
-    def _tensor(self, array: Float32[np.ndarray, "c s t"]) -> torch.Tensor:
+    def _tensor(self, array: Float32[np.ndarray, "*s"]) -> torch.Tensor:
         return torch.from_numpy(array)[None].to(self._device)
 
 

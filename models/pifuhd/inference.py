@@ -47,7 +47,12 @@ class Network(Protocol):
         """Memory that it takes for each point that it is asked for at once."""
         ...
 
-    def see(self, image_bgr: UInt8[np.ndarray, "S S 3"], alpha: UInt8[np.ndarray, "S S"]) -> Seen:
+    def see(
+        self,
+        image_bgr: UInt8[np.ndarray, "S S 3"],
+        alpha: UInt8[np.ndarray, "S S"],
+        head_from_cube: Float32[np.ndarray, "3 4"] | None = None,
+    ) -> Seen:
         """Look at a crop."""
         ...
 
@@ -88,20 +93,38 @@ class TorchNetwork:
         """Memory that it takes for each point that it is asked for at once."""
         config = self._model.config
         widths = [
-            config.coarse.outputs + 1 + sum(config.coarse_implicit.hidden),
-            config.fine.outputs + config.embedding + sum(config.fine_implicit.hidden),
+            config.coarse.outputs + config.places + sum(config.coarse_implicit.hidden),
+            config.fine.outputs + config.context + sum(config.fine_implicit.hidden),
         ]
         return 4.0 * _FLOATS_HELD * max(widths)
 
-    def see(self, image_bgr: UInt8[np.ndarray, "S S 3"], alpha: UInt8[np.ndarray, "S S"]) -> Seen:
-        """Look at a crop of :attr:`size` px; what ``alpha`` leaves out is background."""
+    def see(
+        self,
+        image_bgr: UInt8[np.ndarray, "S S 3"],
+        alpha: UInt8[np.ndarray, "S S"],
+        head_from_cube: Float32[np.ndarray, "3 4"] | None = None,
+    ) -> Seen:
+        """Look at a crop.
+
+        Args:
+            image_bgr: the crop, of :attr:`size` px.
+            alpha: what it leaves out is background.
+            head_from_cube: to the head's axes (:mod:`.pose`), as the face fit has them; None where
+                there is no face.
+
+        Raises:
+            InputError: the network must be told the head's axes, and was not.
+        """
         import torch
 
         pixels = image_bgr[..., ::-1].astype(np.float32) / np.float32(127.5) - np.float32(1.0)
         shown = pixels * (alpha.astype(np.float32) / np.float32(255.0))[..., None]
         tensor = torch.from_numpy(np.ascontiguousarray(shown.transpose(2, 0, 1)))[None]
+        told = None
+        if head_from_cube is not None:
+            told = torch.from_numpy(head_from_cube)[None].to(self._device)
         with torch.inference_mode():
-            features = self._model.encode(tensor.to(self._device))
+            features = self._model.encode(tensor.to(self._device), None, told)
 
         def occupancy(points: Float32[np.ndarray, "P 3"]) -> Float32[np.ndarray, " P"]:
             with torch.inference_mode():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 
-from .dataset import Batch, BatchSource, PeopleFolder
+from .dataset import Batch, BatchSource, Subject
 from .network import Pifuhd
 
 HELD_OUT_SEED = 7_777
-"""Of what is random about the held-out pictures: always the same."""
+"""Of what is random about the pictures that are judged by: always the same."""
 
 
 @runtime_checkable
@@ -52,9 +52,8 @@ def tensor(array: NDArray[Any] | None, device: torch.device) -> torch.Tensor:
     return torch.from_numpy(array).to(device)
 
 
-def held_out_items(source: BatchSource, people: PeopleFolder, most: int) -> list[Batch]:
-    """Pictures of held-out people: the first view of each, then the second, and so on."""
-    subjects = people.held_out
+def judged_items(source: BatchSource, subjects: Mapping[int, Subject], most: int) -> list[Batch]:
+    """Pictures to judge by: the first view of each subject, then the second, and so on."""
     views = max(subject.views for subject in subjects.values())
     chosen = [(n, v) for v in range(views) for n, s in subjects.items() if v < s.views][:most]
     rng = np.random.default_rng(HELD_OUT_SEED)

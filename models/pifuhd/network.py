@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -22,6 +22,10 @@ from .implicit import ImplicitNetwork
 from .normals import NormalNetwork
 
 Level = Literal["coarse", "fine"]
+_NO_POSE: Final = (
+    "PIFuHD: this model is told where the head's axes are, and no face was given: "
+    "expected a face, or weights that were trained without"
+)
 
 
 @dataclass(frozen=True)
@@ -66,12 +70,14 @@ class Features:
         fine: of the fine level; None while the coarse one is trained.
         front: the front normals drawn, if any.
         back: the back normals drawn, if any.
+        head_from_cube: transforms to the head's axes (:mod:`.pose`), for a model that is told them.
     """
 
     coarse: FeatureMap | None
     fine: FeatureMap | None
     front: Float[torch.Tensor, "b 3 n n"] | None = None
     back: Float[torch.Tensor, "b 3 n n"] | None = None
+    head_from_cube: Float[torch.Tensor, "b 3 4"] | None = None
 
 
 class CoarseLevel(nn.Module):
@@ -82,7 +88,7 @@ class CoarseLevel(nn.Module):
         if not config.fine_only:
             self.image_filter = HourglassEncoder(config.coarse, config.inputs)
             self.mlp = ImplicitNetwork(
-                config.coarse_implicit, config.coarse.outputs + config.depths
+                config.coarse_implicit, config.coarse.outputs + config.places
             )
         if config.use_normals:
             self.netF = NormalNetwork(config.normal)
@@ -103,9 +109,8 @@ class Pifuhd(nn.Module):
         super().__init__()
         self.config = config
         self.netG = CoarseLevel(config)
-        known = config.depths if config.fine_only else config.embedding
         self.image_filter = HourglassEncoder(config.fine, config.inputs)
-        self.mlp = ImplicitNetwork(config.fine_implicit, config.fine.outputs + known)
+        self.mlp = ImplicitNetwork(config.fine_implicit, config.fine.outputs + config.context)
 
     def normals(
         self, image: Float[torch.Tensor, "b 3 s s"]
@@ -131,16 +136,21 @@ class Pifuhd(nn.Module):
         image: Float[torch.Tensor, "b 3 s s"],
         normals: tuple[Float[torch.Tensor, "b 3 n n"], Float[torch.Tensor, "b 3 n n"]]
         | None = None,
+        head_from_cube: Float[torch.Tensor, "b 3 4"] | None = None,
     ) -> Features:
         """Features of both levels of whole pictures.
 
         Args:
             image: RGB from -1 to 1, the background zero; of the configuration's ``image_size``.
             normals: front and back, instead of those that the model draws itself.
+            head_from_cube: transforms to the head's axes, for a model with ``use_pose``; others
+                take no notice.
 
         Raises:
-            InputError: the picture has another size.
+            InputError: the picture has another size, or the transforms are missing.
         """
+        if self.config.use_pose and head_from_cube is None:
+            raise InputError(_NO_POSE)
         size = self.config.image_size
         if image.shape[-2:] != (size, size):
             height, width = image.shape[-2:]
@@ -151,7 +161,8 @@ class Pifuhd(nn.Module):
         if self.config.use_normals:
             front, back = normals or self.normals(image)
         coarse = None if self.config.fine_only else self.encode_coarse(image, front, back)
-        return Features(coarse, self.encode_fine(image, front, back), front, back)
+        fine = self.encode_fine(image, front, back)
+        return Features(coarse, fine, front, back, head_from_cube)
 
     def encode_coarse(
         self,
@@ -222,37 +233,49 @@ class Pifuhd(nn.Module):
         """As :meth:`occupancy`, by each stack of that level's hourglass, for its training.
 
         Raises:
-            InputError: there are no features of that level.
+            InputError: there are no features of that level, or the head's axes are not known.
         """
         inside = (points.abs() <= 1).all(-1)
         coarse, fine = features.coarse, features.fine
-        depth = self._depth(points)
+        place = self._place(points, features.head_from_cube)
         if level == "coarse":
             if coarse is None:
                 raise InputError("PIFuHD: this model has no coarse level")
             stacks = range(len(coarse.stacks)) if every_stack else (-1,)
-            known = [torch.cat([coarse.at(points[..., :2], s), depth], -1) for s in stacks]
+            known = [torch.cat([coarse.at(points[..., :2], s), place], -1) for s in stacks]
             found = [self.netG.mlp(k)[0] for k in known]
         else:
             if fine is None:
                 raise InputError("PIFuHD: the features are of the coarse level alone")
-            context = depth
+            context = place
             if coarse is not None:
-                seen = torch.cat([coarse.at(points[..., :2]), depth], -1)
+                seen = torch.cat([coarse.at(points[..., :2]), place], -1)
                 context = self.netG.mlp(seen)[1]
+                if self.config.use_pose:
+                    context = torch.cat([context, place], -1)
             stacks = range(len(fine.stacks)) if every_stack else (-1,)
             found = [
                 self.mlp(torch.cat([fine.at(points[..., :2], s), context], -1))[0] for s in stacks
             ]
         return [f.float() * inside for f in found]
 
-    def _depth(self, points: Float[torch.Tensor, "b p 3"]) -> Float[torch.Tensor, "b p d"]:
-        """What tells the depth of points; the paper's grows towards the viewer."""
+    def _place(
+        self,
+        points: Float[torch.Tensor, "b p 3"],
+        head_from_cube: Float[torch.Tensor, "b 3 4"] | None,
+    ) -> Float[torch.Tensor, "b p d"]:
+        """What tells the place of points beside the features of their pixels.
+
+        The depth, which grows towards the viewer as the paper's; then head units, if used.
+        """
         towards = -points[..., 2:]
-        told = [towards * self.config.depth_scale]
-        for octave in range(self.config.depth_waves):
-            phase = torch.pi * 2**octave * towards
-            told += [phase.sin(), phase.cos()]
+        told = [towards * self.config.depth_scale, *_waves(towards, self.config.depth_waves)]
+        if self.config.use_pose:
+            if head_from_cube is None:
+                raise InputError(_NO_POSE)
+            linear, offset = head_from_cube[..., :3], head_from_cube[..., 3]
+            in_head = points @ linear.transpose(1, 2) + offset[:, None]
+            told += [in_head, *_waves(in_head, self.config.pose_waves)]
         return torch.cat(told, -1)
 
     def _inputs(
@@ -268,6 +291,12 @@ class Pifuhd(nn.Module):
         if front is None or back is None:
             raise InputError("PIFuHD: this model sees normals beside the picture; none were given")
         return torch.cat([image, _resized_normals(front, size), _resized_normals(back, size)], 1)
+
+
+def _waves(values: Float[torch.Tensor, "b p v"], octaves: int) -> list[torch.Tensor]:
+    """Sines and cosines of pi, 2 pi, 4 pi and so on times the values."""
+    phases = [torch.pi * 2**octave * values for octave in range(octaves)]
+    return [wave for phase in phases for wave in (phase.sin(), phase.cos())]
 
 
 def _resized(image: torch.Tensor, size: int) -> torch.Tensor:

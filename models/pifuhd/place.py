@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float32, Float64
 
 from ..errors import InputError
 from ..face.rotation import matrix_from_yaw_pitch_roll, rotation_between
+from .pose import head_from_cube
 
 _FORWARD: Final = np.array([0.0, 0.0, 1.0])
 NEAREST_SHARE: Final = 0.02
@@ -123,6 +124,16 @@ class PictureCube:
         """Pixels of points of the camera frame, in a crop of ``size`` px."""
         cube = self.cube_from_camera_points(points_mm)
         return ((cube[:, :2] + 1.0) * size - 1.0) / 2.0
+
+    def head_from_cube(
+        self, camera_from_head: Float[np.ndarray, "4 4"]
+    ) -> Float32[np.ndarray, "3 4"]:
+        """From the cube to the axes of a fitted head (:mod:`.pose`), perspective aside.
+
+        Args:
+            camera_from_head: of the fit, mm.
+        """
+        return head_from_cube(camera_from_head, self.camera_from_cube, self.centre_mm, self.side_mm)
 
     def scaled(self, factor: float) -> PictureCube:
         """The same line of sight with a larger or smaller cube."""

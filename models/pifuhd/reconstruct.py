@@ -124,7 +124,8 @@ def reconstruct(
     if settings.subject == "head" and face is not None:
         trunk = expected(view, face.camera_from_head, network.size)
         shown, alpha = extended(crop, alpha, trunk, _neck_row(view, face, network.size))
-    seen = network.see(shown, alpha)
+    told = None if face is None else view.head_from_cube(face.camera_from_head)
+    seen = network.see(shown, alpha, told)
     clock.lap("network")
     asked = carved(seen.occupancy, segmentation.alpha, crop)
     grid = refine(asked, settings.resolution, points_per_call=points, progress=progress)

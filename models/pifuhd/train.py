@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -146,7 +146,8 @@ class PartTraining:
         self._figures: dict[str, float] = {}
         device = chosen_device(config.device)
         torch.manual_seed(config.seed)
-        self.model = Pifuhd(config.pifuhd)
+        sizes = config.pifuhd
+        self.model = Pifuhd(sizes if people.has_heads else replace(sizes, use_pose=False))
         for earlier in _earlier(part, self.model):
             found = need_part(earlier, config.out, config.earlier)
             take_part(self.model, found, config.earlier or config.out)

@@ -42,6 +42,8 @@ class PifuhdTrainConfig:
         earlier: folder of a training whose earlier stages this one builds upon; None for ``out``.
         use_normals: whether the levels see normals.
         true_normals: whether they see true ones instead of drawn ones (the ceiling).
+        use_pose: whether the levels are told where the head's axes are, where the network's sizes
+            have it and the people are heads.
         fine_only: no coarse level.
         vgg: a file of VGG19's weights for the paper's perceptual term, if any.
         network: sizes other than a preset's.
@@ -68,6 +70,7 @@ class PifuhdTrainConfig:
     earlier: Path | None = None
     use_normals: bool = True
     true_normals: bool = False
+    use_pose: bool = True
     fine_only: bool = False
     vgg: Path | None = None
     network: PifuhdConfig | None = None
@@ -89,9 +92,14 @@ class PifuhdTrainConfig:
 
     @property
     def pifuhd(self) -> PifuhdConfig:
-        """Sizes of the whole model."""
+        """Sizes of the whole model, for people whose heads' poses are known."""
         sizes = self.network or preset(self.preset)
-        return replace(sizes, use_normals=self.use_normals, fine_only=self.fine_only)
+        return replace(
+            sizes,
+            use_normals=self.use_normals,
+            use_pose=sizes.use_pose and self.use_pose,
+            fine_only=self.fine_only,
+        )
 
     @property
     def rate(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import cv2
@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Float, UInt8
 
 from .dataset import SHARES, Batch, BatchOptions, BatchSource, Drawn, PeopleFolder
-from .learner import held_out_items, shown_picture, tensor
+from .learner import judged_items, shown_picture, tensor
 from .losses import balanced_cross_entropy
 from .network import Features, Level, Pifuhd
+from .pose import FitError
 from .train_config import PifuhdTrainConfig
 
 _HELD_OUT: Final = 24
@@ -54,6 +55,7 @@ class LevelLearner:
         self._bfloat16 = config.bfloat16
         sizes = model.config
         use = sizes.use_normals
+        fit = FitError() if sizes.use_pose else None
         size, normal_size = sizes.image_size, sizes.normal.size
         windows = level == "fine" and sizes.window < size
         options = BatchOptions(
@@ -66,16 +68,23 @@ class LevelLearner:
             back=use,
             normal_size=normal_size,
             augmentation=config.augmentation,
+            fit=fit,
         )
         seed = 2 * config.seed + int(level == "fine")
         self._source = BatchSource(people.training, options, seed, drawn[0] if drawn else None)
         self._held_out: dict[str, list[Batch]] = {}
         for kind, shares in (("near", _NEAR), ("uniform", _UNIFORM)):
             wanted = BatchOptions(
-                size, 1, _HELD_OUT_POINTS, shares, False, None, use, use, normal_size
+                size, 1, _HELD_OUT_POINTS, shares, False, None, use, use, normal_size, fit=fit
             )
             source = BatchSource(people.held_out, wanted, 0, drawn[1] if drawn else None)
-            self._held_out[kind] = held_out_items(source, people, _HELD_OUT)
+            self._held_out[kind] = judged_items(source, people.held_out, _HELD_OUT)
+        # The same of people who are learnt from: what is fitted to them alone shows as a gap.
+        near = BatchOptions(
+            size, 1, _HELD_OUT_POINTS, _NEAR, False, None, use, use, normal_size, fit=fit
+        )
+        source = BatchSource(people.training, near, 0, drawn[0] if drawn else None)
+        self._known = judged_items(source, people.training, _HELD_OUT)
 
     def batches(self, step: int) -> Iterator[Batch]:
         """Batches without end, from that step on."""
@@ -95,20 +104,27 @@ class LevelLearner:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Of held-out people: intersection over union, share of wrong points near the surface."""
-        inside, found = self._judged("uniform")
+        """Of held-out people: intersection over union, share of wrong points near the surface.
+
+        The latter of people learnt from too, judged in the same way; the training's own
+        ``wrong_share`` is of other points, and compares with neither.
+        """
+        inside, found = self._judged(self._held_out["uniform"])
         union = (inside | found).sum(1).clip(min=1)
         iou = ((inside & found).sum(1) / union).mean()
-        inside, found = self._judged("near")
+        wrong = {
+            name: float(np.not_equal(*self._judged(batches)).mean())
+            for name, batches in (("held_out", self._held_out["near"]), ("known", self._known))
+        }
         return {
             "held_out_1_iou": 1 - float(iou),
-            "held_out_wrong_near": float((inside != found).mean()),
+            **{f"{name}_wrong_near": share for name, share in wrong.items()},
         }
 
-    def _judged(self, kind: str) -> tuple[np.ndarray, np.ndarray]:
-        """Whether points of held-out people are inside, and whether the model says so."""
+    def _judged(self, batches: Sequence[Batch]) -> tuple[np.ndarray, np.ndarray]:
+        """Whether points are inside, and whether the model says so."""
         true, found = [], []
-        for batch in self._held_out[kind]:
+        for batch in batches:
             features = self._features(batch)
             occupancy = self.model.occupancy(
                 features, tensor(batch.points, self._device), self._level
@@ -154,10 +170,14 @@ class LevelLearner:
             coarse = None
             if not self.model.config.fine_only:
                 coarse = self.model.encode_coarse(image, front, back)
-            if self._level == "coarse":
-                return Features(coarse, None)
-            corner = None if batch.corner is None else tensor(batch.corner, self._device)
-            return Features(coarse, self.model.encode_fine(image, front, back, corner))
+            fine = None
+            if self._level == "fine":
+                corner = None if batch.corner is None else tensor(batch.corner, self._device)
+                fine = self.model.encode_fine(image, front, back, corner)
+        told = None
+        if self.model.config.use_pose:
+            told = tensor(batch.head_from_cube, self._device)
+        return Features(coarse, fine, head_from_cube=told)
 
 
 def _relief(occupancy: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, UInt8
 
 from .dataset import Batch, BatchOptions, BatchSource, PeopleFolder
-from .learner import held_out_items, shown_picture, tensor
+from .learner import judged_items, shown_picture, tensor
 from .losses import angle_degrees, normal_loss
 from .network import Pifuhd
 from .perceptual import VggDistance
@@ -52,7 +52,9 @@ class NormalLearner:
         )
         # Front and back see different pictures under one seed.
         self._source = BatchSource(people.training, varied, 2 * config.seed + int(front))
-        self._held_out = held_out_items(BatchSource(people.held_out, wanted, 0), people, _HELD_OUT)
+        self._held_out = judged_items(
+            BatchSource(people.held_out, wanted, 0), people.held_out, _HELD_OUT
+        )
 
     def batches(self, step: int) -> Iterator[Batch]:
         """Batches without end, from that step on."""

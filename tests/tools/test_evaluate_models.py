@@ -118,7 +118,7 @@ class Oracle(Pifuhd):
         super().__init__(config)
         self.asked_with_true_normals = 0
 
-    def encode(self, image: Any, normals: Any = None) -> Features:
+    def encode(self, image: Any, normals: Any = None, head_from_cube: Any = None) -> Features:
         front = back = None
         if normals is not None:
             self.asked_with_true_normals += 1

@@ -40,6 +40,8 @@ class TrainPifuhd:
         earlier: folder of a training whose earlier stages to build upon, where --out lacks them.
         no_normals: the levels see the picture alone (an ablation).
         true_normals: the levels see true normals instead of drawn ones (an ablation: the ceiling).
+        no_pose: the levels are not told where the head's axes are (an ablation); of bodies they
+            never are.
         fine_only: no coarse level: the fine one is given the depth itself (an ablation).
         vgg: VGG19's weights as torchvision has them, for the paper's perceptual term of the
             normals; without them differences of neighbouring pixels take its place.
@@ -62,6 +64,7 @@ class TrainPifuhd:
     earlier: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     no_normals: bool = False
     true_normals: bool = False
+    no_pose: bool = False
     fine_only: bool = False
     vgg: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
 
@@ -91,6 +94,7 @@ class TrainPifuhd:
             earlier=self.earlier,
             use_normals=not self.no_normals,
             true_normals=self.true_normals,
+            use_pose=not self.no_pose,
             fine_only=self.fine_only,
             vgg=self.vgg,
         )

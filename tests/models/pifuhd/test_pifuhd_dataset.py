@@ -2,9 +2,10 @@
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -29,13 +30,14 @@ from mien.models.pifuhd.dataset import (
 )
 from mien.models.pifuhd.mapped import map_arrays
 
-STILL = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+STILL = Augmentation(*[0.0] * len(fields(Augmentation)))
 PLACES = st.builds(
     Placement,
     scale=st.floats(0.9, 1.1),
     right=st.floats(-0.1, 0.1),
     down=st.floats(-0.1, 0.1),
     mirrored=st.booleans(),
+    roll_deg=st.one_of(st.just(0.0), st.floats(-10, 10)),
 )
 
 
@@ -184,6 +186,40 @@ def test_mirroring_twice_is_nothing_and_once_mirrors_all(
     )
 
 
+@settings(max_examples=20, deadline=None)
+@given(roll=st.floats(-180, 180), mirrored=st.booleans())
+def test_a_rolled_normal_points_where_the_rolled_surface_does(
+    roll: float, mirrored: bool, ellipsoids: Path
+):
+    subject = Subject.load(subject_path(ellipsoids, 2))
+    place = Placement(0.9, 0.05, -0.02, mirrored, roll)
+    plain = subject.front[0].astype(np.float64) / 127
+    rows, columns = np.nonzero(cv2.erode(subject.mask[0], np.ones((9, 9))))
+    where = np.stack([2 * columns + 1, 2 * rows + 1, 64 + 0 * rows], -1) / 64 - 1
+    there = place.points(where.astype(np.float32))
+    kept = (np.abs(there[:, :2]) < 0.95).all(1)
+    column, row = np.round(((there[kept, :2] + 1) * 64 - 1) / 2).astype(int).T
+    found = placed_normals(subject.front[0], place, 64)[:, row, column].T
+    # A normal is carried as a step along it is: y of normals is up, z towards the viewer.
+    flip = np.array([1, -1, -1])
+    carried = plain[rows, columns][kept] * flip @ place.affine[:, :3].T / place.scale * flip
+    assert np.median(np.linalg.norm(found - carried, axis=1)) < 0.06
+
+
+def test_gamma_changes_the_middle_and_leaves_the_ends():
+    picture = np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(16, 16, 3)
+    full = np.full((16, 16), 255, np.uint8)
+    shown = [
+        photograph(picture, full, replace(STILL, gamma=0.5), np.random.default_rng(s))[0].ravel()
+        for s in range(20)
+    ]
+    for image in shown:
+        assert image[0] == -1
+        assert image[-1] == 1
+        assert (np.diff(image) >= 0).all()
+    assert np.ptp([image[128] for image in shown]) > 0.2
+
+
 def test_labels_still_agree_with_the_picture_after_augmentation(ellipsoids: Path):
     people = PeopleFolder(ellipsoids)
     options = BatchOptions(
@@ -208,7 +244,9 @@ def test_a_person_cut_by_the_lower_edge_stays_cut():
     rng = np.random.default_rng(0)
     for _ in range(200):
         place = Augmentation().placement(rng, cut=True)
-        assert place.scale + place.down >= 1 - 1e-9
+        # So do both ends of its lower edge in a rolled one.
+        ends = place.points(np.array([[-1, 1, 0], [1, 1, 0]], np.float32))
+        assert ends[:, 1].min() >= 1 - 1e-6
 
 
 def test_no_augmentation_is_the_picture_itself():

@@ -1,5 +1,8 @@
 """The networks: sizes of the presets, where gradients go, what lies outside."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the networks need torch")
@@ -8,6 +11,7 @@ from torch import nn  # noqa: E402
 
 from mien.models.errors import InputError  # noqa: E402
 from mien.models.pifuhd.config import PifuhdConfig, preset  # noqa: E402
+from mien.models.pifuhd.inference import TorchNetwork  # noqa: E402
 from mien.models.pifuhd.network import FeatureMap, Features, Level, Pifuhd  # noqa: E402
 
 
@@ -39,12 +43,15 @@ def test_the_papers_sizes():
 def test_the_small_preset_fits_into_20_megabytes():
     with torch.device("meta"):
         model = Pifuhd(preset("small"))
-        features = model.encode(torch.zeros(2, 3, 256, 256))
+        features = model.encode(torch.zeros(2, 3, 256, 256), None, torch.zeros(2, 3, 4))
     assert features.coarse is not None
     assert features.fine is not None
     assert features.coarse.stacks[-1].shape == (2, 64, 32, 32)
     assert features.fine.stacks[-1].shape == (2, 16, 128, 128)
     assert 2 * _count(model) < 20
+    # Features, depth, and three coordinates with sines and cosines of four octaves.
+    assert _widths(model.netG.mlp)[0] == (256, 64 + 1 + 27)
+    assert _widths(model.mlp)[0] == (128, 16 + 64 + 1 + 27)
 
 
 def test_points_beyond_the_cube_are_outside(tiny: PifuhdConfig):
@@ -70,6 +77,61 @@ def test_depth_grows_towards_the_viewer_inside_the_network(tiny: PifuhdConfig):
     with torch.no_grad():
         model.occupancy(model.encode(torch.rand(1, 3, 64, 64)), points, "coarse")
     assert seen[0][0, 0, -1].item() == pytest.approx(-0.5 * 256 / 200)
+
+
+@pytest.mark.parametrize("waves", [0, 2])
+def test_both_levels_are_told_where_a_point_lies_in_the_head(tiny: PifuhdConfig, waves: int):
+    model = Pifuhd(replace(tiny, use_pose=True, pose_waves=waves)).eval()
+    seen = []
+    for mlp in (model.netG.mlp, model.mlp):
+        mlp.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    points = torch.rand(2, 5, 3) - 0.5
+    turn = torch.linalg.qr(torch.randn(2, 3, 3))[0] * 1.1
+    shift = torch.rand(2, 3)
+    told = torch.cat([turn, shift[..., None]], -1)
+    with torch.no_grad():
+        features = model.encode(torch.rand(2, 3, 64, 64), None, told)
+        model.occupancy(features, points)
+    in_head = torch.einsum("bij,bpj->bpi", turn, points) + shift[:, None]
+    phases = [in_head * torch.pi * 2**k for k in range(waves)]
+    expected = [in_head, *(wave for p in phases for wave in (p.sin(), p.cos()))]
+    assert len(seen) == 2
+    for known in seen:
+        place = known[..., -(1 + 3 * len(expected)) :]
+        torch.testing.assert_close(place[..., :1], -1.28 * points[..., 2:])
+        torch.testing.assert_close(place[..., 1:], torch.cat(expected, -1), rtol=1e-4, atol=1e-5)
+    with pytest.raises(InputError, match="no face was given"):
+        model.encode(torch.rand(2, 3, 64, 64))
+    with pytest.raises(InputError, match="no face was given"):
+        model.occupancy(replace(features, head_from_cube=None), points)
+
+
+def test_a_picture_is_seen_with_the_faces_pose(tiny: PifuhdConfig):
+    torch.manual_seed(4)
+    network = TorchNetwork(Pifuhd(replace(tiny, use_pose=True)), "cpu")
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    alpha = np.full((64, 64), 255, np.uint8)
+    points = rng.uniform(-0.9, 0.9, (30, 3)).astype(np.float32)
+    with pytest.raises(InputError, match="no face was given"):
+        network.see(picture, alpha)
+    turned = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [-1, 0, 0, 0]], np.float32)
+    front, side = (
+        network.see(picture, alpha, told).occupancy(points)
+        for told in (np.eye(3, 4, dtype=np.float32), turned)
+    )
+    assert not np.allclose(front, side)
+    # More is known of each point, and more memory is planned for it.
+    assert network.bytes_per_point > TorchNetwork(Pifuhd(tiny), "cpu").bytes_per_point
+
+
+def test_who_is_not_asked_for_the_pose_takes_no_notice_of_it(tiny: PifuhdConfig):
+    model = Pifuhd(tiny).eval()
+    image, points = torch.rand(1, 3, 64, 64), torch.rand(1, 20, 3) - 0.5
+    with torch.no_grad():
+        plain = model.occupancy(model.encode(image), points)
+        told = model.occupancy(model.encode(image, None, torch.rand(1, 3, 4)), points)
+    assert torch.equal(plain, told)
 
 
 def test_a_window_is_sampled_as_the_whole_map():
@@ -153,8 +215,6 @@ def test_given_normals_take_the_place_of_drawn_ones(tiny: PifuhdConfig):
 
 
 def test_what_does_not_fit_is_said(tiny: PifuhdConfig):
-    from dataclasses import replace
-
     with pytest.raises(InputError, match="expected a picture of 64 x 64 px, got 48 x 48"):
         Pifuhd(tiny).encode(torch.zeros(1, 3, 48, 48))
     with pytest.raises(InputError, match="no preset"):

@@ -1,8 +1,9 @@
 """Training part by part: it learns, it resumes exactly, its parts come together."""
 
 import json
+import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,36 @@ def test_stages_build_upon_each_other_and_come_together(config: PifuhdTrainConfi
     for part in ("normals-front", "normals-back", "coarse", "fine"):
         for name in ("log.jsonl", "curves.png", "sheet.png"):
             assert (config.out / part / name).stat().st_size > 0
+
+
+@pytest.mark.parametrize("kind", ["heads", "bodies"])
+def test_heads_are_learnt_in_their_own_axes_and_bodies_without(
+    config: PifuhdTrainConfig, ellipsoids: Path, tmp_path: Path, kind: str
+):
+    people = shutil.copytree(ellipsoids, tmp_path / "people")
+    meta = people / "meta.json"
+    meta.write_text(meta.read_text().replace('"heads"', f'"{kind}"'))
+    assert config.network is not None
+    asked = replace(
+        config,
+        data=people,
+        steps=2,
+        use_normals=False,
+        network=replace(config.network, use_pose=True),
+    )
+    figures = train_pifuhd(replace(asked, stage="coarse")).parts[0].figures
+    assert figures.keys() == {"held_out_1_iou", "held_out_wrong_near", "known_wrong_near"}
+    weights = train_pifuhd(replace(asked, stage="fine")).weights
+    assert weights is not None
+    assert load_weights(weights).config.use_pose == (kind == "heads")
+    if kind == "heads":
+        alone = replace(asked, out=tmp_path / "alone", stage="coarse", use_pose=False)
+        train_pifuhd(alone)
+        path = part_path(alone.out, "coarse")
+        assert not PartCheckpoint.load(path).config.use_pose
+        # With and without do not go together.
+        with pytest.raises(InputError, match="of other sizes"):
+            train_pifuhd(replace(alone, stage="fine", use_pose=True))
 
 
 @pytest.mark.parametrize("stage", ["normals", "coarse", "fine"])
@@ -165,7 +196,8 @@ def test_four_ellipsoids_are_learnt_by_heart(
     np.savez(people / "subject-00004.npz", **again)
     asked = replace(
         config, data=people, stage="coarse", true_normals=True, steps=200, batch=4, points=300,
-        learning_rate=1e-2, bfloat16=False, log_steps=25, augmentation=Augmentation(*[0.0] * 11),
+        learning_rate=1e-2, bfloat16=False, log_steps=25,
+        augmentation=Augmentation(*[0.0] * len(fields(Augmentation))),
     )  # fmt: skip
     train_pifuhd(replace(config, data=people, steps=1))
     lines: list[dict[str, Any]] = []

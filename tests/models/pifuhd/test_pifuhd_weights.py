@@ -1,6 +1,7 @@
 """Weights on disk: mien's own, and the published checkpoint's names."""
 
 import argparse
+import json
 import pickle
 from pathlib import Path
 
@@ -12,7 +13,12 @@ pytest.importorskip("safetensors", reason="weights are safetensors")
 from mien.models.errors import InputError  # noqa: E402
 from mien.models.pifuhd.config import PifuhdConfig, preset  # noqa: E402
 from mien.models.pifuhd.network import Pifuhd  # noqa: E402
-from mien.models.pifuhd.weights import load_weights, read_facts, save_weights  # noqa: E402
+from mien.models.pifuhd.weights import (  # noqa: E402
+    load_weights,
+    read_facts,
+    save_weights,
+    shipped,
+)
 
 
 def _norm(name: str, width: int) -> dict[str, tuple[int, ...]]:
@@ -150,6 +156,41 @@ def test_own_weights_come_back(tmp_path: Path, tiny: PifuhdConfig, half: bool):
         before = model.occupancy(model.encode(image), points)
         after = again.occupancy(again.encode(image), points)
     torch.testing.assert_close(after, before, rtol=0, atol=5e-3 if half else 0)
+
+
+def test_weights_from_before_the_pose_are_read_as_they_were(tmp_path: Path, tiny: PifuhdConfig):
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    torch.manual_seed(0)
+    model = Pifuhd(tiny).eval()
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, model, {})
+    with safe_open(path, "pt") as file:
+        about = file.metadata()
+    config = json.loads(about["config"])
+    for name in ("use_pose", "pose_waves"):
+        del config[name]
+    save_file(load_file(path), path, {**about, "config": json.dumps(config)})
+    again = load_weights(path)
+    assert again.config == tiny
+    image, points = torch.rand(1, 3, 64, 64), torch.rand(1, 30, 3) - 0.5
+    with torch.no_grad():
+        before = model.occupancy(model.encode(image), points)
+        after = again.occupancy(again.encode(image), points)
+    assert torch.equal(before, after)
+
+
+def test_the_shipped_weights_are_read():
+    path = shipped("head")
+    if not path.is_file():
+        pytest.skip("no weights are shipped")
+    model = load_weights(path)
+    with torch.no_grad():
+        told = torch.eye(3, 4)[None]
+        features = model.encode(torch.zeros(1, 3, 256, 256), None, told)
+        occupancy = model.occupancy(features, torch.zeros(1, 3, 3))
+    assert occupancy.shape == (1, 3)
 
 
 def test_weights_of_another_size_are_refused(tmp_path: Path, tiny: PifuhdConfig):
