@@ -258,7 +258,7 @@ def _load_secret(path: Path) -> tuple[bytes, bytes]:
 def _load(path: Path) -> tuple[bytes, bytes | None]:
     try:
         public, secret = zmq.auth.load_certificate(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, IndexError) as error:
         raise InputError(f"{path}: not a key file: {_reason(error)}") from error
     for key in (public, secret):
         if key is not None and not _KEY.fullmatch(key):

@@ -209,7 +209,7 @@ def turn_deviation_deg(row: FaceObservation) -> float | None:
     """Standard deviation of the angle by which the rotation may be off; None where unknown."""
     if row.pose_variance is None:
         return None
-    return math.degrees(math.sqrt(float(row.pose_variance[:3].sum())))
+    return math.degrees(math.sqrt(max(0.0, float(row.pose_variance[:3].sum()))))
 
 
 def digest(

@@ -11,7 +11,7 @@ import zmq
 
 from ..models.errors import InputError, SourceError
 from .curve import CurveClient
-from .messages import EchoReply, HelloMessage
+from .messages import DAMAGE, EchoReply, HelloMessage
 
 _TCP = re.compile(r"tcp://(.+):(\d+)")
 _REPLY = msgspec.msgpack.Decoder(EchoReply)
@@ -92,7 +92,7 @@ class EchoClient:
             raise SourceError(f"{self.endpoint}: no clock echo within {self.timeout_s:g} s")
         try:
             return _REPLY.decode(self._socket.recv())
-        except msgspec.DecodeError as error:
+        except DAMAGE as error:
             raise SourceError(f"{self.endpoint}: not a clock echo: {error}") from error
 
     def offset(self, count: int, clock: Callable[[], int]) -> ClockOffset:

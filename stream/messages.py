@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from ..models.documents import one_line
 from ..models.errors import InputError
 from .observation import FaceObservation
 from .schema import SCHEMA_VERSION, from_plain, to_plain
@@ -140,7 +141,10 @@ CONVENTIONS: Final[dict[str, str]] = {
     "clock": "t_capture_ns and t_publish_ns: the publisher's monotonic clock; t_media_ns: pts",
 }
 
+DAMAGE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises over bytes that are not what they should be."""
 _STREAM = re.compile(r"[A-Za-z0-9_-]+")
+_TOPIC = re.compile(rb"(pose|frame|status|hello)\.[A-Za-z0-9_-]+\.([0-9-]+\.)?")
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=to_plain)
 _DECODERS = {
     kind: msgspec.msgpack.Decoder(message, dec_hook=from_plain)
@@ -164,6 +168,16 @@ def check_stream_name(name: str) -> str:
 def topic(kind: str, stream: str, track: int | None = None) -> bytes:
     """``<kind>.<stream>.`` or ``<kind>.<stream>.<track>.``; the dot keeps 1 apart from 10."""
     return f"{kind}.{stream}.{'' if track is None else f'{track}.'}".encode()
+
+
+def check_topic(name: bytes) -> None:
+    """Refuse what no publisher of mien's calls its messages.
+
+    Raises:
+        InputError: it is not of the form that :func:`topic` makes.
+    """
+    if not _TOPIC.fullmatch(name):
+        raise InputError(f"a message called {name[:60]!r}, expected such as 'pose.main.0.'")
 
 
 def split_welcome(frame: bytes) -> tuple[bytes, bytes]:
@@ -207,16 +221,16 @@ def decode(topic: bytes, payload: bytes) -> Message:
         raise InputError(f"unknown topic {topic!r}: expected one of {', '.join(_DECODERS)}")
     try:
         return decoder.decode(payload)
-    except (msgspec.DecodeError, InputError) as error:
+    except (*DAMAGE, InputError) as error:
         raise InputError(_complaint(topic, payload, error)) from error
 
 
 def _complaint(topic: bytes, payload: bytes, error: Exception) -> str:
-    name = topic.decode("ascii", "replace")
+    name = repr(topic.decode("ascii", "replace"))[1:-1]
     try:
         version = getattr(_VERSION.decode(payload), "v", SCHEMA_VERSION)
-    except msgspec.DecodeError:
+    except DAMAGE:
         version = SCHEMA_VERSION
     if version != SCHEMA_VERSION:
         return f"{name}: schema version {version}, this mien reads version {SCHEMA_VERSION}"
-    return f"{name}: not a message of schema version {SCHEMA_VERSION}: {error}"
+    return f"{name}: not a message of schema version {SCHEMA_VERSION}: {one_line(error)}"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..models.documents import one_line
 from ..models.errors import BundleError, InputError
+from ..models.onnx_wire import check_one_file
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -20,7 +22,7 @@ def open_session(model: Path | bytes, threads: int = 1) -> onnxruntime.Inference
 
     Raises:
         InputError: ``threads`` is below 1.
-        BundleError: the file is missing or no ONNX model.
+        BundleError: the file is missing, no ONNX model, or keeps weights in other files.
     """
     import onnxruntime
     from onnxruntime.capi.onnxruntime_pybind11_state import (
@@ -29,7 +31,9 @@ def open_session(model: Path | bytes, threads: int = 1) -> onnxruntime.Inference
         InvalidGraph,
         InvalidProtobuf,
         NoSuchFile,
+        RuntimeException,
     )
+    from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NoKernel
 
     if threads < 1:
         raise InputError(f"threads must be 1 or more, got {threads}")
@@ -40,10 +44,22 @@ def open_session(model: Path | bytes, threads: int = 1) -> onnxruntime.Inference
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     name = "ONNX model" if isinstance(model, bytes) else str(model)
     try:
+        content = model if isinstance(model, bytes) else model.read_bytes()
+        check_one_file(content, name)
+    except OSError as error:
+        raise BundleError(f"{name}: cannot be read: {error.strerror}") from error
+    except InputError as error:
+        raise BundleError(str(error)) from error
+    try:
         return onnxruntime.InferenceSession(
-            model if isinstance(model, bytes) else str(model),
+            content,
             options,
             providers=["CPUExecutionProvider"],
         )
-    except (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile) as error:
-        raise BundleError(f"{name}: not a model that onnxruntime can load: {error}") from error
+    except (
+        *(Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile),
+        *(NoKernel, RuntimeException, RuntimeError, ValueError),
+    ) as error:
+        raise BundleError(
+            f"{name}: not a model that onnxruntime can load: {one_line(error)}"
+        ) from error

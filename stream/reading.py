@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from ..models.documents import one_line
 from ..models.errors import InputError
 from .observation import FaceObservation
 from .schema import COLUMNS, CSV_HEADER, from_plain, observation_from_csv, rounded
@@ -31,8 +32,8 @@ def read_observations(path: str | os.PathLike[str]) -> Iterator[FaceObservation]
         yield from reader(place)
     except InputError as error:
         raise InputError(f"{place}: {error}") from error
-    except (OSError, UnicodeDecodeError, csv.Error, msgspec.DecodeError) as error:
-        raise InputError(f"{place}: cannot be read: {error}") from error
+    except (OSError, UnicodeDecodeError, csv.Error, msgspec.DecodeError, RecursionError) as error:
+        raise InputError(f"{place}: cannot be read: {one_line(error)}") from error
 
 
 def read_parquet_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -46,10 +47,10 @@ def read_parquet_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
 
     try:
         metadata = pq.read_schema(path).metadata or {}
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path}: not a Parquet file: {error}") from error
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InputError(f"{path}: not a Parquet file: {one_line(error)}") from error
     return {
-        key.decode().removeprefix("mien."): value.decode()
+        key.decode("utf-8", "replace").removeprefix("mien."): value.decode("utf-8", "replace")
         for key, value in metadata.items()
         if key.startswith(b"mien.")
     }
@@ -66,8 +67,10 @@ def _read_parquet(path: Path) -> Iterator[FaceObservation]:
                 raise InputError(f"lacks the columns {', '.join(lacking)}")
             for batch in file.iter_batches(batch_size=4096):
                 yield from _rows_of(batch)
-    except pa.ArrowException as error:
-        raise InputError(f"not a Parquet file: {error}") from error
+    except (pa.ArrowException, ValueError, TypeError, OverflowError, StopIteration) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"not a Parquet file of mien's: {one_line(error)}") from error
 
 
 def _rows_of(batch: Any) -> Iterator[FaceObservation]:

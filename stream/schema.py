@@ -161,7 +161,10 @@ def to_plain(value: Any) -> Any:
 def from_plain(kind: type, value: Any) -> Any:
     """``dec_hook`` of msgspec: lists as float32 arrays; msgspec then checks shape and dtype."""
     if hasattr(kind, "dim_str"):
-        return np.asarray(value, dtype=np.float32)
+        try:
+            return np.asarray(value, dtype=np.float32)
+        except (OverflowError, TypeError) as error:
+            raise ValueError(f"not a list of numbers: {error}") from error
     raise NotImplementedError(f"cannot decode {kind}")
 
 
@@ -256,6 +259,6 @@ def observation_from_csv(cells: Sequence[str]) -> FaceObservation:
                 fields[column.name] = np.array([float(cell) for cell in part], dtype=np.float32)
             else:
                 fields[column.name] = _PARSERS[column.dtype](part[0])
-        except (ValueError, KeyError) as error:
-            raise InputError(f"{column.name}: {part[0]!r} is not {column.type_name}") from error
+        except (ValueError, KeyError, OverflowError) as error:
+            raise InputError(f"{column.name}: {part[0]!r:.60} is not {column.type_name}") from error
     return rounded(FaceObservation(**fields))

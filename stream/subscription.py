@@ -15,19 +15,21 @@ import zmq
 from ..models.errors import InputError, SourceError
 from .curve import CurveClient
 from .messages import (
+    DAMAGE,
     DEFAULT_ENDPOINT,
     LAST_PORT,
     MESSAGES,
     HelloMessage,
     Message,
     check_stream_name,
+    check_topic,
     decode,
     split_welcome,
 )
 
 _RECEIVE_HWM: Final = 10_000  # 25 MB at most
 _TOPICS: Final = 4096  # whose sequence is followed: tracks come and go for days
-_TCP = re.compile(r"tcp://(.+):(\d+)")
+_TCP = re.compile(r"tcp://(.+):(\d{1,9})")
 
 
 class _Head(msgspec.Struct):
@@ -194,8 +196,9 @@ class Subscription:
                     yield split_welcome(frames[0])
                     continue
                 name, payload = frames[:2]
+                check_topic(name)
                 self._check_sequence(name, _HEAD.decode(payload).seq)
-            except (InputError, msgspec.DecodeError) as error:
+            except (InputError, *DAMAGE) as error:
                 self._refuse(str(error))
                 continue
             yield name, payload
@@ -212,6 +215,7 @@ class Subscription:
 
     def _decode(self, name: bytes, payload: bytes) -> Received | None:
         try:
+            check_topic(name)
             message = decode(name, payload)
         except InputError as error:
             self._refuse(str(error))

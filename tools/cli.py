@@ -6,6 +6,7 @@ Everything else is imported within :func:`main`: an interruption is obeyed from 
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import os
 import signal
@@ -44,6 +45,11 @@ def main() -> int:
         # Whoever read our output (head, for instance) has seen enough: an interruption.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitStatus.INTERRUPTED
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        print(f"mien: {str(error.filename)[:60]!r}: such a name no file can have", file=sys.stderr)
+        return ExitStatus.NOTHING_BEGAN
     except KeyboardInterrupt:
         print("mien: interrupted", file=sys.stderr)
         return ExitStatus.INTERRUPTED

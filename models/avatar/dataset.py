@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,8 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Float16, Float32, Int64, UInt8
 
+from ..archives import read_npz
+from ..documents import json_of
 from ..errors import InputError
 
 _META: Final = "meta.json"
@@ -133,9 +133,8 @@ class ScanFolder:
     def _read(self, number: int) -> ScannedPerson:
         path = self.path / f"person-{number:05d}.npz"
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in _FIELDS}
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            arrays = read_npz(path, list(_FIELDS))
+        except (OSError, ValueError) as error:
             raise InputError(f"{path}: not a person of scans: {error}") from error
         n = self.cells
         for name, (kind, axes) in _FIELDS.items():
@@ -242,11 +241,14 @@ def _stacked(rows: list[dict[str, Any]]) -> GridBatch:
 
 def _read_meta(path: Path) -> dict[str, Any]:
     try:
-        meta = json.loads((path / _META).read_text(encoding="utf-8"))
+        meta = json_of((path / _META).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path}: no data of 'mien synthesize scans': {_META} cannot be read"
         ) from error
-    if not isinstance(meta, dict) or not isinstance(meta.get("cells"), int):
-        raise InputError(f"{path / _META}: does not say the number of cells")
+    known = isinstance(meta, dict) and all(
+        isinstance(value, int) for value in (meta.get("cells"), meta.get("seed", 0))
+    )
+    if not known:
+        raise InputError(f"{path / _META}: does not say the number of cells, or a seed")
     return meta

@@ -8,7 +8,6 @@ open; VGG-19's (relu1_1 to relu5_1, as the paper has them) where a user brings t
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..errors import InputError
+from ..learning.checkpoint_file import load_plain
 
 Pictures = Float[torch.Tensor, "b 3 h w"]
 
@@ -121,10 +121,11 @@ def vgg19_features(path: Path) -> Features:
         InputError: it is missing, damaged, holds more than tensors, or is another network's.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "it breaks off"
-        raise InputError(f"{path}: not torchvision's state dict of VGG-19: {reason}") from error
+        state = load_plain(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not torchvision's state dict of VGG-19: {error}") from error
+    if not isinstance(state, dict):
+        raise InputError(f"{path}: holds {type(state).__name__}, expected a state dict of VGG-19")
     parts: list[nn.Sequential] = []
     layers: list[nn.Module] = []
     inputs, index, first = 3, 0, True

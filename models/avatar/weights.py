@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import torch
 
+from ..documents import json_of, one_line
 from ..errors import InputError, OutputError
 from .avatar import Avatar
 from .blocks import channels_last
@@ -84,18 +85,22 @@ def load_weights(path: Path, *, diffusion: bool = True) -> Avatar:
     """
     about, tensors = _read(path)
     try:
-        config = AvatarConfig.from_dict(json.loads(about["config"]))
-        parts = json.loads(about["parts"])
+        config = AvatarConfig.from_dict(json_of(about["config"]))
+        parts = json_of(about["parts"])
         table = parts["diffusion"]
         denoiser = DiffusionConfig.from_dict(table) if table else None
         objects, encoder = int(parts["objects"]), bool(parts["encoder"])
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: its header is damaged: {error}") from error
+        raise InputError(f"{path}: its header is damaged: {one_line(error)}") from error
     if not diffusion:
         denoiser = None
         tensors = {k: v for k, v in tensors.items() if not k.startswith("diffusion.")}
-    with torch.device("meta"):
-        model = Avatar(config, objects=objects, encoder=encoder, diffusion=denoiser)
+    try:
+        with torch.device("meta"):
+            model = Avatar(config, objects=objects, encoder=encoder, diffusion=denoiser)
+    except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:
+        why = one_line(error)
+        raise InputError(f"{path}: its header describes no network: {why}") from error
     _check(path, model.state_dict(), tensors)
     tensors = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
     model.load_state_dict(tensors, strict=True, assign=True)
@@ -109,7 +114,15 @@ def read_facts(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it is no such file.
     """
-    return json.loads(_read(path, tensors=False)[0].get("facts", "{}"))
+    try:
+        facts = json_of(_read(path, tensors=False)[0].get("facts", "{}"))
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: its header is damaged: {one_line(error)}") from error
+    if not isinstance(facts, dict):
+        raise InputError(f"{path}: its header is damaged: facts are no table")
+    return facts
 
 
 def _read(path: Path, *, tensors: bool = True) -> tuple[dict[str, str], dict[str, torch.Tensor]]:

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
+from ..documents import toml_of
 from ..errors import BundleError, OutputError
 from ..weights import default as default_weights
 from .morphable import FaceModel
@@ -103,8 +103,8 @@ class Bundle:
         except OSError as error:
             raise BundleError(f"{folder}: no bundle: {MANIFEST}: {error.strerror}") from error
         try:
-            table = tomllib.loads(content.decode())
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            table = toml_of(content.decode())
+        except ValueError as error:
             raise BundleError(f"{manifest}: not TOML: {error}") from error
         info, files = _parse(table, manifest)
         for name, expected in files.items():

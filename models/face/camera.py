@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float64
 
+from ..documents import json_of, toml_of
 from ..errors import InputError
 
 DEFAULT_FOV_DEG = 60.0
@@ -78,22 +78,16 @@ class Camera:
                 from .opencv_camera import numbers_of_calibration
 
                 return cls(**numbers_of_calibration(text))
-            values: dict[str, Any] = json.loads(text) if suffix == ".json" else tomllib.loads(text)
+            values: dict[str, Any] = json_of(text) if suffix == ".json" else toml_of(text)
             numbers = {field.name: float(values[field.name]) for field in fields(cls)}
-        except InputError:
-            raise
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            width, height = round(numbers.pop("width")), round(numbers.pop("height"))
+            return cls(**numbers, width=width, height=height)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise InputError(
                 f"{path}: not a camera file (fx, fy, cx, cy, width, height in pixels): {error!r}"
             ) from error
-        return cls(
-            fx=numbers["fx"],
-            fy=numbers["fy"],
-            cx=numbers["cx"],
-            cy=numbers["cy"],
-            width=round(numbers["width"]),
-            height=round(numbers["height"]),
-        )
 
     def save(self, path: Path) -> None:
         """Write the six numbers as JSON, or as TOML where the name ends so."""

@@ -9,11 +9,19 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float32, Int32
 
+from ..archives import fitted, read_npz
 from ..errors import BundleError
 from .names import N_BLENDSHAPES, N_EXPRESSION, N_LANDMARKS, N_SHAPE
 
 _MAY_LACK: Final = ("blendshape_basis", "uv")
 """Arrays that a model may do without."""
+_KINDS: Final = {
+    "mean": (np.float32, "_ _"), "shape_basis": (np.float32, "_ _ _"),
+    "expression_basis": (np.float32, "_ _ _"), "blendshape_basis": (np.float32, "_ _ _"),
+    "triangles": (np.int32, "_ _"), "landmark_vertices": (np.int32, "_"), "uv": (np.float32, "_ _"),
+}  # fmt: skip
+_MOST_BYTES: Final = 1 << 30
+"""Unpacked; the default model has 60 MB."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,7 @@ class FaceModel:
             "blendshape_basis": (N_BLENDSHAPES, n, 3),
             "landmark_vertices": (N_LANDMARKS,),
             "uv": (n, 2),
+            "triangles": (len(self.triangles), 3),
         }
         for name, shape in wanted.items():
             actual = getattr(self, name).shape
@@ -72,16 +81,12 @@ class FaceModel:
             BundleError: the file is missing, is not such an archive, or its arrays disagree.
         """
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                arrays = {
-                    field.name: archive[field.name]
-                    for field in fields(cls)
-                    if field.name in archive or field.name not in _MAY_LACK
-                }
-        except (OSError, ValueError, KeyError, EOFError) as error:
+            names = [field.name for field in fields(cls) if field.name not in _MAY_LACK]
+            arrays = fitted(read_npz(path, names, _MAY_LACK, _MOST_BYTES), _KINDS)
+        except (OSError, ValueError) as error:
             raise BundleError(f"{path}: not a face model: {error}") from error
         absent = {
-            "blendshape_basis": np.zeros((0, *arrays["mean"].shape)),
+            "blendshape_basis": np.zeros((0, *arrays["mean"].shape[-2:])),
             "uv": np.zeros((0, 2)),
         }
         return cls(

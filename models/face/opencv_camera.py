@@ -25,6 +25,13 @@ def numbers_of_calibration(text: str) -> dict[str, Any]:
         storage = cv2.FileStorage(text, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
     except (cv2.error, SystemError) as error:
         raise ValueError("OpenCV cannot read it") from error
+    try:
+        return _numbers_of(storage)
+    except (cv2.error, OverflowError) as error:
+        raise ValueError("OpenCV cannot read it") from error
+
+
+def _numbers_of(storage: cv2.FileStorage) -> dict[str, Any]:
     matrix = _first(storage, "camera_matrix", "cameraMatrix", "Camera_Matrix")
     numbers = [] if matrix is None or not matrix.isMap() else _numbers(matrix.getNode("data"))
     if len(numbers) != 9:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import pickle
+import struct
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..documents import one_line
 from ..errors import InputError
+
+DAMAGE = (
+    *(RuntimeError, EOFError, pickle.UnpicklingError, ValueError, TypeError, LookupError),
+    *(AttributeError, MemoryError, OverflowError, AssertionError, ImportError, struct.error),
+)
+"""What torch raises over damaged files."""
 
 
 def save_content(path: Path, content: dict[str, Any]) -> None:
@@ -26,6 +35,22 @@ def save_content(path: Path, content: dict[str, Any]) -> None:
     temporary.replace(path)
 
 
+def load_plain(path: Path) -> Any:
+    """What a file of torch's holds; nothing but tensors and plain containers is unpickled.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is damaged, or holds more.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what other files of torch's might hold
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except DAMAGE as error:
+        lines = str(error).splitlines()
+        raise ValueError(lines[0][:200] if lines else "it breaks off") from error
+
+
 def load_content(path: Path, kind: object) -> dict[str, Any]:
     """Read a checkpoint; nothing but tensors and plain containers is unpickled.
 
@@ -37,10 +62,9 @@ def load_content(path: Path, kind: object) -> dict[str, Any]:
         InputError: the file is missing, damaged or of another format.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "it breaks off"
-        raise InputError(f"{path}: not a checkpoint: {reason}") from error
+        content = load_plain(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a checkpoint: {one_line(error)}") from error
     if not isinstance(content, dict) or content.get("format") != kind:
         raise InputError(f"{path}: not a checkpoint of format {kind}")
     return content

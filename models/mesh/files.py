@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..documents import one_line
 from ..errors import InputError, OutputError
 from .glb import glb_bytes, mesh_of_glb
 from .triangle_mesh import TriangleMesh
@@ -56,17 +58,33 @@ def read_mesh(path: Path) -> TriangleMesh:
         if suffix == ".glb":
             mesh = mesh_of_glb(content)
         else:
+            check_indices(content, suffix)
             load = _trimesh().load_mesh
             mesh = _plain(
                 load(io.BytesIO(content), file_type=suffix[1:], process=False, maintain_order=True)
             )
-    except ModuleNotFoundError as error:
-        raise InputError(MISSING) from error
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError) as error:
-        raise InputError(f"{path}: not a readable {suffix[1:].upper()} mesh ({error})") from error
+    except Exception as error:  # trimesh's readers raise whatever comes
+        if isinstance(error, ModuleNotFoundError) and error.name in ("trimesh", "PIL"):
+            raise InputError(MISSING) from error
+        why = one_line(error)
+        raise InputError(f"{path}: not a readable {suffix[1:].upper()} mesh ({why})") from error
     if not len(mesh.triangles):
         raise InputError(f"{path}: no triangles in it")
     return mesh
+
+
+def check_indices(content: bytes, suffix: str) -> None:
+    """Refuse an OBJ whose faces name places far beyond its lines: trimesh makes room for them.
+
+    Raises:
+        ValueError: it does so.
+    """
+    if suffix != ".obj":
+        return
+    joined = content.replace(b"\r", b"").replace(b"\\\n", b" ")
+    digits = len(str(joined.count(b"\n") + 1)) + 1
+    if re.search(rb"^[ \t]*f[^\n]*\d{%d}" % digits, joined, re.MULTILINE):
+        raise ValueError("a face names a vertex far beyond the last one")
 
 
 def _plain_bytes(mesh: TriangleMesh, suffix: str) -> bytes:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from ..documents import json_of
 from ..render.texture import linear_from_srgb
 from .triangle_mesh import TriangleMesh
 
@@ -134,7 +135,10 @@ def _with_materials(content: bytes) -> bytes:
     if content[:4] != b"glTF" or content[16:20] != b"JSON":
         raise ValueError("it does not begin as a GLB does")
     end = 20 + struct.unpack("<I", content[12:16])[0]
-    tree = json.loads(content[20:end])
+    tree = json_of(content[20:end])
+    for accessor in tree.get("accessors", []):
+        if accessor["count"] > len(content):
+            raise ValueError(f"an accessor of {accessor['count']} elements, beyond the file")
     materials = tree.setdefault("materials", [])
     for mesh in tree.get("meshes", []):
         for primitive in mesh["primitives"]:

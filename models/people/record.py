@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from ..documents import json_of, one_line
 from ..errors import InputError, OutputError
 from ..mesh.triangle_mesh import TriangleMesh
 from .points import Samples
@@ -61,9 +62,11 @@ class Meta:
         """
         path = folder / META_NAME
         try:
-            return cls(**json.loads(path.read_text()))
+            return cls(**json_of(path.read_text()))
         except (OSError, ValueError, TypeError) as error:
-            raise InputError(f"{path}: no description of synthetic subjects: {error}") from error
+            raise InputError(
+                f"{path}: no description of synthetic subjects: {one_line(error)}"
+            ) from error
 
     def begin(self, folder: Path) -> None:
         """Make the folder and describe it; what is there already must have the same settings.

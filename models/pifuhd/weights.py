@@ -13,7 +13,9 @@ from typing import Any, Final, Literal
 
 import torch
 
+from ..documents import json_of, one_line
 from ..errors import InputError, OutputError
+from ..learning.checkpoint_file import DAMAGE
 from .config import PifuhdConfig, preset
 from .network import Pifuhd
 
@@ -86,7 +88,10 @@ def load_weights(path: Path) -> Pifuhd:
         raise InputError(f"{path}: no such file; expected {WEIGHTS_NAME} or pifuhd.pt")
     if path.suffix == ".safetensors":
         about, tensors = _read_safetensors(path)
-        config = PifuhdConfig.from_dict(json.loads(about["config"]))
+        try:
+            config = PifuhdConfig.from_dict(json_of(about["config"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: its header is damaged: {one_line(error)}") from error
     else:
         config, tensors = preset("paper"), _read_published(path)
     with torch.device("meta"):
@@ -103,7 +108,10 @@ def read_facts(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it is no such file.
     """
-    return json.loads(_read_safetensors(path, tensors=False)[0]["facts"])
+    try:
+        return dict(json_of(_read_safetensors(path, tensors=False)[0]["facts"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: its header is damaged: {one_line(error)}") from error
 
 
 def _read_safetensors(
@@ -139,8 +147,8 @@ def _read_published(path: Path) -> dict[str, torch.Tensor]:
             f"{path}: holds more than tensors and options, and is not opened: "
             f"expected the published pifuhd.pt"
         ) from error
-    except (OSError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "it breaks off"
+    except (OSError, *DAMAGE) as error:
+        reason = one_line(error) if str(error) else "it breaks off"
         raise InputError(f"{path}: not a checkpoint of PIFuHD: {reason}") from error
     weights = content.get("model_state_dict") if isinstance(content, dict) else None
     if not isinstance(weights, dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,6 +11,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
+from ..archives import fitted, read_npz
+from ..documents import json_of, one_line
 from ..errors import InputError
 
 _META: Final = "meta.json"
@@ -129,7 +130,7 @@ def split(persons: int) -> tuple[Int64[np.ndarray, " T"], Int64[np.ndarray, " H"
 
 def _check_meta(folder: Path) -> None:
     try:
-        meta = json.loads((folder / _META).read_text(encoding="utf-8"))
+        meta = json_of((folder / _META).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
             f"{folder}: no portraits in it (no {_META}); mien synthesize portraits makes them"
@@ -138,14 +139,24 @@ def _check_meta(folder: Path) -> None:
         raise InputError(f"{folder}: {_META} is not of portraits")
 
 
+_NEEDED: Final = ("images", "mask", "depth", "cameras", "light", "blendshapes")
+_ARRAYS: Final = {
+    "images": (np.uint8, "N V S S 3"), "mask": (np.uint8, "N V S S"),
+    "depth": (np.float32, "N V S S"), "cameras": (np.float32, "N V 25"),
+    "light": (np.float32, "N 9"), "blendshapes": (np.float32, "N 52"),
+    "light_rgb": (np.float32, "N 9 3"),
+}  # fmt: skip
+
+
 def _person(path: Path, number: int, size: int | None) -> Portraits:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return _portraits(file, number, size)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+        return _portraits(
+            fitted(read_npz(path, list(_NEEDED), list(_ARRAYS)), _ARRAYS), number, size
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, InputError):
             raise InputError(f"{path}: {error}") from error
-        raise InputError(f"{path}: not a person's portraits: {error}") from error
+        raise InputError(f"{path}: not a person's portraits: {one_line(error)}") from error
 
 
 def _portraits(file: Any, number: int, size: int | None) -> Portraits:

@@ -16,13 +16,13 @@ The licence of those weights (research, not commercial) holds for what is made w
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
+from ..documents import json_of
 from ..errors import InputError
 from .backbone import resample_filter
 from .config import LABEL_SIZE, PortraitConfig
@@ -67,18 +67,26 @@ def load_eg3d(weights: Path, settings: Path | None = None) -> Generator:
             "carries code and is not opened"
         )
     tensors = read_safetensors(weights)[1]
-    path = settings or weights.with_suffix(".json")
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: no settings of an EG3D generator: {error}") from error
-    config = eg3d_config(table, path)
+    config = read_settings(settings or weights.with_suffix(".json"))
     tensors.pop(_UNUSED, None)
     _check_filters(tensors, weights)
     with torch.device("meta"):
         model = Generator(config)
     fill(model, tensors, weights)
     return frozen(model)
+
+
+def read_settings(path: Path) -> PortraitConfig:
+    """Sizes of a generator by its file of settings.
+
+    Raises:
+        InputError: the file cannot be read, or is of a generator that cannot be had here.
+    """
+    try:
+        table = json_of(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: no settings of an EG3D generator: {error}") from error
+    return eg3d_config(table, path)
 
 
 def eg3d_config(table: object, path: Path) -> PortraitConfig:
@@ -90,7 +98,10 @@ def eg3d_config(table: object, path: Path) -> PortraitConfig:
     if not isinstance(table, dict) or not isinstance(table.get("init_kwargs"), dict):
         raise InputError(f"{path}: expected an object with init_kwargs and rendering_kwargs")
     made = table["init_kwargs"]
-    drawn = {**made.get("rendering_kwargs", {}), **table.get("rendering_kwargs", {})}
+    inner, outer = made.get("rendering_kwargs", {}), table.get("rendering_kwargs", {})
+    if not isinstance(inner, dict) or not isinstance(outer, dict):
+        raise InputError(f"{path}: rendering_kwargs: expected an object")
+    drawn = {**inner, **outer}
     for name, expected in _EXPECTED.items():
         if drawn.get(name, expected) != expected:
             raise InputError(
@@ -106,7 +117,7 @@ def eg3d_config(table: object, path: Path) -> PortraitConfig:
         raise InputError(f"{path}: camera labels of {made['c_dim']} numbers, expected {LABEL_SIZE}")
     try:
         return _config(made, drawn, _SUPER_CHANNELS[module])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise InputError(f"{path}: settings of the generator: {error}") from error
 
 

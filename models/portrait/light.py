@@ -10,7 +10,6 @@ to the light is computed; the other layers are there so that every key of the fi
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
@@ -22,6 +21,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..errors import InputError
+from ..learning.checkpoint_file import load_plain
 from . import sh
 from .convnet import Convnet, ConvnetConfig
 from .weights import fill, load_part, save_part
@@ -188,12 +188,11 @@ class DprIllumination:
 
     def __init__(self, path: Path) -> None:
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = load_plain(path)
         except FileNotFoundError as error:
             raise InputError(f"{path}: no such file; expected DPR's trained_model_03.t7") from error
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            reason = str(error).splitlines()[0] if str(error) else "it breaks off"
-            raise InputError(f"{path}: not a plain state dict of tensors: {reason}") from error
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: not a plain state dict of tensors: {error}") from error
         if not isinstance(content, dict):
             raise InputError(f"{path}: holds {type(content).__name__}, expected a state dict")
         state = {

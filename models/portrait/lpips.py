@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from pathlib import Path
 from typing import Final
@@ -13,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..errors import InputError
+from ..learning.checkpoint_file import load_plain
 from .weights import read_safetensors
 
 _WIDTHS: Final = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512)
@@ -72,12 +72,11 @@ class Lpips(nn.Module):
         if path.suffix == ".safetensors":
             return cls(read_safetensors(path)[1], path)
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = load_plain(path)
         except FileNotFoundError as error:
             raise InputError(f"{path}: no such file; expected weights of VGG-16") from error
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            reason = str(error).splitlines()[0] if str(error) else "it breaks off"
-            raise InputError(f"{path}: not a plain state dict of tensors: {reason}") from error
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: not a plain state dict of tensors: {error}") from error
         if not isinstance(content, dict):
             raise InputError(f"{path}: holds {type(content).__name__}, expected a state dict")
         return cls({k: v for k, v in content.items() if isinstance(v, torch.Tensor)}, path)

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..errors import InputError
+from ..onnx_wire import check_one_file
 
 Values = Sequence[torch.Tensor | None]
 Attributes = dict[str, Any]
@@ -165,13 +166,20 @@ class OnnxModule(nn.Module):
         from google.protobuf.message import DecodeError
 
         try:
-            model = onnx.load(str(path))
+            content = path.read_bytes()
+            check_one_file(content, path)
+            model = onnx.ModelProto.FromString(content)
+        except InputError:
+            raise
         except (OSError, DecodeError, ValueError) as error:
             raise InputError(f"{path}: not an ONNX network: {error}") from error
         try:
             return cls(model)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
+        except (TypeError, ValueError, KeyError, IndexError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{path}: not an ONNX network: {reason}") from error
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The output of the graph."""

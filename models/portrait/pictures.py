@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,8 @@ import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch.nn import functional
 
+from ..archives import read_npz
+from ..documents import json_of
 from ..errors import InputError
 from . import sh
 from .dataset import split
@@ -68,6 +68,9 @@ class Pictures:
         return np.stack([Description(words).tokens() for words in self.words])
 
 
+_ARRAYS = ("images", "mask", "cameras", "light", "identity")
+
+
 def load_pictures(folder: Path, held_out: bool, most_persons: int | None = None) -> Pictures:
     """The training pictures of a folder, or those of its held-out persons.
 
@@ -102,12 +105,9 @@ def load_pictures(folder: Path, held_out: bool, most_persons: int | None = None)
 
 def _person(path: Path, size: int) -> dict[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            row: dict[str, Any] = {
-                name: file[name] for name in ("images", "mask", "cameras", "light", "identity")
-            }
-            said = json.loads(str(file["attributes"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        row: dict[str, Any] = dict(read_npz(path, (*_ARRAYS, "attributes")))
+        said = json_of(str(row.pop("attributes")))
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
     if row["images"].shape[2:] != (size, size, 3) or len(said) != len(row["images"]):
         raise InputError(f"{path}: does not fit the folder's meta.json")

@@ -13,7 +13,6 @@ away from the viewer and z up; :data:`DPR_FROM_WORLD` turns between them.
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -21,6 +20,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Float64
 
+from ..documents import is_file, json_of, one_line
 from ..errors import InputError
 from ..face.eg3d_camera import FLIP, camera_to_world
 
@@ -183,10 +183,10 @@ def read_light(path: Path) -> Float64[np.ndarray, " 9"]:
     """
     try:
         text = path.read_text(encoding="utf-8").strip()
-        numbers = json.loads(text) if text.startswith("[") else text.replace(",", " ").split()
+        numbers = json_of(text) if text.startswith("[") else text.replace(",", " ").split()
         light = np.array([float(number) for number in numbers])
-    except (OSError, UnicodeDecodeError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: not a light of nine numbers: {error}") from error
+    except (OSError, UnicodeDecodeError, ValueError, TypeError, OverflowError) as error:
+        raise InputError(f"{path}: not a light of nine numbers: {one_line(error)}") from error
     if light.shape != (9,) or not np.isfinite(light).all():
         raise InputError(f"{path}: holds {light.size} numbers, expected nine finite ones")
     return light
@@ -201,9 +201,9 @@ def light_by_name_or_file(text: str) -> Float64[np.ndarray, " 9"]:
     if text in LIGHT_NAMES:
         return named_light(text)
     path = Path(text)
-    if not path.exists():
+    if not is_file(path):
         raise InputError(
-            f"light {text!r}: neither a file nor one of {', '.join(LIGHT_NAMES)} "
+            f"light {text!r:.80}: neither a file nor one of {', '.join(LIGHT_NAMES)} "
             "(left and right as seen in the picture)"
         )
     return read_light(path)

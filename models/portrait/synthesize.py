@@ -30,6 +30,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float16, Float32, UInt8
 
+from ..archives import read_npz
+from ..documents import json_of
 from ..errors import InputError, OutputError
 from ..face.eg3d_camera import yaw_pitch_of
 from ..makehuman.build import HeadModel
@@ -303,7 +305,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
         InputError: it holds no portraits.
     """
     try:
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
+        meta = json_of((folder / META).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
             f"{folder}: no portraits in it (no {META}); make some: mien synthesize portraits"
@@ -321,8 +323,11 @@ def contact_sheet(folder: Path, persons: int = 6, scale: int = 2) -> UInt8[np.nd
     """
     rows: list[Float32[np.ndarray, ...] | UInt8[np.ndarray, ...]] = []
     for path in sorted(folder.glob("person-*.npz"))[:persons]:
-        with np.load(path, allow_pickle=False) as file:
-            images, said = file["images"], json.loads(str(file["attributes"]))
+        try:
+            file = read_npz(path, ("images", "attributes"))
+            images, said = file["images"], json_of(str(file["attributes"]))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: not a person's portraits: {error}") from error
         for pictures, words in zip(images, said, strict=True):
             strip = np.concatenate(list(pictures), axis=1)
             strip = np.repeat(np.repeat(strip, scale, 0), scale, 1)

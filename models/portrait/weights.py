@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import torch
 
+from ..documents import json_of
 from ..errors import InputError, OutputError
 from .config import PortraitConfig
 from .generator import Generator
@@ -97,12 +98,14 @@ def load_part(path: Path, part: Part) -> StoredWeights:
     about, tensors = read_safetensors(path)
     kind = f"portrait-{part}-1"
     try:
-        header = json.loads(about.get(_HEADER, "{}"))
+        header = json_of(about.get(_HEADER, "{}"))
         found = header.get("kind", "other weights")
         if found != kind:
-            raise InputError(f"{path}: holds {found}, expected {kind}")
+            raise InputError(f"{path}: holds {found!r:.60}, expected {kind}")
         config, facts = dict(header["config"]), dict(header["facts"])
-    except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except InputError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: its header is damaged") from error
     own = {name: value for name, value in tensors.items() if not name.startswith(_EXTRA)}
     extras = {n.removeprefix(_EXTRA): v for n, v in tensors.items() if n.startswith(_EXTRA)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from pathlib import Path
 from typing import Final
 
@@ -9,9 +11,12 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 
+from ..archives import read_npy
+from ..documents import one_line
 from ..errors import InputError
 
 DEPTH_SUFFIXES: Final = (".png", ".npy", ".tif", ".tiff", ".pfm")
+_MOST_PX: Final = 1 << 26
 NEAREST_MM, FARTHEST_MM = 80.0, 2500.0
 """Where a face is before a depth camera: the median depth must lie between."""
 
@@ -33,6 +38,8 @@ def read_depth(
             face's.
     """
     raw = _raw(path)
+    if raw.dtype.kind not in "fiu":
+        raise InputError(f"{path}: holds {raw.dtype}, expected numbers")
     if raw.ndim != 2:
         raise InputError(f"{path}: {raw.ndim} dimensions, expected a depth map of one channel")
     values = raw.astype(np.float64)
@@ -65,14 +72,18 @@ def _raw(path: Path) -> np.ndarray:
         raise InputError(f"{path}: expected a depth map that ends {', '.join(DEPTH_SUFFIXES)}")
     try:
         if suffix == ".npy":
-            return np.load(path, allow_pickle=False)
+            return read_npy(path)
         if suffix == ".pfm":
             return _pfm(path)
-        raw = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+        content = np.fromfile(path, np.uint8)
+        head = content[:24].tobytes()  # of a PNG: its size, for which OpenCV would make room
+        if head[12:16] == b"IHDR" and math.prod(struct.unpack(">II", head[16:24])) > _MOST_PX:
+            raise ValueError("it declares more than 64 million pixels")
+        raw = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError, cv2.error) as error:
-        raise InputError(f"{path}: not a depth map: {error}") from error
+    except (ValueError, EOFError, cv2.error, struct.error) as error:
+        raise InputError(f"{path}: not a depth map: {one_line(error)}") from error
     if raw is None:
         raise InputError(f"{path}: not a picture")
     if raw.ndim == 3 or raw.dtype == np.uint8:
@@ -91,5 +102,7 @@ def _pfm(path: Path) -> Float32[np.ndarray, "H W"]:
         width, height = (int(word) for word in stream.readline().split())
         scale = float(stream.readline())
         order = "<" if scale < 0 else ">"
+        if min(width, height) < 1 or width * height * 4 > path.stat().st_size:
+            raise ValueError(f"it lacks the bytes of {width} x {height} px")
         data = np.frombuffer(stream.read(), f"{order}f4", width * height)
     return data.reshape(height, width)[::-1].astype(np.float32)

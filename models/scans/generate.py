@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 from tqdm import tqdm
 
+from ..documents import json_of
 from ..errors import InputError, OutputError
 from ..makehuman.build import HeadModel
 from ..makehuman.source import MakeHumanData
@@ -271,7 +272,7 @@ def _settle(path: Path, settings: dict[str, Any], count: int, command: str) -> N
     """
     if path.exists():
         try:
-            before = json.loads(path.read_text())
+            before = json_of(path.read_text())
         except ValueError as error:
             raise OutputError(f"{path}: not a JSON file; give another folder") from error
         changed = [name for name, value in settings.items() if before.get(name) != value]

@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Float64
 
+from ..documents import json_of
 from ..errors import InputError
 from .frame import Intrinsics
 
@@ -31,6 +31,7 @@ _MATRICES: Final = (
     "camera_matrix", "intrinsic_matrix", "intrinsics", "intrinsicMatrix", "cameraIntrinsics", "K",
 )  # fmt: skip
 _SIZES: Final = ("resolution", "imageResolution", "intrinsicMatrixReferenceDimensions", "size")
+_LARGEST: Final = 1e9
 UNITS_MM: Final = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 DISPARITY: Final = "1/m"
 
@@ -90,7 +91,7 @@ def read_intrinsics(path: Path) -> CameraFile:
         InputError: it is missing, no JSON, or holds no intrinsics.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json_of(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
@@ -128,7 +129,9 @@ def _tables(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """A number that is one; None for other values, and for sizes beyond any."""
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if known and abs(value) < _LARGEST else None
 
 
 def _scalars(table: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
@@ -142,7 +145,7 @@ def _matrix(table: Mapping[str, Any]) -> tuple[float, float, float, float] | Non
     for name in _MATRICES:
         try:
             matrix: Float64[np.ndarray, ...] = np.asarray(table.get(name), np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             continue
         if matrix.size == 9:
             k = matrix.reshape(3, 3)
@@ -155,7 +158,7 @@ def _matrix(table: Mapping[str, Any]) -> tuple[float, float, float, float] | Non
 def _size(table: Mapping[str, Any]) -> tuple[int, int] | None:
     for wide, high in (("width", "height"), ("image_width", "image_height"), ("w", "h")):
         a, b = _number(table.get(wide)), _number(table.get(high))
-        if a and b:
+        if a and b and min(a, b) >= 1:
             return round(a), round(b)
     for name in _SIZES:
         pair = table.get(name)
@@ -163,7 +166,7 @@ def _size(table: Mapping[str, Any]) -> tuple[int, int] | None:
             pair = [pair.get("width"), pair.get("height")]
         if isinstance(pair, list) and len(pair) == 2:
             a, b = _number(pair[0]), _number(pair[1])
-            if a and b:
+            if a and b and min(a, b) >= 1:
                 return round(a), round(b)
     return None
 
@@ -175,8 +178,8 @@ def _unit(tables: list[Mapping[str, Any]], path: Path) -> tuple[float | None, bo
         if name == DISPARITY:
             return 1000.0, True
         if name is not None:
-            if name not in UNITS_MM:
-                raise InputError(f"{path}: depth_unit {name!r}; expected mm, cm, m or 1/m")
+            if not isinstance(name, str) or name not in UNITS_MM:
+                raise InputError(f"{path}: depth_unit {name!r:.40}; expected mm, cm, m or 1/m")
             return UNITS_MM[name], False
         scale = _number(table.get("depth_scale", table.get("depthScale")))
         if scale is not None:

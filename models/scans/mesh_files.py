@@ -9,7 +9,9 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Float64, UInt8
 
+from ..documents import one_line
 from ..errors import InputError
+from ..mesh.files import check_indices
 from ..mesh.triangle_mesh import TriangleMesh
 from .intrinsics import UNITS_MM
 
@@ -38,6 +40,8 @@ def read_scan_mesh(path: Path, unit: str | None = None) -> TriangleMesh:
         raise InputError(
             f"{path}: an empty mesh ({len(vertices)} vertices, {len(faces)} triangles)"
         )
+    if faces.min() < 0 or faces.max() >= len(vertices):
+        raise InputError(f"{path}: triangles point outside the {len(vertices)} vertices")
     finite = np.asarray(np.isfinite(vertices).all(axis=1))
     kept = finite[faces].all(axis=1)
     if kept.mean() < 0.5:
@@ -62,6 +66,7 @@ def _load(path: Path) -> Any:
         content = path.read_bytes()
         if not content.strip():
             raise InputError(f"{path}: an empty mesh (an empty file)")
+        check_indices(content, path.suffix.lower())
         resolver = FilePathResolver(str(path.parent))
         kind = path.suffix.lower()[1:]
         scene = trimesh.load_scene(
@@ -70,10 +75,11 @@ def _load(path: Path) -> Any:
         return scene.to_mesh()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (KeyError, IndexError, TypeError, AttributeError, EOFError, ValueError) as error:
+    except Exception as error:  # trimesh's readers raise whatever comes
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path}: not a readable mesh, or an empty one ({error})") from error
+        why = one_line(error)
+        raise InputError(f"{path}: not a readable mesh, or an empty one ({why})") from error
 
 
 def _unit_mm(path: Path, vertices: Float64[np.ndarray, "V 3"], unit: str | None) -> float:

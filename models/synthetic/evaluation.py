@@ -8,15 +8,15 @@ of training pictures draws the same people.
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, Int64, UInt8
 
+from ..archives import fitted, read_npz
 from ..errors import InputError, OutputError
 from ..face.camera import Camera
 from ..face.names import N_BLENDSHAPES, N_LANDMARKS
@@ -317,6 +317,14 @@ def load_people(folder: Path, number: int) -> PeopleTable | None:
     return PeopleTable(**_load(path, PeopleTable)) if path.exists() else None
 
 
+_CLIP: Final = {
+    "images": (np.uint8, "T H W 3"), "t_ns": (np.int64, "_"), "camera": (np.float64, "4"),
+    "rotation": (np.float64, "T 3 3"), "translation_mm": (np.float64, "T 3"),
+    "landmarks": (np.float32, "_ 68 2"), "blendshapes": (np.float32, "_ 52"),
+    "head_size": (np.float64, ""), "still": (np.bool_, "_"),
+}  # fmt: skip
+
+
 def load_clip(path: Path) -> Clip:
     """A film.
 
@@ -324,6 +332,10 @@ def load_clip(path: Path) -> Clip:
         InputError: the file is missing or damaged.
     """
     arrays = _load(path, Clip)
+    try:
+        arrays = fitted(arrays, _CLIP)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
     clip = Clip(**{**arrays, "head_size": float(arrays["head_size"])})
     frames = len(clip.images)
     wanted = (frames, N_LANDMARKS, 2), (frames, N_BLENDSHAPES)
@@ -340,13 +352,10 @@ def clip_paths(folder: Path) -> list[Path]:
 
 def _load(path: Path, kind: type[PeopleTable | Clip]) -> dict[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {
-                column.name: archive[column.name]
-                for column in fields(kind)
-                if column.default is MISSING or column.name in archive
-            }
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        columns = fields(kind)
+        needed = [column.name for column in columns if column.default is MISSING]
+        return read_npz(path, needed, [column.name for column in columns])
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
 
 

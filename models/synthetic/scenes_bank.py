@@ -7,7 +7,6 @@ latter is written last and marks a finished shard.
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -17,6 +16,8 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
+from ..archives import read_npy, read_npz
+from ..documents import json_of
 from ..errors import InputError
 
 META_NAME: Final = "cutouts.json"
@@ -88,8 +89,8 @@ def load_meta(folder: Path) -> dict[str, int]:
     """
     path = folder / META_NAME
     try:
-        table = {str(name): int(value) for name, value in json.loads(path.read_text()).items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        table = {str(name): int(value) for name, value in json_of(path.read_text()).items()}
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{path}: not the description of a cut-out folder: {error}") from error
     layout = (table.pop("version", None), table.pop("size", None))
     if layout != (CUT_OUT_FORMAT, SIZE):
@@ -126,11 +127,11 @@ def load_shard(folder: Path, number: int) -> CutOutShard:
     """
     path = shard_path(folder, number)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            landmarks = np.asarray(archive["landmarks"], np.float32)
-            kinds = np.asarray(archive["kinds"], np.int32)
-        images = np.load(path.with_name(path.stem + _IMAGES), mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        arrays = read_npz(path, ("landmarks", "kinds"))
+        landmarks = np.asarray(arrays["landmarks"], np.float32)
+        kinds = np.asarray(arrays["kinds"], np.int32).reshape(-1)
+        images = read_npy(path.with_name(path.stem + _IMAGES), mapped=True)
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not a finished shard of cut-outs: {error}") from error
     n = len(kinds)
     if images.shape != (n, SIZE, SIZE, 4) or landmarks.shape != (n, 68, 2):

@@ -8,7 +8,6 @@ times the larger side of the 68 points' box) is centred in them and covers their
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -16,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from ..archives import read_npy, read_npz
+from ..documents import json_of
 from ..errors import InputError
 from ..face.names import N_BLENDSHAPES, N_EXPRESSION, N_LANDMARKS, N_SHAPE
 
@@ -51,11 +52,11 @@ class ShardMeta:
         """
         path = folder / META_NAME
         try:
-            table = json.loads(path.read_text(encoding="utf-8"))
+            table = json_of(path.read_text(encoding="utf-8"))
             version, size = table["version"], int(table["size"])
             vertices = tuple(int(vertex) for vertex in table["point_vertices"])
             settings = {name: int(table[name]) for name in table.keys() - _OWN_KEYS}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise InputError(f"{path}: not the description of a shard folder: {error}") from error
         if version != SHARD_FORMAT:
             raise InputError(f"{path}: version {version}, this program reads {SHARD_FORMAT}")
@@ -139,15 +140,14 @@ def load_shard(folder: Path, number: int, meta: ShardMeta) -> Shard:
     """
     path = folder / f"shard-{number:05d}.npz"
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {
-                column.name: np.ascontiguousarray(archive[column.name], dtype=np.float32)
-                for column in fields(Labels)
-            }
-        images = np.load(path.with_name(path.stem + _IMAGES), mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        read = read_npz(path, [column.name for column in fields(Labels)])
+        arrays = {
+            name: np.ascontiguousarray(array, dtype=np.float32) for name, array in read.items()
+        }
+        images = read_npy(path.with_name(path.stem + _IMAGES), mapped=True)
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not a finished shard: {error}") from error
-    n = len(images)
+    n = len(images) if images.ndim else 0
     wanted = {
         "pose": (n, 3, 4),
         "shape": (n, N_SHAPE),

@@ -20,8 +20,8 @@ def contact_sheet(folder: Path, count: int = 60, columns: int = 10) -> UInt8[np.
     shards = sorted(folder.glob("shard-*.npz"))
     if not shards:
         raise InputError(f"{folder}: no finished shard (shard-*.npz) in it")
-    images = np.load(shards[0].with_suffix(".images.npy"), mmap_mode="r")
-    with np.load(shards[0]) as labels:
+    images = np.load(shards[0].with_suffix(".images.npy"), mmap_mode="r", allow_pickle=False)
+    with np.load(shards[0], allow_pickle=False) as labels:
         points, presence = labels["points"][:, :68], labels["presence"]
     tiles = []
     for i in range(min(count, len(images) // columns * columns)):

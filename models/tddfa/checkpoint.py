@@ -7,6 +7,7 @@ torch and onnx.
 from __future__ import annotations
 
 import pickle
+import struct
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,7 +57,7 @@ def read_state(path: Path) -> dict[str, NDArray[np.float32]]:
         ) from error
     except (
         *(OSError, RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError),
-        MemoryError,
+        *(MemoryError, OverflowError, AssertionError, ImportError, struct.error),
     ) as error:
         raise InputError(f"{path}: not read: it is damaged; {_EXPECTED}") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +11,7 @@ from jaxtyping import Float
 from ..errors import InputError
 from ..face.crop import CROP_SIZE
 from ..face.names import N_PARAMS
+from ..onnx_wire import check_one_file
 from .checkpoint import read_state, to_graph
 from .pickles import MOST_BYTES
 
@@ -138,20 +138,15 @@ def check_runs(model: onnx.ModelProto, name: str) -> None:
 def _read_onnx(path: Path) -> onnx.ModelProto:
     import onnx
     from google.protobuf.message import DecodeError
-    from onnx import TensorProto
 
     try:
-        model = onnx.ModelProto.FromString(path.read_bytes())
+        content = path.read_bytes()
+        model = onnx.ModelProto.FromString(content)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
     except DecodeError as error:
         raise InputError(f"{path}: not an ONNX file; {_EXPECTED}") from error
-    for tensor in _tensors(model.graph):
-        if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-            raise InputError(
-                f"{path}: keeps {tensor.name or 'a weight'!r:.60} in another file; expected a "
-                "network that is one file"
-            )
+    check_one_file(content, path)
     foreign = {node.domain for node in model.graph.node} - {"", "ai.onnx"}
     opsets = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
     if foreign or model.functions or len(opsets) != 1 or opsets[0] not in _OPSETS:
@@ -174,20 +169,6 @@ def _read_onnx(path: Path) -> onnx.ModelProto:
     except (ValueError, TypeError) as error:
         raise InputError(f"{path}: a shape in it cannot be read; {_EXPECTED}") from error
     return model
-
-
-def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """Every constant of a graph, those of its nodes and of the graphs within it too."""
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    for node in graph.node:
-        for attribute in node.attribute:
-            yield attribute.t
-            yield from attribute.tensors
-            for inner in (attribute.g, *attribute.graphs):
-                if inner.node or inner.initializer:
-                    yield from _tensors(inner)
 
 
 def _fits(value: onnx.ValueInfoProto, shape: tuple[int, ...]) -> bool:

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -23,6 +23,8 @@ import msgspec
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, UInt8
 
+from ...models.archives import fitted, read_npz
+from ...models.documents import one_line
 from ...models.errors import InputError
 from ..observation import FaceObservation
 from ..schema import from_plain, rounded
@@ -239,11 +241,11 @@ class KeyframeFolder:
         """
         place = self.path / "fits" / f"{keyframe.stem}.npz"
         try:
-            with np.load(place, allow_pickle=False) as archive:
-                arrays: dict[str, Any] = {name: archive[name] for name in archive.files}
+            needed = [field.name for field in fields(Fit) if field.name not in OPTIONAL_ARRAYS]
+            read: dict[str, Any] = dict(read_npz(place, needed, OPTIONAL_ARRAYS))
             absent: dict[str, Any] = dict.fromkeys(OPTIONAL_ARRAYS)
-            return Fit(**(absent | arrays))
-        except (OSError, ValueError, TypeError, EOFError) as error:
+            return Fit(**(absent | _checked(read)))
+        except (OSError, ValueError, TypeError) as error:
             raise InputError(f"{place}: not the fit of a key frame: {error}") from error
 
 
@@ -263,12 +265,35 @@ def read_facts(folder: Path) -> FolderFacts:
         if head.version != VERSION:
             raise InputError(f"{place}: is of version {head.version}, expected {VERSION}")
         facts = msgspec.json.decode(content, type=FolderFacts, dec_hook=from_plain)
-    except msgspec.DecodeError as error:
-        raise InputError(f"{place}: not a list of key frames: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{place}: not a list of key frames: {one_line(error)}") from error
     keyframes = tuple(
         msgspec.structs.replace(keyframe, row=rounded(keyframe.row)) for keyframe in facts.keyframes
     )
     return msgspec.structs.replace(facts, keyframes=keyframes)
+
+
+_ARRAYS: Final = {
+    "camera_from_head": (np.float64, "4 4"), "camera_matrix": (np.float64, "3 3"),
+    "shape": (np.float32, "40"), "expression": (np.float32, "10"),
+    "blendshapes": (np.float32, "52"), "landmarks_px": (np.float32, "68 2"),
+    "pose_variance": (np.float32, "6"), "vertices_mm": (np.float32, "N 3"),
+    "triangles": (np.int32, "_ 3"), "uv": (np.float32, "N 2"),
+}  # fmt: skip
+
+
+def _checked(arrays: dict[str, Any]) -> dict[str, Any]:
+    """The arrays of a fit, in the types that it says.
+
+    Raises:
+        ValueError: one has another shape, or triangles name vertices that are not there.
+    """
+    checked = fitted(arrays, _ARRAYS)
+    used = checked.get("triangles")
+    count = len(checked.get("vertices_mm", ()))
+    if used is not None and used.size and not 0 <= used.min() <= used.max() < count:
+        raise ValueError(f"triangles point outside the {count} vertices")
+    return checked
 
 
 class _Head(msgspec.Struct):

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from ...models.documents import one_line
 from ...models.errors import InputError
 from ..frame import Frame
 from ..observation import FaceObservation
@@ -48,8 +49,8 @@ def read_sidecar(path: str | os.PathLike[str]) -> Sidecar:
     """
     try:
         return msgspec.json.decode(Path(path).read_bytes(), type=Sidecar)
-    except (OSError, msgspec.DecodeError) as error:
-        raise InputError(f"{path}: not a sidecar of an annotation: {error}") from error
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: not a sidecar of an annotation: {one_line(error)}") from error
 
 
 class SidecarSink(FileSink):

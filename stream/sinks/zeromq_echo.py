@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from ...models.errors import MienError
-from ..messages import EchoReply, EchoRequest, encode
+from ..messages import DAMAGE, EchoReply, EchoRequest, encode
 
 Requests = Mapping[str, Callable[[str | None], str]]
 """By name: called with the stream (None: all), returns a line for the user."""
@@ -31,5 +31,5 @@ def answer(payload: bytes, requests: Requests, clock: Callable[[], int]) -> byte
 def _request(payload: bytes) -> EchoRequest | None:
     try:
         return _REQUEST.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except DAMAGE:
         return None  # any bytes will do to ask for the time

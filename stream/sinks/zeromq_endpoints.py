@@ -7,8 +7,8 @@ import re
 from ...models.errors import InputError
 from ..messages import DEFAULT_ENDPOINT, LAST_PORT
 
-_LOOPBACK = re.compile(r"tcp://(127(\.\d+){3}|localhost|\[::1\]):(\d+|\*)")
-_TCP = re.compile(r"tcp://(.+):(\d+|\*)")
+_LOOPBACK = re.compile(r"tcp://(127(\.\d+){3}|localhost|\[::1\]):(\d{1,9}|\*)")
+_TCP = re.compile(r"tcp://(.+):(\d{1,9}|\*)")
 
 
 def next_endpoint(endpoint: str) -> str:
@@ -40,7 +40,7 @@ def check_endpoint(endpoint: str, *, public: bool) -> None:
         return
     tcp = _TCP.fullmatch(endpoint)
     if tcp is None:
-        raise InputError(f"{endpoint}: expected an endpoint such as {DEFAULT_ENDPOINT}")
+        raise InputError(f"{endpoint!r:.80}: expected an endpoint such as {DEFAULT_ENDPOINT}")
     if tcp[2] != "*" and int(tcp[2]) > LAST_PORT:
         raise InputError(f"{endpoint}: expected a port up to {LAST_PORT}")
     if not public and not _LOOPBACK.fullmatch(endpoint):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...models.documents import is_file, toml_of
 from ...models.errors import InputError
 from .channels import LIDS
 from .tuning import Tuning
@@ -66,7 +66,7 @@ class SmoothingConfig:
             InputError: the file cannot be read, names an unknown setting, or a value is impossible.
         """
         try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
+            table = toml_of(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: not a smoothing file in TOML: {error}") from error
         base = str(table.pop("preset", "responsive"))
@@ -82,9 +82,12 @@ class SmoothingConfig:
             wanted = bool if name == "publish_raw" else (int, float)
             if not isinstance(value, wanted) or (wanted is not bool and isinstance(value, bool)):
                 raise InputError(f"{path}: {name} = {value!r} is of the wrong type")
-        values: dict[str, Any] = {
-            k: v if isinstance(v, bool) else float(v) for k, v in table.items()
-        }
+        try:
+            values: dict[str, Any] = {
+                k: v if isinstance(v, bool) else float(v) for k, v in table.items()
+            }
+        except OverflowError as error:
+            raise InputError(f"{path}: a number is too large") from error
         if tuning is not None:
             if not isinstance(tuning, str):
                 raise InputError(f"{path}: tuning = {tuning!r}, expected the name of a file")
@@ -134,7 +137,7 @@ def resolve_smoothing(smoothing: str | Path | SmoothingConfig) -> SmoothingConfi
     if isinstance(smoothing, str) and smoothing in PRESETS:
         return PRESETS[smoothing]
     path = Path(smoothing)
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(
             f"smoothing: {str(smoothing)!r} is neither a preset ({', '.join(PRESETS)}) nor a file"
         )

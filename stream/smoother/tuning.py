@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -17,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from ...models.documents import toml_of
 from ...models.errors import InputError
 from ...models.weights import default as default_weights
 from .channels import (
@@ -43,6 +43,7 @@ MODE_NAMES: Final = tuple(dict.fromkeys(MODES_OF.values()))
 
 _FIGURES: Final = len(CONDITIONS)
 _ROUNDING: Final = 1e-3
+_LARGEST: Final = 1e100
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ class Tuning:
             InputError: the file is missing, damaged, of another format or has impossible values.
         """
         try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
+            table = toml_of(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: not a smoother's tuning in TOML: {error}") from error
         if table.get("format") != TUNING_FORMAT:
@@ -350,8 +351,9 @@ def _modes(name: str, table: Mapping[str, Any]) -> ModeTuning:
 
 def _number(table: Mapping[str, Any], key: str) -> float:
     value = table[key]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InputError(f"{key} is {value!r}, expected a number")
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    if not known or not -_LARGEST < value < _LARGEST:
+        raise InputError(f"{key} is {value!r:.60}, expected a number")
     return float(value)
 
 

@@ -37,7 +37,7 @@ class ViewAddress:
         """
         match = _ADDRESS.fullmatch(address)
         if match is None or int(match["port"]) > _LAST_PORT:
-            raise InputError(f"--view {address}: expected an address such as :8080")
+            raise InputError(f"--view {address!r:.80}: expected an address such as :8080")
         parsed = cls(match["six"] or match["host"] or "127.0.0.1", int(match["port"]))
         if not insecure and not is_loopback(parsed.host):
             raise InputError(

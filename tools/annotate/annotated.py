@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 import numpy as np
 
+from ...models.documents import one_line
 from ...models.errors import InputError
 from ...stream.observation import FaceObservation
 from ...stream.reading import read_observations, read_parquet_metadata
@@ -19,6 +21,9 @@ from ...stream.sinks.base import Matrix3
 from ...stream.sinks.sidecar import Sidecar, read_sidecar
 from .inputs import IMAGE_SUFFIXES, STILL_OVERLAY, VIDEO_OVERLAY, VIDEO_SUFFIXES
 
+Said = TypeVar("Said")
+_MATRIX: Final[msgspec.json.Decoder[Matrix3 | None]] = msgspec.json.Decoder(Matrix3 | None)
+_OPTIONS: Final[msgspec.json.Decoder[dict[str, object]]] = msgspec.json.Decoder(dict[str, object])
 ROW_SUFFIXES: Final = (".parquet", ".csv", ".jsonl")
 """In the order in which they are preferred: only Parquet says what it was made of."""
 
@@ -77,20 +82,26 @@ class Annotation:
     def rate(self) -> float | None:
         """Nominal frames per second, where the rows say it."""
         text = self.metadata.get("frame_rate", "")
-        return float(text) if text else None
+        rate = self._said("frame_rate", float, text) if text else None
+        if rate is not None and not 0.0 < rate < math.inf:
+            raise InputError(f"{self.rows_path}: frame_rate is {text!r:.60}, expected over 0")
+        return rate
 
     @property
     def size(self) -> tuple[int, int] | None:
         """Width and height of a frame, px, where the rows say it."""
-        if "width" not in self.metadata:
+        if not {"width", "height"} <= self.metadata.keys():
             return None
-        return int(self.metadata["width"]), int(self.metadata["height"])
+        sizes = [self._said(name, int, self.metadata[name]) for name in ("width", "height")]
+        if min(sizes) < 1:
+            raise InputError(f"{self.rows_path}: frames of {sizes[0]} x {sizes[1]} px")
+        return sizes[0], sizes[1]
 
     @cached_property
     def camera_matrix(self) -> Matrix3 | None:
         """The 3x3 matrix that the poses hold for, px, where the rows say it."""
         text = self.metadata.get("camera_matrix", "null")
-        return msgspec.json.decode(text, type=Matrix3 | None)
+        return self._said("camera_matrix", _MATRIX.decode, text)
 
     @property
     def camera(self) -> np.ndarray | None:
@@ -108,7 +119,19 @@ class Annotation:
         """What the rows depend on, as plain values."""
         if self.sidecar is not None:
             return self.sidecar.options
-        return msgspec.json.decode(self.metadata.get("options", "{}"))
+        return self._said("options", _OPTIONS.decode, self.metadata.get("options", "{}"))
+
+    def _said(self, name: str, read: Callable[[str], Said], text: str) -> Said:
+        """An entry of the metadata, read.
+
+        Raises:
+            InputError: it is not what mien writes there.
+        """
+        try:
+            return read(text)
+        except (ValueError, msgspec.DecodeError, RecursionError) as error:
+            why = one_line(error)
+            raise InputError(f"{self.rows_path}: its {name} is damaged: {why}") from error
 
 
 def find_rows(folder: Path, kept_out: Path | None = None) -> list[tuple[Path, str]]:

@@ -61,7 +61,7 @@ class Boxes:
             try:
                 box = [float(row[name]) for name in names]
                 place = (row.get("source") or "", int(row["frame"]))
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, OverflowError) as error:
                 raise InputError(f"{path}:{reader.line_num}: not a box: {error}") from error
             if not np.all(np.isfinite(box)) or min(box[2:]) <= 0:
                 raise InputError(f"{path}:{reader.line_num}: not a box: {box}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import difflib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
+from ...models.documents import json_of
 from ...models.errors import InputError
 from ...models.face.names import BLENDSHAPE_INDEX, BLENDSHAPE_NAMES, N_BLENDSHAPES, N_EXPRESSION
 
@@ -81,7 +81,7 @@ def read_expressions(text: str, *, track: int | None = None) -> Expressions:
         values = [float(word) for word in words]
     except ValueError as error:
         raise InputError(
-            f"--expression {text!r}: expected a .parquet, .jsonl, .json or .csv file, "
+            f"--expression {text!r:.80}: expected a .parquet, .jsonl, .json or .csv file, "
             f"{N_BLENDSHAPES} or {N_EXPRESSION} numbers, or sliders such as jawOpen=0.5"
         ) from error
     return _of_rows(np.array([values], np.float64), "--expression")
@@ -95,6 +95,8 @@ def _of_rows(rows: np.ndarray, where: str) -> Expressions:
             f"{where}: a vector of {rows.shape[-1]} values; expected {N_BLENDSHAPES} (blendshapes) "
             f"or {N_EXPRESSION} (expression components)"
         )
+    if not len(rows):
+        raise InputError(f"{where}: no vector in it")
     if not np.isfinite(rows).all():
         raise InputError(f"{where}: values that are not finite numbers")
     if kind == "blendshapes" and (rows.min() < -0.01 or rows.max() > 1.01):
@@ -109,7 +111,7 @@ def _sliders(text: str) -> Float64[np.ndarray, " 52"]:
     for part in text.split(","):
         name, equals, value = part.partition("=")
         if not equals:
-            raise InputError(f"--expression: {part.strip()!r} is not name=value")
+            raise InputError(f"--expression: {part.strip()!r:.80} is not name=value")
         pairs[name.strip()] = value
     return _named(pairs, "--expression")
 
@@ -128,18 +130,18 @@ def _named(pairs: Mapping[str, Any], where: str) -> Float64[np.ndarray, " 52"]:
             folded = {n.lower(): n for n in (*BLENDSHAPE_NAMES, *sorted(stems))}
             near = difflib.get_close_matches(name.lower(), list(folded), n=3, cutoff=0.4)
             hint = ", ".join(folded[n] for n in near) or ", ".join(BLENDSHAPE_NAMES[:4]) + ", ..."
-            raise InputError(f"{where}: no blendshape is called {name!r}; nearest: {hint}")
+            raise InputError(f"{where}: no blendshape is called {name!r:.60}; nearest: {hint}")
         try:
             number = float(value)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{where}: {name} is {value!r}, expected a number") from error
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InputError(f"{where}: {name} is {value!r:.60}, expected a number") from error
         row[[BLENDSHAPE_INDEX[side] for side in sides]] = number
     return row
 
 
 def _json(path: Path) -> np.ndarray:
     try:
-        content = json.loads(path.read_text())
+        content = json_of(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
@@ -148,7 +150,7 @@ def _json(path: Path) -> np.ndarray:
         return _named(content, str(path))[None]
     try:
         return np.atleast_2d(np.array(content, np.float64))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"{path}: expected a list of numbers, a list of such lists, or names with values"
         ) from error
@@ -156,7 +158,7 @@ def _json(path: Path) -> np.ndarray:
 
 def _csv(path: Path) -> np.ndarray:
     try:
-        with path.open(newline="") as stream:
+        with path.open(encoding="utf-8", newline="") as stream:
             rows = [row for row in csv.reader(stream) if row]
         if rows and rows[0][0].strip() in BLENDSHAPE_INDEX:
             names = [name.strip() for name in rows[0]]
@@ -167,15 +169,15 @@ def _csv(path: Path) -> np.ndarray:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except InputError:
         raise
-    except ValueError as error:
+    except (ValueError, csv.Error) as error:
         raise InputError(f"{path}: expected rows of as many numbers each: {error}") from error
 
 
 def _is_annotation(path: Path) -> bool:
     """Whether a CSV file has the columns of ``mien annotate``."""
     try:
-        with path.open() as stream:
-            return stream.readline().startswith("frame,")
+        with path.open("rb") as stream:
+            return stream.readline().startswith(b"frame,")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 

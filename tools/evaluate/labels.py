@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Float64
 
+from ...models.documents import json_of, one_line
 from ...models.errors import LabelError
 from ...models.face.crop import tight_box
 from ...models.face.names import N_LANDMARKS
@@ -98,8 +99,8 @@ def read_labels(folder: Path, lines: Lines = "all") -> list[LabelledImage]:
         if not row.strip():
             continue
         try:
-            images.append(_image(folder, json.loads(row)))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            images.append(_image(folder, json_of(row)))
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise LabelError(f"{path}:{number + 1}: {_reason(error)}") from error
     return images
 
@@ -107,7 +108,7 @@ def read_labels(folder: Path, lines: Lines = "all") -> list[LabelledImage]:
 def _reason(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"not JSON: {error.msg}"
-    return f"key {error} is missing" if isinstance(error, KeyError) else str(error)
+    return f"key {error} is missing" if isinstance(error, KeyError) else one_line(error)
 
 
 def _image(folder: Path, row: dict[str, Any]) -> LabelledImage:

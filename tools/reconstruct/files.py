@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from jaxtyping import UInt8
 
+from ...models.documents import json_of
 from ...models.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -79,8 +80,10 @@ def finished(out: Path, name: str, request: dict[str, Any]) -> bool:
     """
     place = out / f"{name}{FACTS}"
     try:
-        facts = json.loads(place.read_text(encoding="utf-8"))
+        facts = json_of(place.read_text(encoding="utf-8"))
         before = facts["request"]
+        if not isinstance(before, dict):
+            raise TypeError("request is no table")
     except FileNotFoundError:
         return False
     except (OSError, ValueError, KeyError, TypeError) as error:
