@@ -170,7 +170,7 @@ def test_the_estimator_learns_and_keeps(portrait_folder: Path, tmp_path: Path) -
     estimator = LightEstimator.load(result.weights)
     assert estimator(torch.zeros(2, 3, 64, 64)).shape == (2, 9)
     assert result.figures["shading_error_of_mean"] > 0
-    with pytest.raises(InputError, match="portrait-light-1.?, expected portrait-attributes-1"):
+    with pytest.raises(InputError, match=r"portrait-light-1.?, expected portrait-attributes-1"):
         AttributeClassifier.load(result.weights)
 
 
