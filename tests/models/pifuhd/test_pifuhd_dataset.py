@@ -157,7 +157,8 @@ def test_picture_normals_and_points_move_together(place: Placement, size: int, e
     np.testing.assert_allclose(after[:, 2], before[:, 2] * place.scale, rtol=1e-6)
     # A normal is mirrored as a direction.
     normals = placed_normals(subject.front[0], place, size)
-    plain = placed_normals(subject.front[0], replace(place, mirrored=False), size)
+    opposite = replace(place, mirrored=False, roll_deg=-place.roll_deg)
+    plain = placed_normals(subject.front[0], opposite, size)
     if place.mirrored and place.right == 0:
         np.testing.assert_allclose(normals[0], -plain[0, :, ::-1], atol=0.05)
     assert np.abs(normals).max() <= 1.001
