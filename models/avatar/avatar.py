@@ -11,9 +11,9 @@ from jaxtyping import Float, Float32, Int64, UInt8
 from torch import nn
 
 from ..errors import InputError
+from ..learning.layout import channels_last
 from ..scans.box import FaceBox
 from .autodecoder import Generator1, Generator2, Latent, Volume
-from .blocks import channels_last
 from .config import AvatarConfig, DiffusionConfig
 from .embeddings import make_embeddings
 from .encoder import Encoder, encoder_input

@@ -114,13 +114,6 @@ class SelfAttention(nn.Module):
         return input + out.transpose(1, 2).reshape(b, c, *size)
 
 
-def channels_last(module: nn.Module) -> None:
-    """Lay the weights of convolutions out as the processor reads them fastest, in place."""
-    for parameter in module.parameters():
-        if parameter.ndim == 5:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
-
-
 def space_to_depth(input: Voxels) -> Voxels:
     """2x2x2 voxels into channels: (b, c, 2x, 2y, 2z) to (b, 8c, x, y, z)."""
     b, c, x, y, z = input.shape

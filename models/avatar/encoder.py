@@ -12,12 +12,12 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import nn
 
+from ..learning.layout import channels_last
 from .autodecoder import Latent
 from .blocks import (
     ResidualBlock,
     SelfAttention,
     activation,
-    channels_last,
     normalisation,
     space_to_depth,
 )

@@ -20,8 +20,8 @@ from jaxtyping import Bool, Float
 from torch import nn
 
 from ..errors import InputError
+from ..learning.layout import channels_last
 from .autodecoder import Latent
-from .blocks import channels_last
 from .config import DiffusionConfig
 from .diffusion import (
     Sigma,

@@ -12,8 +12,8 @@ import torch
 
 from ..documents import json_of, one_line
 from ..errors import InputError, OutputError
+from ..learning.layout import channels_last
 from .avatar import Avatar
-from .blocks import channels_last
 from .config import AvatarConfig, DiffusionConfig
 
 WEIGHTS_FORMAT: Final = "mien-avatar-1"

@@ -210,7 +210,7 @@ class SynthesisNetwork(nn.Module):
     @property
     def blocks(self) -> tuple[SynthesisBlock, ...]:
         """Its levels, the coarsest first."""
-        return tuple(self.get_submodule(f"b{level}") for level in self.config.levels)  # type: ignore[return-value]
+        return tuple(block for block in self.children() if isinstance(block, SynthesisBlock))
 
     def noise_maps(self) -> list[Float[torch.Tensor, "1 1 _ _"]]:
         """The fixed noise of every convolution, in order."""
@@ -237,15 +237,6 @@ class SynthesisNetwork(nn.Module):
             place += count
         assert planes is not None
         return planes
-
-
-class Backbone(nn.Module):
-    """Mapping and synthesis under the published names."""
-
-    def __init__(self, mapping: nn.Module, synthesis: SynthesisNetwork) -> None:
-        super().__init__()
-        self.mapping = mapping
-        self.synthesis = synthesis
 
 
 def resample_filter() -> Float[torch.Tensor, "4 4"]:

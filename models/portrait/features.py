@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..face.bundle import Bundle
+from ..learning.layout import channels_last
 from ..regressor.network import FaceNetwork
 from ..regressor.warm_start import read_export
 
@@ -45,7 +46,8 @@ class RegressorFeatures(nn.Module):
             weight, bias = weights.layer(f"conv{number}")
             layer.load_state_dict({"weight": weight, "bias": bias})
             self._layers.append(layer)
-        self.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.requires_grad_(False)
+        channels_last(self)
 
     def forward(self, images: Float[torch.Tensor, "b 3 h w"]) -> list[torch.Tensor]:
         """Features (b, c, h / s, w / s) of unit length at each place, for strides 2, 4, 8.

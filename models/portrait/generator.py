@@ -13,13 +13,24 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
-from .backbone import Backbone, SynthesisNetwork
+from .backbone import SynthesisNetwork
 from .cameras import rays
 from .config import PortraitConfig
 from .mapping import GaussianMapping, MappingNetwork, mapping_of
 from .renderer import RayColours, render_rays
 from .superresolution import SuperResolution
 from .triplane import TriplaneDecoder, sample_planes, widened
+
+
+class Backbone(nn.Module):
+    """Mapping and synthesis under the published names."""
+
+    def __init__(
+        self, mapping: MappingNetwork | GaussianMapping, synthesis: SynthesisNetwork
+    ) -> None:
+        super().__init__()
+        self.mapping = mapping
+        self.synthesis = synthesis
 
 
 class Rendering(NamedTuple):
@@ -66,7 +77,7 @@ class Generator(nn.Module):
     @property
     def mapping(self) -> MappingNetwork | GaussianMapping:
         """From z to codes."""
-        return self.backbone.mapping  # type: ignore[return-value]
+        return self.backbone.mapping
 
     def map(
         self,

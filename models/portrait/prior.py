@@ -22,6 +22,7 @@ from torch.nn import functional
 from ..avatar.config import DiffusionConfig
 from ..avatar.diffusion import guided, heun, noise_like, preconditioning, schedule
 from ..errors import InputError
+from ..learning.layout import channels_last
 from .vocabulary import MOST_TOKENS, PROPERTIES, TOKEN_COUNT, parse
 from .weights import fill, load_part, save_part
 
@@ -250,7 +251,8 @@ class CaptionedDiffusion(nn.Module):
             raise InputError(f"{path}: made for another vocabulary; train it again")
         network = cls(PriorConfig.of_table(table))
         fill(network, stored.tensors, path)
-        return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        channels_last(network)
+        return network.eval().requires_grad_(False)
 
 
 def tokens_of(texts: list[str], device: torch.device | None = None) -> Int64[torch.Tensor, "b t"]:

@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..errors import InputError
+from ..learning.layout import channels_last
 from ..learning.training_log import Report
 from .cameras import axis_share, rays
 from .config import SMALL, PortraitConfig
@@ -214,7 +215,7 @@ class _GeneratorTask:
         mapping.light_mean.copy_(torch.from_numpy(train.light.mean(0)))
         mapping.light_scale.copy_(torch.from_numpy(train.light.std(0) + 1e-3))
         mapping.expression_mean.copy_(torch.from_numpy(train.blendshapes.mean(0)))
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        channels_last(self.network)
         self._features = RegressorFeatures(options.regressor).to(device)
         rng = np.random.default_rng(17)
         count = min(_MEASURED_LOOKS, self._looks)

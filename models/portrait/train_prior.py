@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..avatar.diffusion import loss_weight, training_sigmas
+from ..learning.layout import channels_last
 from ..learning.training_log import Report
 from .fitting import FitOptions, FitResult, fit
 from .pictures import load_pictures
@@ -61,7 +62,7 @@ class _PriorTask:
         self._held_out = load_pictures(options.data, held_out=True)
         self._tokens = self._pictures.tokens()
         self.network = CaptionedDiffusion(options.sizes).to(device)
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        channels_last(self.network)
 
     def _batch(self, index: Int64[np.ndarray, " b"], held_out: bool) -> torch.Tensor:
         pictures = self._held_out if held_out else self._pictures

@@ -70,7 +70,7 @@ def sample_planes(
     """
     scaled = points * (2.0 / box)
     if planes.device.type == "cpu" and planes.dtype == torch.float32 and not points.requires_grad:
-        return _Sampled.apply(planes, scaled, _AXES[axes])  # type: ignore[no-any-return]
+        return _Sampled.apply(planes, scaled, _AXES[axes])
     return _sampled_by_grid(planes, scaled, axes)
 
 
@@ -108,7 +108,7 @@ class _Sampled(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         from ._triplane_kernel import scatter
 
         (points,) = ctx.saved_tensors

@@ -13,6 +13,7 @@ import torch
 
 from ..documents import json_of
 from ..errors import InputError, OutputError
+from ..learning.layout import channels_last
 from .config import PortraitConfig
 from .generator import Generator
 
@@ -176,7 +177,8 @@ def fill(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], path: Path
 
 def frozen(model: Generator) -> Generator:
     """Evaluation mode, no gradients to weights, convolutions in the order processors like."""
-    return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    channels_last(model)
+    return model.eval().requires_grad_(False)
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:

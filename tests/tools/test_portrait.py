@@ -85,7 +85,7 @@ def test_refusals(change: dict[str, object], message: str, tmp_path: Path) -> No
     place.write_bytes(b"")
     tool = Portrait(keyframe=place, out=tmp_path / "out", text="an old man")
     with pytest.raises(InputError, match=message):
-        replace(tool, **change).run()  # type: ignore[arg-type]
+        replace(tool, **change).run()
 
 
 def test_a_folder_without_a_network_is_named(tmp_path: Path) -> None:

@@ -117,10 +117,9 @@ def read_input(place: Path, choice: Choice, size: int) -> PortraitInput:
         )
     mask = None
     if choice.mask is not None:
-        from ..reconstruct.inputs import Job, read_mask
+        from ..reconstruct.inputs import read_mask
 
-        job = Job(found.name, found.name, found.source, lambda: None)  # type: ignore[arg-type]
-        mask = read_mask(choice.mask, job)
+        mask = read_mask(choice.mask, (found.name,))
     cut = cut_out(
         found.image_bgr, found.camera_matrix, pose_of(found.row), found.row.landmarks_px,
         aligned.crop, size, mask,

@@ -224,7 +224,7 @@ class Reconstruct:
 
         started = time.perf_counter()
         picture = job.read()
-        mask = None if self.mask is None else read_mask(self.mask, job)
+        mask = None if self.mask is None else read_mask(self.mask, (job.name, job.stem))
         remarks = list(picture.remarks)
         if self.mask is not None and mask is None:
             remarks.append(f"no mask {job.stem}.png in {self.mask.name}: cut out instead")

@@ -188,10 +188,14 @@ def pose_of(row: FaceObservation) -> Float64[np.ndarray, "4 4"]:
     return pose
 
 
-def read_mask(place: Path, job: Job) -> UInt8[np.ndarray, "H W"] | None:
-    """The mask of a picture: the file itself, or the PNG of its stem or name in a folder.
+def read_mask(place: Path, names: Sequence[str]) -> UInt8[np.ndarray, "H W"] | None:
+    """The mask of a picture: the file itself, or a PNG of one of its names in a folder.
 
     A picture with an alpha channel is its alpha. None where a folder has none for it.
+
+    Args:
+        place: file or folder.
+        names: that the mask may have in a folder, the first that is there counts.
 
     Raises:
         InputError: it cannot be read.
@@ -199,7 +203,7 @@ def read_mask(place: Path, job: Job) -> UInt8[np.ndarray, "H W"] | None:
     import cv2
 
     if place.is_dir():
-        found = [place / f"{name}.png" for name in (job.name, job.stem)]
+        found = [place / f"{name}.png" for name in names]
         place = next((path for path in found if path.is_file()), place)
         if place.is_dir():
             return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -65,7 +64,7 @@ class SynthesizeScans:
                 data=self.data,
                 workers=self.workers,
                 first=self.first,
-                command=" ".join(["mien", *sys.argv[1:]]),
+                command=self._command(),
             )
         )
         print(f"made {made} persons of {self.expressions} expressions in {self.out}")
@@ -74,3 +73,7 @@ class SynthesizeScans:
 
             write_png(self.sheet, scans_sheet(self.out, self.first))
         return 0
+
+    def _command(self) -> str:
+        words = f"mien synthesize scans --count {self.count} --expressions {self.expressions}"
+        return words + f" --cells {self.cells} --seed {self.seed} --first {self.first}"
