@@ -11,7 +11,8 @@ import zmq
 
 from ..models.errors import InputError, SourceError
 from .curve import CurveClient
-from .messages import DAMAGE, EchoReply, HelloMessage
+from .messages import EchoReply, HelloMessage
+from .schema import DAMAGE
 
 _TCP = re.compile(r"tcp://(.+):(\d+)")
 _REPLY = msgspec.msgpack.Decoder(EchoReply)

@@ -14,7 +14,7 @@ from msgspec import Meta
 from ..models.documents import one_line
 from ..models.errors import InputError
 from .observation import FaceObservation
-from .schema import SCHEMA_VERSION, from_plain, to_plain
+from .schema import DAMAGE, SCHEMA_VERSION, from_plain, to_plain
 
 DEFAULT_ENDPOINT: Final = "tcp://127.0.0.1:5570"
 DEFAULT_ECHO: Final = "tcp://127.0.0.1:5571"
@@ -141,8 +141,6 @@ CONVENTIONS: Final[dict[str, str]] = {
     "clock": "t_capture_ns and t_publish_ns: the publisher's monotonic clock; t_media_ns: pts",
 }
 
-DAMAGE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises over bytes that are not what they should be."""
 _STREAM = re.compile(r"[A-Za-z0-9_-]+")
 _TOPIC = re.compile(rb"(pose|frame|status|hello)\.[A-Za-z0-9_-]+\.([0-9-]+\.)?")
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=to_plain)

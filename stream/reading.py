@@ -14,7 +14,7 @@ import numpy as np
 from ..models.documents import one_line
 from ..models.errors import InputError
 from .observation import FaceObservation
-from .schema import COLUMNS, CSV_HEADER, from_plain, observation_from_csv, rounded
+from .schema import COLUMNS, CSV_HEADER, DAMAGE, from_plain, observation_from_csv, rounded
 
 
 def read_observations(path: str | os.PathLike[str]) -> Iterator[FaceObservation]:
@@ -32,7 +32,7 @@ def read_observations(path: str | os.PathLike[str]) -> Iterator[FaceObservation]
         yield from reader(place)
     except InputError as error:
         raise InputError(f"{place}: {error}") from error
-    except (OSError, UnicodeDecodeError, csv.Error, msgspec.DecodeError, RecursionError) as error:
+    except (OSError, csv.Error, *DAMAGE) as error:
         raise InputError(f"{place}: cannot be read: {one_line(error)}") from error
 
 

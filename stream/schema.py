@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION: Final = 1
 """Raised when a reader of the old rows would misread the new ones; added columns do not count."""
+DAMAGE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises over bytes that are not what they should be."""
 
 LIST_ELEMENTS: Final[dict[str, tuple[str, ...]]] = {
     "pose_variance": ("rx", "ry", "rz", "tx", "ty", "tz"),

@@ -15,7 +15,6 @@ import zmq
 from ..models.errors import InputError, SourceError
 from .curve import CurveClient
 from .messages import (
-    DAMAGE,
     DEFAULT_ENDPOINT,
     LAST_PORT,
     MESSAGES,
@@ -26,6 +25,7 @@ from .messages import (
     decode,
     split_welcome,
 )
+from .schema import DAMAGE
 
 _RECEIVE_HWM: Final = 10_000  # 25 MB at most
 _TOPICS: Final = 4096  # whose sequence is followed: tracks come and go for days

@@ -27,7 +27,7 @@ from ...models.archives import fitted, read_npz
 from ...models.documents import one_line
 from ...models.errors import InputError
 from ..observation import FaceObservation
-from ..schema import from_plain, rounded
+from ..schema import DAMAGE, from_plain, rounded
 
 FORMAT: Final = "mien-keyframes"
 VERSION: Final = 1
@@ -265,7 +265,7 @@ def read_facts(folder: Path) -> FolderFacts:
         if head.version != VERSION:
             raise InputError(f"{place}: is of version {head.version}, expected {VERSION}")
         facts = msgspec.json.decode(content, type=FolderFacts, dec_hook=from_plain)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except DAMAGE as error:
         raise InputError(f"{place}: not a list of key frames: {one_line(error)}") from error
     keyframes = tuple(
         msgspec.structs.replace(keyframe, row=rounded(keyframe.row)) for keyframe in facts.keyframes

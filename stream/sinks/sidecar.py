@@ -13,6 +13,7 @@ from ...models.documents import one_line
 from ...models.errors import InputError
 from ..frame import Frame
 from ..observation import FaceObservation
+from ..schema import DAMAGE
 from .base import FileSink
 
 Stop = Literal["end", "truncated", "interrupted", "failed"]
@@ -49,7 +50,7 @@ def read_sidecar(path: str | os.PathLike[str]) -> Sidecar:
     """
     try:
         return msgspec.json.decode(Path(path).read_bytes(), type=Sidecar)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (OSError, *DAMAGE) as error:
         raise InputError(f"{path}: not a sidecar of an annotation: {one_line(error)}") from error
 
 

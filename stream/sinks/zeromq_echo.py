@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from ...models.errors import MienError
-from ..messages import DAMAGE, EchoReply, EchoRequest, encode
+from ..messages import EchoReply, EchoRequest, encode
+from ..schema import DAMAGE
 
 Requests = Mapping[str, Callable[[str | None], str]]
 """By name: called with the stream (None: all), returns a line for the user."""
