@@ -11,16 +11,15 @@ from typing import Any, Final
 import torch
 
 from ..documents import json_of, one_line
-from ..errors import InputError, OutputError
+from ..errors import InputError
 from ..learning.layout import channels_last
+from ..learning.tensor_file import check_state, read_tensors, write_tensors
 from .avatar import Avatar
 from .config import AvatarConfig, DiffusionConfig
 
 WEIGHTS_FORMAT: Final = "mien-avatar-1"
 """Kind and version of the file's layout."""
 WEIGHTS_NAME: Final = "weights.safetensors"
-_SHOWN: Final = 4
-"""Names in a message."""
 
 
 def shipped() -> Path:
@@ -43,14 +42,12 @@ def save_weights(
     Raises:
         OutputError: it cannot be written.
     """
-    from safetensors.torch import save_file
-
     tensors = {}
     for name, value in model.state_dict().items():
         kind = torch.float16 if half and ".normalisation." not in name else torch.float32
         if not value.is_floating_point():
             kind = value.dtype
-        tensors[name] = value.detach().to("cpu", kind, copy=True).contiguous()
+        tensors[name] = value.to(kind)
     parts = {
         "objects": model.objects,
         "encoder": model.encoder is not None,
@@ -62,14 +59,7 @@ def save_weights(
         "parts": json.dumps(parts),
         "facts": json.dumps(dict(facts)),
     }
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, about)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    write_tensors(path, tensors, about)
 
 
 def load_weights(path: Path, *, diffusion: bool = True) -> Avatar:
@@ -101,7 +91,7 @@ def load_weights(path: Path, *, diffusion: bool = True) -> Avatar:
     except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:
         why = one_line(error)
         raise InputError(f"{path}: its header describes no network: {why}") from error
-    _check(path, model.state_dict(), tensors)
+    check_state(path, "this avatar", model.state_dict(), tensors)
     tensors = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
     model.load_state_dict(tensors, strict=True, assign=True)
     channels_last(model)
@@ -128,45 +118,7 @@ def read_facts(path: Path) -> dict[str, Any]:
 def _read(path: Path, *, tensors: bool = True) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; 'mien train avatar' writes {WEIGHTS_NAME}")
-    try:
-        from safetensors import SafetensorError, safe_open
-    except ImportError as error:
-        raise InputError(
-            f"{path}: reading it needs safetensors: pip install 'mien[heavy]'"
-        ) from error
-    try:
-        with safe_open(path, "pt") as file:
-            about = file.metadata() or {}
-            read = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: not a safetensors file: {error}") from error
+    about, read = read_tensors(path, tensors=tensors)
     if about.get("format") != WEIGHTS_FORMAT:
         raise InputError(f"{path}: not weights of an avatar of format {WEIGHTS_FORMAT}")
     return about, read
-
-
-def _check(
-    path: Path, wanted: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]
-) -> None:
-    """Refuse weights that are missing, unexpected, of other sizes or not finite."""
-    odd = [
-        f"{name} {tuple(found[name].shape)} for {tuple(wanted[name].shape)}"
-        for name in sorted(set(wanted) & set(found))
-        if found[name].shape != wanted[name].shape
-    ]
-    endless = [
-        name for name, value in found.items()
-        if value.is_floating_point() and not bool(torch.isfinite(value).all())
-    ]  # fmt: skip
-    faults = []
-    for what, names in (
-        ("missing", sorted(set(wanted) - set(found))),
-        ("unexpected", sorted(set(found) - set(wanted))),
-        ("of another size", odd),
-        ("not finite", endless),
-    ):
-        if names:
-            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            faults.append(f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{more}")
-    if faults:
-        raise InputError(f"{path}: not the weights of this avatar: {'; '.join(faults)}")

@@ -14,16 +14,15 @@ from typing import Any, Final, Literal
 import torch
 
 from ..documents import json_of, one_line
-from ..errors import InputError, OutputError
+from ..errors import InputError
 from ..learning.checkpoint_file import DAMAGE
+from ..learning.tensor_file import check_state, read_tensors, write_tensors
 from .config import PifuhdConfig, preset
 from .network import Pifuhd
 
 WEIGHTS_FORMAT: Final = "mien-pifuhd-1"
 """Kind and version of the file's layout."""
 WEIGHTS_NAME: Final = "weights.safetensors"
-_SHOWN: Final = 4
-"""Names in a message."""
 
 Subject = Literal["head", "body"]
 
@@ -52,26 +51,14 @@ def save_weights(
     Raises:
         OutputError: it cannot be written.
     """
-    from safetensors.torch import save_file
-
     kind = torch.float16 if half else torch.float32
-    # Copies: the published names hold some weights twice, which safetensors refuses otherwise.
-    tensors = {
-        name: value.detach().to("cpu", kind, copy=True).contiguous()
-        for name, value in model.state_dict().items()
-    }
+    tensors = {name: value.to(kind) for name, value in model.state_dict().items()}
     about = {
         "format": WEIGHTS_FORMAT,
         "config": json.dumps(model.config.as_dict()),
         "facts": json.dumps(dict(facts)),
     }
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, about)
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    write_tensors(path, tensors, about)
 
 
 def load_weights(path: Path) -> Pifuhd:
@@ -96,7 +83,7 @@ def load_weights(path: Path) -> Pifuhd:
         config, tensors = preset("paper"), _read_published(path)
     with torch.device("meta"):
         model = Pifuhd(config)
-    _check(path, model.state_dict(), tensors)
+    check_state(path, "this PIFuHD", model.state_dict(), tensors)
     tensors = {name: value.float() for name, value in tensors.items()}
     model.load_state_dict(tensors, strict=True, assign=True)
     return model.eval().requires_grad_(False)
@@ -117,18 +104,7 @@ def read_facts(path: Path) -> dict[str, Any]:
 def _read_safetensors(
     path: Path, *, tensors: bool = True
 ) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
-    try:
-        from safetensors import SafetensorError, safe_open
-    except ImportError as error:
-        raise InputError(
-            f"{path}: reading it needs safetensors: pip install 'mien[heavy]'"
-        ) from error
-    try:
-        with safe_open(path, "pt") as file:
-            about = file.metadata() or {}
-            read = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: not a safetensors file: {error}") from error
+    about, read = read_tensors(path, tensors=tensors)
     if about.get("format") != WEIGHTS_FORMAT:
         raise InputError(f"{path}: not weights of PIFuHD of format {WEIGHTS_FORMAT}")
     return about, read
@@ -151,27 +127,6 @@ def _read_published(path: Path) -> dict[str, torch.Tensor]:
         reason = one_line(error) if str(error) else "it breaks off"
         raise InputError(f"{path}: not a checkpoint of PIFuHD: {reason}") from error
     weights = content.get("model_state_dict") if isinstance(content, dict) else None
-    if not isinstance(weights, dict):
+    if not isinstance(weights, dict) or not all(map(torch.is_tensor, weights.values())):
         raise InputError(f"{path}: not a checkpoint of PIFuHD: it has no model_state_dict")
     return {str(name).removeprefix("module."): value for name, value in weights.items()}
-
-
-def _check(
-    path: Path, wanted: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]
-) -> None:
-    """Refuse weights that are missing, unexpected or of other sizes, in one message."""
-    faults = []
-    for what, names in (
-        ("missing", sorted(set(wanted) - set(found))),
-        ("unexpected", sorted(set(found) - set(wanted))),
-        ("of another size", [
-            f"{name} {tuple(found[name].shape)} for {tuple(wanted[name].shape)}"
-            for name in sorted(set(wanted) & set(found))
-            if found[name].shape != wanted[name].shape
-        ]),
-    ):  # fmt: skip
-        if names:
-            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            faults.append(f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{more}")
-    if faults:
-        raise InputError(f"{path}: not the weights of this PIFuHD: {'; '.join(faults)}")

@@ -24,10 +24,11 @@ import torch
 
 from ..documents import json_of
 from ..errors import InputError
+from ..learning.tensor_file import read_tensors
 from .backbone import resample_filter
 from .config import LABEL_SIZE, PortraitConfig
 from .generator import Generator
-from .weights import fill, frozen, read_safetensors
+from .weights import fill, frozen
 
 _SUPER_CHANNELS: Final = {
     "SuperresolutionHybrid8XDC": (256, 128),
@@ -66,7 +67,7 @@ def load_eg3d(weights: Path, settings: Path | None = None) -> Generator:
             f"{weights}: EG3D's weights are taken from a converted .safetensors file; its pickle "
             "carries code and is not opened"
         )
-    tensors = read_safetensors(weights)[1]
+    tensors = read_tensors(weights)[1]
     config = read_settings(settings or weights.with_suffix(".json"))
     tensors.pop(_UNUSED, None)
     _check_filters(tensors, weights)

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from ..errors import InputError
 from ..learning.checkpoint_file import load_plain
-from .weights import read_safetensors
+from ..learning.tensor_file import read_tensors
 
 _WIDTHS: Final = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512)
 """Channels of VGG-16's convolutions; 0 is a pooling."""
@@ -70,7 +70,7 @@ class Lpips(nn.Module):
             InputError: it is missing, carries more than tensors, or is not of VGG-16.
         """
         if path.suffix == ".safetensors":
-            return cls(read_safetensors(path)[1], path)
+            return cls(read_tensors(path)[1], path)
         try:
             content = load_plain(path)
         except FileNotFoundError as error:

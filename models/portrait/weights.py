@@ -12,8 +12,9 @@ from typing import Any, Final, Literal, NamedTuple
 import torch
 
 from ..documents import json_of
-from ..errors import InputError, OutputError
+from ..errors import InputError
 from ..learning.layout import channels_last
+from ..learning.tensor_file import check_state, read_tensors, write_tensors
 from .config import PortraitConfig
 from .generator import Generator
 
@@ -22,8 +23,6 @@ _HEADER: Final = "mien"
 """Of the metadata: a JSON object with the network's kind, its sizes and what is known of it."""
 _EXTRA: Final = "extra."
 """Begins the names of tensors beside a network's own."""
-_SHOWN: Final = 4
-"""Names in a message."""
 
 
 class StoredWeights(NamedTuple):
@@ -70,24 +69,10 @@ def save_part(
         InputError: safetensors is not installed.
         OutputError: it cannot be written.
     """
-    try:
-        from safetensors.torch import save_file
-    except ImportError as error:
-        raise InputError(f"{path}: writing it needs safetensors: {_INSTALL}") from error
     tensors = dict(network.state_dict())
     tensors |= {_EXTRA + name: value for name, value in (extras or {}).items()}
-    # Copies: some may be views, or not in their plain order.
-    tensors = {
-        name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()
-    }
     header = {"kind": f"portrait-{part}-1", "config": dict(config), "facts": dict(facts)}
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, {_HEADER: json.dumps(header)})
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    write_tensors(path, tensors, {_HEADER: json.dumps(header)})
 
 
 def load_part(path: Path, part: Part) -> StoredWeights:
@@ -96,7 +81,7 @@ def load_part(path: Path, part: Part) -> StoredWeights:
     Raises:
         InputError: it is missing, damaged, a pickle, or of another network.
     """
-    about, tensors = read_safetensors(path)
+    about, tensors = read_tensors(path)
     kind = f"portrait-{part}-1"
     try:
         header = json_of(about.get(_HEADER, "{}"))
@@ -150,26 +135,9 @@ def fill(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], path: Path
     """Give a network (on any device, ``meta`` too) exactly these weights, in single precision.
 
     Raises:
-        InputError: weights are missing, unexpected or of other sizes.
+        InputError: weights are missing, unexpected, of other sizes or not finite.
     """
-    wanted = model.state_dict()
-    both = sorted(set(wanted) & set(tensors))
-    wrong = [
-        f"{name} {tuple(tensors[name].shape)} for {tuple(wanted[name].shape)}"
-        for name in both
-        if tensors[name].shape != wanted[name].shape
-    ]
-    faults = []
-    for what, names in (
-        ("missing", sorted(set(wanted) - set(tensors))),
-        ("unexpected", sorted(set(tensors) - set(wanted))),
-        ("of another size", wrong),
-    ):
-        if names:
-            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            faults.append(f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{more}")
-    if faults:
-        raise InputError(f"{path}: not the weights of this network: {'; '.join(faults)}")
+    check_state(path, "this network", model.state_dict(), tensors)
     model.load_state_dict(
         {name: value.float() for name, value in tensors.items()}, strict=True, assign=True
     )
@@ -179,28 +147,3 @@ def frozen(model: Generator) -> Generator:
     """Evaluation mode, no gradients to weights, convolutions in the order processors like."""
     channels_last(model)
     return model.eval().requires_grad_(False)
-
-
-def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
-    """Header and tensors of a safetensors file.
-
-    Raises:
-        InputError: it is missing or another kind of file, a pickle for instance.
-    """
-    try:
-        from safetensors import SafetensorError, safe_open
-    except ImportError as error:
-        raise InputError(f"{path}: reading it needs safetensors: {_INSTALL}") from error
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; expected a .safetensors file")
-    try:
-        with safe_open(path, "pt") as file:
-            about = file.metadata() or {}
-            return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise InputError(
-            f"{path}: not a safetensors file (pickles are not opened): {error}"
-        ) from error
-
-
-_INSTALL: Final = "pip install 'mien[heavy]'"

@@ -1,0 +1,115 @@
+"""Weights on disk: safetensors with a header of text, never a pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from ..errors import InputError, OutputError
+
+_INSTALL: Final = "pip install 'mien[heavy]'"
+_SHOWN: Final = 4
+"""Names in a message."""
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, torch.Tensor], about: Mapping[str, str]
+) -> None:
+    """Write tensors; a file of that name stays whole until the new one is.
+
+    Args:
+        path: ends ``.safetensors``; its folder is made where it is absent.
+        tensors: by name; copied, since some may be views, share memory, or lie in another order.
+        about: the header.
+
+    Raises:
+        InputError: safetensors is not installed.
+        OutputError: it cannot be written.
+    """
+    try:
+        from safetensors.torch import save_file
+    except ImportError as error:
+        raise InputError(f"{path}: writing it needs safetensors: {_INSTALL}") from error
+    plain = {
+        name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()
+    }
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(plain, temporary, dict(about))
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def read_tensors(
+    path: Path, *, tensors: bool = True
+) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    """Header and tensors of a file.
+
+    Args:
+        path: the file.
+        tensors: whether they are wanted; else none are read.
+
+    Raises:
+        InputError: it is missing or another kind of file, a pickle for instance.
+    """
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError as error:
+        raise InputError(f"{path}: reading it needs safetensors: {_INSTALL}") from error
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected a .safetensors file")
+    try:
+        with safe_open(path, "pt") as file:
+            about = file.metadata() or {}
+            return about, {name: file.get_tensor(name) for name in file.keys() if tensors}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"{path}: not a safetensors file (pickles are not opened): {error}"
+        ) from error
+
+
+def check_state(
+    path: Path,
+    what: str,
+    wanted: Mapping[str, torch.Tensor],
+    found: Mapping[str, torch.Tensor],
+) -> None:
+    """Refuse weights that are not exactly a network's, in one message.
+
+    Args:
+        path: for the message.
+        what: likewise, such as ``this network``.
+        wanted: the network's own state, on any device.
+        found: the weights.
+
+    Raises:
+        InputError: weights are missing, unexpected, of other sizes or not finite.
+    """
+    odd = [
+        f"{name} {tuple(found[name].shape)} for {tuple(wanted[name].shape)}"
+        for name in sorted(set(wanted) & set(found))
+        if found[name].shape != wanted[name].shape
+    ]
+    endless = [
+        name
+        for name, value in found.items()
+        if value.is_floating_point() and not bool(torch.isfinite(value).all())
+    ]
+    faults = []
+    for kind, names in (
+        ("missing", sorted(set(wanted) - set(found))),
+        ("unexpected", sorted(set(found) - set(wanted))),
+        ("of another size", odd),
+        ("not finite", endless),
+    ):
+        if names:
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            faults.append(f"{len(names)} {kind}: {', '.join(names[:_SHOWN])}{more}")
+    if faults:
+        raise InputError(f"{path}: not the weights of {what}: {'; '.join(faults)}")
