@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..learning.layout import channels_last
 from ..scans.box import FaceBox
 from .autodecoder import Generator1, Generator2, Latent, Volume
+from .completion import Completion
 from .config import AvatarConfig, DiffusionConfig
 from .embeddings import make_embeddings
 from .encoder import Encoder, encoder_input
@@ -36,13 +37,14 @@ class Grids(NamedTuple):
 
 
 class Avatar(nn.Module):
-    """Decoder, and as far as they are there: embeddings, encoder, diffusion.
+    """Decoder, and as far as they are there: embeddings, encoder, completion, diffusion.
 
     Args:
         config: sizes.
         objects: training objects with embeddings of their own; 0 for no autodecoder.
         encoder: whether scans can be encoded.
-        diffusion: configuration of the denoiser, if there is one.
+        completion: configuration of the denoiser that fills in what a scan lacks, if there is one.
+        diffusion: configuration of the denoiser that gives expressions, if there is one.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Avatar(nn.Module):
         *,
         objects: int = 0,
         encoder: bool = False,
+        completion: DiffusionConfig | None = None,
         diffusion: DiffusionConfig | None = None,
     ) -> None:
         super().__init__()
@@ -60,11 +63,9 @@ class Avatar(nn.Module):
         self.embeddings = make_embeddings(config, objects) if objects else None
         self.g1 = Generator1(config) if objects else None
         self.encoder = Encoder(config) if encoder else None
-        self.diffusion = (
-            LatentDiffusion(diffusion, config.latent_channels, config.latent_cells)
-            if diffusion
-            else None
-        )
+        latent = (config.latent_channels, config.latent_cells)
+        self.completion = Completion(completion, *latent) if completion else None
+        self.diffusion = LatentDiffusion(diffusion, *latent) if diffusion else None
         channels_last(self)
 
     @property

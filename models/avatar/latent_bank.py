@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float16, Float32, Int64, UInt8
 from tqdm import tqdm
 
+from ..documents import json_of, one_line
 from ..errors import InputError, OutputError
 from .avatar import Avatar, pooled_seen
 from .dataset import CLEAN, ScanFolder, ScannedPerson
 
 LATENTS_NAME: Final = "latents.npy"
+_MADE_OF_NAME: Final = "latents.json"
 VECTORS: Final = ("blendshapes", "expression", "shape")
 """What may condition; of a person's shape there is one for all expressions."""
 
@@ -54,6 +58,11 @@ class LatentBank:
         entries = rng.integers(self.latents.shape[1], size=count)
         return self.latents[rows, entries].astype(np.float32)
 
+    def changes(self, row: int) -> Float32[np.ndarray, "E c l l l"]:
+        """What each expression changes in a person's latent, between clean grids."""
+        latents = self.latents[row, : self.expressions].astype(np.float32)
+        return latents - latents[0]
+
     def pairs(
         self, rows: Int64[np.ndarray, " B"], clean_share: float, rng: np.random.Generator
     ) -> tuple[Int64[np.ndarray, " B"], Int64[np.ndarray, " B"]]:
@@ -80,6 +89,9 @@ class LatentBank:
 def fill_bank(avatar: Avatar, folder: ScanFolder, out: Path) -> LatentBank:
     """Encode every grid and every scan; of an autodecoder take the latents of its embeddings.
 
+    What an interrupted training left in the same folder, of the same weights and data, is taken
+    as it is.
+
     Args:
         avatar: with an encoder, or an autodecoder of this folder's training persons.
         folder: of the data.
@@ -103,10 +115,17 @@ def fill_bank(avatar: Avatar, folder: ScanFolder, out: Path) -> LatentBank:
     # Free embeddings have latents with tails beyond half precision.
     kind = np.float16 if encoder else np.float32
     path = out / LATENTS_NAME
+    made_of = {
+        "weights": _digest(avatar), "data": str(folder.path.resolve()), "shape": list(shape)
+    }  # fmt: skip
+    made = out / _MADE_OF_NAME
+    known = _is_made_of(made, made_of)
     try:
-        latents = np.lib.format.open_memmap(path, "w+", kind, shape)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+        if not known:
+            made.unlink(missing_ok=True)
+        latents = np.lib.format.open_memmap(path, "r+" if known else "w+", kind, shape)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path}: cannot be written: {one_line(error)}") from error
     seen = np.ones((len(numbers), k, 1, cells, cells, cells), np.float16)
     vectors: dict[str, list[np.ndarray]] = {name: [] for name in VECTORS}
     kinds: list[np.ndarray] = []
@@ -116,13 +135,17 @@ def fill_bank(avatar: Avatar, folder: ScanFolder, out: Path) -> LatentBank:
             found = getattr(person, name)
             values.append(np.repeat(found[None], e, 0) if found.ndim == 1 else found)
         kinds.append(person.scan_kind[:k])
+        if encoder and k:
+            seen[row] = pooled_seen(torch.from_numpy(person.scan_seen), cells).numpy()
+        if known:
+            continue
         if encoder:
             latents[row] = _encoded(avatar, person)
-            if k:
-                seen[row] = pooled_seen(torch.from_numpy(person.scan_seen), cells).numpy()
         else:
             objects = torch.arange(row * e, (row + 1) * e, device=avatar.device)
             latents[row] = avatar.embedded(objects).cpu().numpy()
+    latents.flush()
+    made.write_text(json.dumps(made_of))
     rows = np.arange(len(numbers))
     split = len(folder.training)
     return LatentBank(
@@ -142,3 +165,19 @@ def _encoded(avatar: Avatar, person: ScannedPerson) -> np.ndarray:
     seen = np.concatenate([clean, person.scan_seen])
     colour = np.concatenate([person.colour, person.scan_colour])
     return avatar.encode(sdf, seen, colour).cpu().numpy()
+
+
+def _digest(avatar: Avatar) -> str:
+    """Of all weights that latents depend on."""
+    total = hashlib.sha256()
+    for name, value in avatar.state_dict().items():
+        total.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+def _is_made_of(made: Path, made_of: dict[str, Any]) -> bool:
+    """Whether a folder's latents are complete, and of these weights and data."""
+    try:
+        return json_of(made.read_bytes()) == made_of
+    except (OSError, ValueError):
+        return False

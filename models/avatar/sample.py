@@ -107,8 +107,7 @@ def generate_frames(
     vectors = check_vectors(weights, blendshapes, set_name)
     diffusion = weights.diffusion
     assert diffusion is not None
-    neutral = encode_scan(weights, scan)
-    seen = pooled_seen(torch.from_numpy(scan.seen)[None], diffusion.cells).to(weights.device)
+    neutral, seen = neutral_latent(weights, scan, steps=steps, seed=seed)
     for start in range(0, len(vectors), _AT_ONCE):
         part = torch.from_numpy(vectors[start : start + _AT_ONCE]).to(weights.device)
         count = len(part)
@@ -159,6 +158,22 @@ def encode_scan(weights: Avatar, scan: NeutralScan) -> Float[torch.Tensor, "1 c 
     if not scan.seen.any():
         raise InputError("avatar: the scan has no observed cell in the box of the face")
     return weights.encode(scan.sdf[None], scan.seen[None], scan.colour[None])
+
+
+def neutral_latent(
+    weights: Avatar, scan: NeutralScan, *, steps: int, seed: int
+) -> tuple[Float[torch.Tensor, "1 c l l l"], Float[torch.Tensor, "1 1 l l l"]]:
+    """The latent of a scan, with what is missing filled in, and what counts as seen of it.
+
+    Raises:
+        InputError: see :func:`encode_scan`.
+    """
+    latent = encode_scan(weights, scan)
+    seen = torch.from_numpy(scan.seen)[None].to(weights.device)
+    share = pooled_seen(seen, weights.config.latent_cells)
+    if weights.completion is None or bool((seen == CLEAN).all()):
+        return latent, share
+    return weights.completion(latent, share, steps=steps, seed=seed)
 
 
 def reconstruct(weights: Avatar, scan: NeutralScan) -> Grids:

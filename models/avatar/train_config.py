@@ -17,7 +17,7 @@ from .config import (
     with_latent,
 )
 
-Stage = Literal["autodecoder", "encoder", "diffusion"]
+Stage = Literal["autodecoder", "encoder", "completion", "diffusion"]
 Device = Literal["auto", "cpu", "cuda"]
 ConditionKind = Literal["blendshapes", "expression", "both", "attributes", "none"]
 _SETS: Final[dict[ConditionKind, tuple[tuple[str, int], ...]]] = {
@@ -35,8 +35,9 @@ class AvatarTrainConfig:
 
     Attributes:
         stage: ``autodecoder``: an embedding for each training grid, G1 and G2, as in the paper.
-            ``encoder``: scans to latents, trained jointly with G2. ``diffusion``: the denoiser, in
-            the latents of the weights in ``init``.
+            ``encoder``: scans to latents, trained jointly with G2. In the latents of the weights
+            in ``init``, ``completion``: the denoiser from a scan's latent to that of the whole
+            neutral face; ``diffusion``: the denoiser that gives an expression.
         data: folder of ``mien synthesize scans``.
         out: folder for checkpoint, weights, log, curves and pictures.
         init: weights of an earlier stage: whose G2 is the start of the encoder's training, or whose
@@ -107,10 +108,15 @@ class AvatarTrainConfig:
             raise InputError("training needs threads >= 1 and batch >= 2")
         if self.preset not in PRESETS:
             raise InputError(f"avatar: no preset {self.preset!r}; there are {', '.join(PRESETS)}")
-        if self.stage == "diffusion" and self.init is None:
-            raise InputError("training the diffusion needs --init: weights of the encoder's stage")
-        if self.stage == "diffusion" and self.latent is not None:
-            raise InputError("--latent belongs to the stages before; diffusion takes their latents")
+        if self.stage in ("completion", "diffusion"):
+            if self.init is None:
+                raise InputError(
+                    f"training the {self.stage} needs --init: weights of the encoder's stage"
+                )
+            if self.latent is not None:
+                raise InputError(
+                    f"--latent belongs to the stages before; {self.stage} takes their latents"
+                )
 
     def avatar(self, cells: int) -> AvatarConfig:
         """Sizes of the networks around the latent, for grids of so many cells.
@@ -133,11 +139,13 @@ class AvatarTrainConfig:
     def denoiser(self, latent_cells: int) -> DiffusionConfig:
         """Sizes and formulation of the diffusion in a latent of so many cells along a side."""
         config = diffusion_preset(self.preset, latent_cells)
-        neutral = self.condition not in ("attributes", "none")
+        completes = self.stage == "completion"
+        sets = () if completes else _SETS[self.condition]
+        neutral = completes or self.condition not in ("attributes", "none")
         return replace(
             config,
-            token_sets=_SETS[self.condition],
-            field_channels=config.field_channels if _SETS[self.condition] else 0,
+            token_sets=sets,
+            field_channels=config.field_channels if sets else 0,
             neutral=neutral,
             residual=self.residual and neutral,
             regression=self.regression,

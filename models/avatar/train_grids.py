@@ -44,7 +44,7 @@ class GridStage:
         self.config, self._folder, self._device = config, folder, device
         self.autodecoder = config.stage == "autodecoder"
         sizes = config.avatar(folder.cells)
-        start = load_weights(config.init, diffusion=False) if config.init else None
+        start = load_weights(config.init) if config.init else None
         if start is not None:
             if start.config.cells != folder.cells:
                 raise InputError(

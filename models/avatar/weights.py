@@ -1,4 +1,7 @@
-"""The avatar's weights on disk: safetensors with their configuration and facts in the header."""
+"""The avatar's weights on disk: safetensors with their configuration and facts in the header.
+
+Denoisers lie in files of their own beside that of encoder and decoder, so that each stays small.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,8 @@ from .config import AvatarConfig, DiffusionConfig
 WEIGHTS_FORMAT: Final = "mien-avatar-1"
 """Kind and version of the file's layout."""
 WEIGHTS_NAME: Final = "weights.safetensors"
+DENOISERS: Final = ("completion", "diffusion")
+"""Networks in files of their own beside it, by these names, as far as they are there."""
 
 
 def shipped() -> Path:
@@ -34,7 +39,7 @@ def save_weights(
     """Write networks with their normalisation; an old file stays whole until the new one is.
 
     Args:
-        path: ends ``.safetensors``.
+        path: ends ``.safetensors``; denoisers go into files of their own beside it.
         model: whose weights.
         facts: what is to be known of them: data, budget, figures; as JSON has it.
         half: in half precision, all but the normalisation.
@@ -51,6 +56,7 @@ def save_weights(
     parts = {
         "objects": model.objects,
         "encoder": model.encoder is not None,
+        "completion": model.completion.config.as_dict() if model.completion else None,
         "diffusion": model.diffusion.config.as_dict() if model.diffusion else None,
     }
     about = {
@@ -59,15 +65,18 @@ def save_weights(
         "parts": json.dumps(parts),
         "facts": json.dumps(dict(facts)),
     }
+    for part in DENOISERS:
+        apart = {k: tensors.pop(k) for k in list(tensors) if k.startswith(f"{part}.")}
+        if apart:
+            write_tensors(_beside(path, part), apart, {"format": WEIGHTS_FORMAT})
     write_tensors(path, tensors, about)
 
 
-def load_weights(path: Path, *, diffusion: bool = True) -> Avatar:
+def load_weights(path: Path) -> Avatar:
     """Networks in evaluation mode.
 
     Args:
         path: as :func:`save_weights` writes it.
-        diffusion: whether the denoiser is wanted, if there is one.
 
     Raises:
         InputError: the file is missing, damaged, of another kind, or its weights are not those that
@@ -77,17 +86,17 @@ def load_weights(path: Path, *, diffusion: bool = True) -> Avatar:
     try:
         config = AvatarConfig.from_dict(json_of(about["config"]))
         parts = json_of(about["parts"])
-        table = parts["diffusion"]
-        denoiser = DiffusionConfig.from_dict(table) if table else None
+        denoisers = {
+            name: DiffusionConfig.from_dict(parts[name]) for name in DENOISERS if parts.get(name)
+        }
         objects, encoder = int(parts["objects"]), bool(parts["encoder"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: its header is damaged: {one_line(error)}") from error
-    if not diffusion:
-        denoiser = None
-        tensors = {k: v for k, v in tensors.items() if not k.startswith("diffusion.")}
+    for name in denoisers:
+        tensors |= _read(_beside(path, name))[1]
     try:
         with torch.device("meta"):
-            model = Avatar(config, objects=objects, encoder=encoder, diffusion=denoiser)
+            model = Avatar(config, objects=objects, encoder=encoder, **denoisers)
     except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:
         why = one_line(error)
         raise InputError(f"{path}: its header describes no network: {why}") from error
@@ -96,6 +105,10 @@ def load_weights(path: Path, *, diffusion: bool = True) -> Avatar:
     model.load_state_dict(tensors, strict=True, assign=True)
     channels_last(model)
     return model.eval().requires_grad_(False)
+
+
+def _beside(path: Path, part: str) -> Path:
+    return path.with_name(f"{part}.safetensors")
 
 
 def read_facts(path: Path) -> dict[str, Any]:

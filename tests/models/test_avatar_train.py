@@ -15,7 +15,7 @@ pytest.importorskip("skimage")
 
 import torch
 
-from mien.models.avatar import train_config
+from mien.models.avatar import latent_bank, train_config
 from mien.models.avatar.avatar import Avatar
 from mien.models.avatar.config import (
     AvatarConfig,
@@ -26,7 +26,14 @@ from mien.models.avatar.config import (
 from mien.models.avatar.dataset import ScanFolder, fixed_batch, grid_batch
 from mien.models.avatar.inversion import invert
 from mien.models.avatar.losses import truth_of
-from mien.models.avatar.sample import NeutralScan, generate, reconstruct, surface
+from mien.models.avatar.sample import (
+    NeutralScan,
+    encode_scan,
+    generate,
+    neutral_latent,
+    reconstruct,
+    surface,
+)
 from mien.models.avatar.train import AvatarTraining, make_stage, train_avatar
 from mien.models.avatar.train_config import AvatarTrainConfig
 from mien.models.avatar.weights import load_weights, read_facts, save_weights, shipped
@@ -96,6 +103,12 @@ def encoder(make: Make) -> Path:
 def diffusion(make: Make, encoder: Path) -> Path:
     """Weights of a short training of the denoiser."""
     return train_avatar(make("diffusion", 120, init=encoder)).weights
+
+
+@pytest.fixture(scope="module")
+def completion(make: Make, encoder: Path) -> Path:
+    """Weights of a short training of the completion of scans."""
+    return train_avatar(make("completion", 120, init=encoder)).weights
 
 
 def test_the_folder_is_split_by_person(data: Path, tmp_path: Path) -> None:
@@ -174,6 +187,50 @@ def test_generation_is_a_function_of_scan_vector_and_seed(
     assert tall > np.ptp(surface(found.sdf[0], found.colour[0]).vertices[:, 1])
 
 
+def test_completion_fills_what_a_scan_did_not_see(
+    make: Make, completion: Path, make_person: MakePerson
+) -> None:
+    model = load_weights(completion)
+    assert model.completion is not None
+    usual = model.completion.usual
+    assert 0 < float(usual.max()) <= 1
+    person = make_person(5)
+    whole = NeutralScan.clean(person["sdf"][0].astype(np.float32), person["colour"][0])
+    latent, seen = neutral_latent(model, whole, steps=6, seed=0)
+    assert torch.equal(latent, encode_scan(model, whole)), "nothing to complete"
+    assert float(seen.min()) == 1.0
+    # Of what complete scans see, half is hidden: that half becomes another, and only that.
+    given = torch.randn(1, 8, 4, 4, 4)
+    half = usual.clone()
+    half[..., :2] = 0
+    filled, counted = model.completion(given, half, steps=3, seed=0)
+    torch.testing.assert_close(counted[usual >= 0.02], usual[usual >= 0.02])
+    changed = (filled != given).any(1, keepdim=True)
+    assert torch.equal(changed, (usual >= 0.02) & (half == 0))
+    assert bool(changed.any())
+    with pytest.raises(InputError, match="no diffusion"):
+        generate(model, whole, np.zeros(52, np.float32))
+
+
+def test_stages_keep_what_the_ones_before_have_learned(
+    make: Make, completion: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make("diffusion", 2, init=completion)
+    path = train_avatar(config).weights
+    ours, before = load_weights(path).completion, load_weights(completion).completion
+    assert ours is not None
+    assert before is not None
+    assert all(torch.equal(v, before.state_dict()[k]) for k, v in ours.state_dict().items())
+    # Going on takes the latents that are there; in another folder they are made anew.
+    monkeypatch.setattr(latent_bank, "_encoded", lambda *_: pytest.fail("encoded again"))
+    train_avatar(replace(config, resume=True))
+    with pytest.raises(pytest.fail.Exception, match="encoded again"):
+        train_avatar(make("diffusion", 1, init=completion))
+    path.with_name("completion.safetensors").unlink()
+    with pytest.raises(InputError, match=r"completion\.safetensors: no such file"):
+        load_weights(path)
+
+
 def test_a_surface_lies_where_the_distance_is_zero() -> None:
     sdf = np.linalg.norm(BOX.centres() - CENTRE, axis=-1) - 40
     colour = np.zeros((N, N, N, 3), np.uint8)
@@ -206,11 +263,11 @@ def test_impossible_requests_are_refused(
         generate(model, coarse, np.zeros(52, np.float32))
 
 
-@pytest.mark.parametrize("stage", ["encoder", "diffusion"])
+@pytest.mark.parametrize("stage", ["encoder", "completion", "diffusion"])
 def test_an_interrupted_training_goes_on_to_the_same_weights(
     make: Make, encoder: Path, stage: str
 ) -> None:
-    options = {"init": encoder} if stage == "diffusion" else {}
+    options = {} if stage == "encoder" else {"init": encoder}
     whole = train_avatar(make(stage, 6, log_steps=1, **options)).weights
     config = make(stage, 6, log_steps=1, **options)
 
@@ -283,7 +340,7 @@ def test_weights_survive_the_file(tmp_path: Path) -> None:
     assert float(halved.diffusion.normalisation.scale[0]) == 1e5
     for name, value in model.state_dict().items():
         torch.testing.assert_close(halved.state_dict()[name], value, atol=1e-3, rtol=1e-3)
-    assert load_weights(path, diffusion=False).diffusion is None
+    assert path.with_name("diffusion.safetensors").is_file()
     assert shipped().parts[-3:] == ("weights", "avatar", "weights.safetensors")
 
 
@@ -324,6 +381,11 @@ def test_trainings_that_cannot_be_are_refused(make: Make, encoder: Path) -> None
         make("encoder", None)
     with pytest.raises(InputError, match="--init"):
         make("diffusion", 5)
+    with pytest.raises(InputError, match="completion needs --init"):
+        make("completion", 5)
+    bare = train_avatar(make("autodecoder", 2)).weights
+    with pytest.raises(InputError, match="weights with an encoder"):
+        train_avatar(make("completion", 5, init=bare))
     with pytest.raises(InputError, match="--latent"):
         make("diffusion", 5, init=encoder, latent=8)
     with pytest.raises(InputError, match="expected one of 4, 8, 16"):

@@ -16,13 +16,13 @@ from .bar import training_bar
 class TrainAvatar:
     """Train a stage of the avatar on scans made by "mien synthesize scans" (needs mien[heavy]).
 
-    First "encoder", then "diffusion" with --init of what the first wrote; "autodecoder" is the
-    paper's own first stage, with an embedding for each training grid. Writes weights.safetensors,
-    checkpoint.pt, log.jsonl, curves.png and sheet.png; an interrupted training goes on with
-    --resume.
+    First "encoder", then "completion" (of scans) and "diffusion" (of expressions), each with
+    --init of what the one before wrote; "autodecoder" is the paper's own first stage, with an
+    embedding for each training grid. Writes weights.safetensors, checkpoint.pt, log.jsonl,
+    curves.png and sheet.png; an interrupted training goes on with --resume.
 
     Attributes:
-        stage: autodecoder, encoder or diffusion.
+        stage: autodecoder, encoder, completion or diffusion.
         data: folder of the scans.
         out: folder for weights, checkpoint, log and pictures; made where it is absent.
         init: weights of an earlier stage: the start of the encoder's decoder, or whose latents are
@@ -48,7 +48,7 @@ class TrainAvatar:
             of mien's own regressor.
     """
 
-    stage: Literal["autodecoder", "encoder", "diffusion"]
+    stage: Literal["autodecoder", "encoder", "completion", "diffusion"]
     data: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     init: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
