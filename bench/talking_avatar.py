@@ -97,6 +97,27 @@ def table(figures: dict[str, tuple[float, float]], about: str, found: float) -> 
     return "\n".join([*lines, "", f"The tracker found the face in {100 * found:.0f} % of them."])
 
 
+def strip(
+    ours: Float32[np.ndarray, "F 52"], theirs: Float32[np.ndarray, "F 52"], shown: np.ndarray
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Curves of the open jaw: of the driving video, grey, and of the avatar, blue."""
+    wide, tall, edge = 240 * SHOWN, 200, 14
+    image = np.full((tall, wide, 3), 255, np.uint8)
+    number = BLENDSHAPE_NAMES.index("jawOpen")
+    high = max(float(theirs[:, number].max()), float(np.nanmax(ours[:, number])), 1e-3)
+    x = np.linspace(120, wide - 120, len(theirs))
+    for i in shown:
+        at = round(float(x[i]))
+        cv2.line(image, (at, 0), (at, tall), (225, 225, 225))
+    for values, colour in ((theirs, (140, 140, 140)), (ours, (180, 110, 30))):
+        y = tall - edge - np.nan_to_num(values[:, number]) / high * (tall - 2 * edge)
+        line = np.stack([x, y], 1).round().astype(np.int32)
+        cv2.polylines(image, [line], False, colour, 2, cv2.LINE_AA)
+    title = f"jawOpen, 0 to {high:.2f}"
+    cv2.putText(image, title, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (60, 60, 60), 1, cv2.LINE_AA)
+    return image
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("video", type=Path)
@@ -125,7 +146,7 @@ def main() -> None:
     if options.sheet is not None:
         places = np.linspace(0, len(pictures) - 1, SHOWN).round().astype(int)
         small = [cv2.resize(pictures[i], (240, 240), interpolation=cv2.INTER_AREA) for i in places]
-        write_png(options.sheet, np.hstack(small))
+        write_png(options.sheet, np.vstack([np.hstack(small), strip(ours, theirs, places)]))
 
 
 if __name__ == "__main__":

@@ -17,11 +17,15 @@ from ..documents import json_of, one_line
 from ..errors import InputError, OutputError
 from .avatar import Avatar, pooled_seen
 from .dataset import CLEAN, ScanFolder, ScannedPerson
+from .weights import DENOISERS
+from .words import NAME as CAPTIONS
+from .words import caption_vectors
 
 LATENTS_NAME: Final = "latents.npy"
 _MADE_OF_NAME: Final = "latents.json"
 VECTORS: Final = ("blendshapes", "expression", "shape")
-"""What may condition; of a person's shape there is one for all expressions."""
+"""What may condition; of a person's shape there is one for all expressions. Captions, too, where
+they were recorded."""
 
 
 @dataclass(frozen=True)
@@ -128,12 +132,15 @@ def fill_bank(avatar: Avatar, folder: ScanFolder, out: Path) -> LatentBank:
         raise OutputError(f"{path}: cannot be written: {one_line(error)}") from error
     seen = np.ones((len(numbers), k, 1, cells, cells, cells), np.float16)
     vectors: dict[str, list[np.ndarray]] = {name: [] for name in VECTORS}
+    said: list[np.ndarray] = []
     kinds: list[np.ndarray] = []
     for row, number in enumerate(tqdm(numbers, desc="latents", unit="person", disable=None)):
         person = folder.person(number)
         for name, values in vectors.items():
             found = getattr(person, name)
             values.append(np.repeat(found[None], e, 0) if found.ndim == 1 else found)
+        if person.caption is not None:
+            said.append(caption_vectors(person.caption, person.blendshapes))
         kinds.append(person.scan_kind[:k])
         if encoder and k:
             seen[row] = pooled_seen(torch.from_numpy(person.scan_seen), cells).numpy()
@@ -151,7 +158,11 @@ def fill_bank(avatar: Avatar, folder: ScanFolder, out: Path) -> LatentBank:
     return LatentBank(
         latents=latents,
         seen=seen,
-        vectors={name: np.stack(values) for name, values in vectors.items()},
+        vectors={
+            name: np.stack(values)
+            for name, values in {**vectors, CAPTIONS: said}.items()
+            if len(values) == len(numbers)
+        },
         kinds=np.stack(kinds),
         training=rows[:split],
         validation=rows[split:] if encoder else rows[:split],
@@ -171,6 +182,8 @@ def _digest(avatar: Avatar) -> str:
     """Of all weights that latents depend on."""
     total = hashlib.sha256()
     for name, value in avatar.state_dict().items():
+        if name.startswith(DENOISERS):
+            continue
         total.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     return total.hexdigest()
 
