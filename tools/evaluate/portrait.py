@@ -40,7 +40,10 @@ COLUMNS: Final[Mapping[str, tuple[str, int]]] = {
     "retracked_share": ("views re-tracked", 2),
 }
 """Figures with their headings and digits."""
-_EDITS: Final = "smiling;a person with glasses;an old person;surprised;a person with grey hair"
+_EDITS: Final = (
+    "smiling;a person with glasses;an old person;a person with grey hair;dark skin;surprised;"
+    "a man with a beard"
+)
 _LIGHTS: Final = "left,right,above"
 
 
