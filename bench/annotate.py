@@ -1,6 +1,7 @@
 """How fast is ``mien annotate``, against decoding alone, MediaPipe and a serial loop?
 
     python bench/annotate.py [VIDEO] [--seconds 180] [--repeats 5] [--peer-python PATH]
+        [--json FILE]
 
 The clip that mien ships (or VIDEO) is made into one of 640x480 of several minutes and one of 1080p,
 H.264 as x264 makes it by default. Whole commands are measured, each a process of its own, in turns:
@@ -15,7 +16,7 @@ Workers: four copies of the clip by one worker and by two, each with one thread.
 
 Ratios are of frames a second within a repetition, in which all take their turn; their quartiles say
 how sure they are. Processor time is told beside them, what it takes to begin apart from that of a
-frame: it says what a busy machine hides.
+frame: it says what a busy machine hides. ``--json`` also has ratios without what it takes to begin.
 """
 
 from __future__ import annotations
@@ -32,15 +33,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 from annotate_clips import make_clip
+from figures import add_json_option, write_figures
 
 MIEN = Path(sys.executable).parent / "mien"
 CHILD = Path(__file__).with_name("annotate_child.py")
 TASK = Path(__file__).parents[2] / "shared" / "peers" / "face_landmarker.task"
 Command = list[str | Path]
+PAIRS = tuple(
+    (f"mien, {threads}", theirs)
+    for threads in (1, 2)
+    for theirs in (f"decoding, {threads}", f"serial loop, {threads}", "MediaPipe")
+)
 
 
 @dataclass
@@ -146,10 +154,7 @@ class Bench:
                 f"| {one.name} | {np.median(one.rates):.0f} | {quartiles(one.rates / floor.rates)} "
                 f"| {begin_s:.2f} | {each_ms[one.name]:.3f} |"
             )
-        for ours, theirs in (
-            *(("mien, 1", "decoding, 1"), ("mien, 1", "serial loop, 1"), ("mien, 1", "MediaPipe")),
-            *(("mien, 2", "decoding, 2"), ("mien, 2", "serial loop, 2"), ("mien, 2", "MediaPipe")),
-        ):
+        for ours, theirs in PAIRS:
             if theirs in by_name:
                 wall = quartiles(by_name[ours].rates / by_name[theirs].rates)
                 less = each_ms[theirs] / each_ms[ours]
@@ -158,14 +163,32 @@ class Bench:
                 )
         return "\n".join(lines)
 
+    def figures(self) -> dict[str, Any]:
+        """Rates, and ratios of rates: of whole commands, and from their first frame on."""
+        whole = {one.name: one.rates for one in self.long}
+        begun = {
+            one.name: (one.frames - short.frames) / (np.array(one.wall_s) - np.array(short.wall_s))
+            for one, short in zip(self.long, self.short, strict=True)
+        }
+        pairs = [(ours, theirs) for ours, theirs in PAIRS if theirs in whole]
+
+        def ratios(rates: dict[str, np.ndarray]) -> dict[str, float]:
+            return {f"{a} over {b}": float(np.median(rates[a] / rates[b])) for a, b in pairs}
+
+        return {
+            "frames_a_second": {name: np.median(rates) for name, rates in begun.items()},
+            "ratios": ratios(whole),
+            "ratios_once_begun": ratios(begun),
+        }
+
 
 def quartiles(values: np.ndarray) -> str:
     low, middle, high = np.percentile(values, (25, 50, 75))
     return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
-def workers(clip: Path, frames: int, place: Path, repeats: int) -> str:
-    """Four copies of a clip by one worker, and by two, in turns."""
+def workers(clip: Path, frames: int, place: Path, repeats: int) -> tuple[str, float]:
+    """Four copies of a clip by one worker, and by two, in turns; in words, and the ratio."""
     films, out = place / "films", place / "films-out"
     films.mkdir()
     for name in "abcd":
@@ -183,11 +206,12 @@ def workers(clip: Path, frames: int, place: Path, repeats: int) -> str:
     for _ in range(repeats):
         one.run()
         two.run()
-    return (
+    text = (
         f"Two workers with one thread each over one: {quartiles(two.rates / one.rates)}, "
         f"{np.median(two.rates):.0f} and {np.median(one.rates):.0f} frames/s; processor time "
         f"{quartiles(np.array(one.cpu_s) / np.array(two.cpu_s))}"
     )
+    return text, float(np.median(two.rates / one.rates))
 
 
 def main() -> None:
@@ -199,6 +223,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--peer-python", type=Path, help="a Python that has mediapipe")
     parser.add_argument("--task", type=Path, default=TASK, help="MediaPipe's model")
+    add_json_option(parser)
     options = parser.parse_args()
     packages = ("av", "numpy", "onnxruntime", "opencv-python", "numba", "pyarrow")
     load = os.getloadavg()[0]
@@ -208,6 +233,7 @@ def main() -> None:
         f"Python {platform.python_version()}, "
         + ", ".join(f"{name} {version(name)}" for name in packages)
     )
+    figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         for size, seconds in (
@@ -223,8 +249,12 @@ def main() -> None:
             frames = bench.long[0].frames
             print(f"\n{name}, {frames} frames, {bench.bit_rate / 1e6:.2f} Mbit/s\n")
             print(bench.report(), flush=True)
+            figures[name] = bench.figures()
             if size == (640, 480):
-                print("\n" + workers(clip, frames, place, max(1, options.repeats // 2)), flush=True)
+                told, ratio = workers(clip, frames, place, max(1, options.repeats // 2))
+                figures["two workers over one"] = ratio
+                print("\n" + told, flush=True)
+    write_figures(options.json, figures)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
 """What does following a face cost a frame, against MediaPipe and against the barest loop?
 
     python bench/face_work.py [VIDEO] [--peer-python PATH] [--task FILE] [--core 0] [--blocks 40]
+        [--rival DIR] [--json FILE]
 
-Three take turns over the same decoded 640 x 480 frames, a block of frames each, pinned to one core:
+They take turns over the same decoded 640 x 480 frames, a block of frames each, pinned to one core:
 
 * mien: ``FaceTracker.update``, one thread, smoothing and all;
 * the bare loop, with the steps of 3DDFA_V2 once it has a face: box about the last landmarks, the
   part of the picture under it, 120 x 120 of that, the same network in onnxruntime, 68 points from
   its shape and expression; no check, no pose in space, no filter, no row;
 * MediaPipe's Face Landmarker with blendshapes in video mode, in a Python of its own
-  (``--peer-python``: one that has the package mediapipe). Its input is converted beforehand.
+  (``--peer-python``: one that has the package mediapipe). Its input is converted beforehand;
+* mien with another bundle (``--rival``), such as one of your own 3DDFA_V2 files.
 
 Ratios are of medians within a block, so that a busy machine slows both sides of each alike; their
 quartiles over the blocks say how sure they are.
@@ -34,6 +36,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from figures import add_json_option, write_figures
 from live_measures import command_line, fold, write_section
 from tracked_frame import demo_video, read_frames
 
@@ -48,14 +51,15 @@ TASK = Path(__file__).parents[2] / "shared" / "peers" / "face_landmarker.task"
 PEER = Path(__file__).with_name("live_peer.py")
 RATE = 30.0
 WARM_UP_BLOCKS = 2
+WANTED = {"MediaPipe": "1/3", "bare loop": "1.3"}
+RIVAL = "other bundle"
 
 
 class Mien:
     """The tracker, as a program would use it."""
 
-    name = "mien"
-
-    def __init__(self, bundle: Bundle, frames: list[np.ndarray]) -> None:
+    def __init__(self, bundle: Bundle, frames: list[np.ndarray], name: str = "mien") -> None:
+        self.name = name
         self._tracker = FaceTracker(bundle, threads=1)
         self._frames = frames
 
@@ -205,14 +209,19 @@ def report(results: dict[str, Result]) -> str:
             f"| {100 * result.seen / len(result.times):.1f} % |"
         )
     lines += ["", "| ratio | median | quartiles over blocks | wanted |", "|---|---:|---:|---:|"]
-    for name, wanted in (("MediaPipe", "1/3"), ("bare loop", "1.3")):
-        if name in results:
-            ratios = results["mien"].medians / results[name].medians
-            low, middle, high = np.percentile(ratios, [25, 50, 75])
-            lines.append(
-                f"| mien / {name} | {middle:.3f} | {low:.3f} to {high:.3f} | at most {wanted} |"
-            )
+    for name, (low, middle, high) in ratios(results).items():
+        wanted = f"at most {WANTED[name]}" if name in WANTED else ""
+        lines.append(f"| mien / {name} | {middle:.3f} | {low:.3f} to {high:.3f} | {wanted} |")
     return "\n".join(lines)
+
+
+def ratios(results: dict[str, Result]) -> dict[str, np.ndarray]:
+    """Quartiles over the blocks of mien's time over that of each of the others."""
+    return {
+        name: np.percentile(results["mien"].medians / result.medians, [25, 50, 75])
+        for name, result in results.items()
+        if name != "mien"
+    }
 
 
 def main() -> None:
@@ -223,11 +232,13 @@ def main() -> None:
     parser.add_argument("--peer-python", type=Path, help="a Python that has mediapipe")
     parser.add_argument("--task", type=Path, default=TASK, help="MediaPipe's model bundle")
     parser.add_argument("--bundle", type=Path)
+    parser.add_argument("--rival", type=Path, help="bundle that takes its turn too")
     parser.add_argument("--core", type=int, default=0, help="to pin all to; -1: none")
     parser.add_argument("--blocks", type=int, default=40)
     parser.add_argument("--block", type=int, default=50, help="frames in a block")
     parser.add_argument("--frames", type=int, default=180, help="of the clip, gone to and fro")
     parser.add_argument("--out", type=Path, help="file that takes the tables, Markdown")
+    add_json_option(parser)
     options = parser.parse_args()
     if options.core >= 0:
         os.sched_setaffinity(0, {options.core})  # inherited by the peer
@@ -236,6 +247,8 @@ def main() -> None:
     with demo_video() if options.video is None else nullcontext(options.video) as path:
         frames = [frame.image_bgr for frame in read_frames(path, options.frames)]
     mine: list[Mien | Bare | Peer] = [Mien(bundle, frames), Bare(bundle, frames)]
+    if options.rival is not None:
+        mine.append(Mien(Bundle.load(options.rival), frames, RIVAL))
     text = [
         "### Work a frame",
         "",
@@ -262,6 +275,10 @@ def main() -> None:
     print("\n".join(text))
     if options.out is not None:
         write_section(options.out, "\n".join(text))
+    quantiles = {name: np.percentile(one.times, [50, 99]) for name, one in results.items()}
+    write_figures(
+        options.json, {"median_and_99th_ms": quantiles, "quartiles_of_ratio": ratios(results)}
+    )
 
 
 if __name__ == "__main__":

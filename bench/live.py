@@ -1,6 +1,7 @@
 """How long from capture to a subscriber in another process, and what does it cost?
 
     python bench/live.py [VIDEO] [--seconds 60] [--rates 30 60] [--repeat 1] [--peer-python PATH]
+        [--json FILE]
 
 Four programs: ``live_server.py`` serves a clip with a moving face as an HTTP camera of 640x480,
 ``mien track`` follows and publishes, ``live_subscriber.py`` notes arrivals, this one watches.
@@ -28,8 +29,10 @@ import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from figures import add_json_option, write_figures
 from live_measures import (
     command_line,
     quantiles,
@@ -166,6 +169,28 @@ def report(
     return "\n".join(text)
 
 
+def figures(
+    runs: Sequence[tuple[Live, Watch]], peers: Sequence[tuple[float, np.ndarray, Watch]]
+) -> dict[str, Any]:
+    """Of every run, and of MediaPipe's."""
+    mien = [
+        {
+            "rate": run.rate,
+            "median_99th_max_ms": quantiles(run.latency_ms),
+            "stages_median_and_99th_ms": run.stages,
+            "lost": run.lost,
+            "core_besides_decoding": run.usage.core_share - decoding.core_share,
+            "cores_overbooked": run.pressure,
+        }
+        for run, decoding in runs
+    ]
+    theirs = [
+        {"rate": rate, "median_99th_max_ms": quantiles(late), "core": usage.core_share}
+        for rate, late, usage in peers
+    ]
+    return {"runs": mien, "mediapipe": theirs}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -179,6 +204,7 @@ def main() -> None:
     parser.add_argument("--track", nargs="*", default=[], help="more options of mien track")
     parser.add_argument("--out", type=Path, help="file that takes the tables, Markdown")
     parser.add_argument("--samples", type=Path, help="folder that takes what was received")
+    add_json_option(parser)
     parser.add_argument("--only-decode", metavar="URL", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.only_decode is not None:
@@ -204,6 +230,7 @@ def main() -> None:
     print(text)
     if options.out is not None:
         write_section(options.out, text)
+    write_figures(options.json, figures(runs, peers))
     summary = [round(value, 3) for run, _ in runs for value in quantiles(run.latency_ms)]
     print(json.dumps({"median, 99th, max of each run": summary}), file=sys.stderr)
 

@@ -1,6 +1,6 @@
 """What does the regressor cost, against 3DDFA_V2's network of the same width, and what its heads?
 
-    python bench/network.py [--bundle DIR ...] [--runs 400]
+    python bench/network.py [--bundle DIR ...] [--runs 400] [--json FILE]
 
 The peer is the plain MobileNet-V1 of 3DDFA_V2 (global average pooling, one layer of 62 outputs,
 normalised float crops in), made here in the same run with weights of chance: a convolution's time
@@ -16,11 +16,13 @@ import time
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
+from figures import add_json_option, write_figures
 from onnx.utils import Extractor
 
 from mien.models.face.bundle import Bundle
@@ -66,10 +68,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, action="append", help="default: the shipped one")
     parser.add_argument("--runs", type=int, default=400)
+    add_json_option(parser)
     options = parser.parse_args()
     bundles = [Bundle.load(folder) for folder in options.bundle or []] or [Bundle.default()]
     crop = np.random.default_rng(0).integers(0, 256, (1, 120, 120, 3), dtype=np.uint8)
     print(f"{platform.platform()}, onnxruntime {version('onnxruntime')}, batch 1, 1 thread")
+    figures: list[dict[str, Any]] = []
     for bundle in bundles:
         width = float(bundle.info.training.get("width", 0.5))
         whole = onnx.load(bundle.regressor_path)
@@ -89,6 +93,12 @@ def main() -> None:
             print(f"{network.name:<28}{middle:>12.3f}{high:>12.3f}{share:>14.2f}")
         heads = float(np.median(times[0]) / np.median(times[1]) - 1.0)
         print(f"all other heads add {100 * heads:.1f} %")
+        whole_ms, _, peer_ms = (float(np.median(taken)) for taken in times)
+        figures.append(
+            {"name": bundle.name, "median_ms": whole_ms, "peer_median_ms": peer_ms}
+            | {"of_the_peer": whole_ms / peer_ms, "heads_add": heads}
+        )
+    write_figures(options.json, {"bundles": figures})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What does each output cost a frame? Median and 99th percentile of ``write``, in microseconds.
 
-    python bench/outputs.py [--frames N]
+    python bench/outputs.py [--frames N] [--json FILE]
 
 UDP goes to a socket on this machine that nobody reads; LSL has no reader; Rerun writes a file.
 ``all`` is one frame to all of them, which share the relative pose.
@@ -8,14 +8,15 @@ UDP goes to a socket on this machine that nobody reads; LSL has no reader; Rerun
 
 from __future__ import annotations
 
+import argparse
 import socket
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from figures import add_json_option, write_figures
 
 from mien.models.errors import InputError
 from mien.models.face.morphable import FaceModel
@@ -68,8 +69,14 @@ def measure(sinks: Sequence[Sink], observations: Sequence[FaceObservation]) -> n
 
 
 def main() -> None:
-    count = int(sys.argv[sys.argv.index("--frames") + 1]) if "--frames" in sys.argv else 2000
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=2000)
+    add_json_option(parser)
+    asked = parser.parse_args()
+    count: int = asked.frames
     observations = rows(count)
+    figures: dict[str, list[float]] = {}
+    refused: dict[str, str] = {}
     face_model = FaceModel.load(shipped_face_model())
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
@@ -98,11 +105,15 @@ def main() -> None:
                 )
             except InputError as error:
                 print(f"{name:14}{error}")
+                refused[name] = str(error)
                 continue
             took = measure(sinks, observations)
             for sink in sinks:
                 sink.close()
-            print(f"{name:14}{np.median(took):10.1f}{np.percentile(took, 99):10.1f}")
+            middle, high = np.percentile(took, [50, 99])
+            figures[name] = [middle, high]
+            print(f"{name:14}{middle:10.1f}{high:10.1f}")
+    write_figures(asked.json, {"median_and_99th_us": figures, "refused": refused})
 
 
 if __name__ == "__main__":

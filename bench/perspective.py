@@ -1,12 +1,13 @@
 """How far off is a pose from exact labels: the inverse of the orthography, PnP, the ray alone?
 
-    python bench/perspective.py
+    python bench/perspective.py [--json FILE]
 
 Poses fill a 60-degree view from 350 mm to 3 m, with yaw to +-90 degrees; labels are exact.
 """
 
 from __future__ import annotations
 
+import argparse
 import platform
 import time
 from importlib import resources
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from figures import add_json_option, write_figures
 
 from mien.models.face.camera import Camera
 from mien.models.face.crop import crop_from_landmarks
@@ -36,18 +38,39 @@ from mien.models.face.rotation import (
 )
 
 POSES = 1500
+SETTLING = 20
 FORWARD = np.array([0.0, 0.0, 1.0])
+Errors = dict[str, list[tuple[float, float]]]
+Times = dict[str, list[float]]
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_json_option(parser)
+    options = parser.parse_args()
+    errors, times = compare()
+    report(errors, times)
+    figures = {
+        name: {
+            "median_rotation_deg": np.median([angle for angle, _ in errors[name]]),
+            "median_distance_percent": np.median([far for _, far in errors[name]]),
+            "median_us": 1e6 * np.median(clock[SETTLING:]),
+        }
+        for name, clock in times.items()
+    }
+    write_figures(options.json, figures)
+
+
+def compare() -> tuple[Errors, Times]:
+    """Errors in degrees and percent, and seconds, of each way."""
     model = FaceModel.load(
         Path(str(resources.files("mien.models.weights.default"))) / "face_model.npz"
     )
     quadrature = Quadrature.of(model)
     camera = Camera.from_fov(640, 480)
     rng = np.random.default_rng(0)
-    errors: dict[str, list[tuple[float, float]]] = {"inverse": [], "PnP": [], "ray alone": []}
-    times: dict[str, list[float]] = {"inverse": [], "PnP": []}
+    errors: Errors = {"inverse": [], "PnP": [], "ray alone": []}
+    times: Times = {"inverse": [], "PnP": []}
     for _ in range(POSES):
         depth = np.exp(rng.uniform(np.log(350.0), np.log(3000.0)))
         ray = camera.ray(rng.uniform([0.0, 0.0], [639.0, 479.0]))
@@ -91,13 +114,18 @@ def main() -> None:
             relative = float(np.linalg.norm(translation) / np.linalg.norm(t))
             angle = float(angle_between_deg(rotation, R))
             errors[name].append((angle, 100.0 * abs(relative - 1.0)))
+    return errors, times
+
+
+def report(errors: Errors, times: Times) -> None:
+    """Print the table."""
     print(f"{platform.platform()}, Python {platform.python_version()}, numba {version('numba')}")
     print(f"{'':<12}{'rotation, deg':>24}{'distance, %':>24}{'time, us':>18}")
     print(f"{'':<12}" + f"{'median':>8}{'99th':>8}{'worst':>8}" * 2 + f"{'median':>9}{'99th':>9}")
     for name, pairs in errors.items():
         both = [np.percentile(column, [50, 99, 100]) for column in np.array(pairs).T]
         text = "".join(f"{value:>8.3f}" for value in np.concatenate(both))
-        clock = times.get(name, [])[20:]
+        clock = times.get(name, [])[SETTLING:]
         if clock:
             text += "".join(f"{1e6 * v:>9.0f}" for v in np.percentile(clock, [50, 99]))
         print(f"{name:<12}{text}")

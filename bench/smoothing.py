@@ -2,6 +2,7 @@
 
     python bench/smoothing.py --films DIR [--clips DIR] [--bundle DIR] [--noise webcam]
         [--strength 1] [--table bench/smoothing.md] [--picture .github/smoothing.png]
+        [--json FILE]
 
 Films with exact truth (``mien synthesize evaluation-set``) are degraded and read by the
 network once; every method smooths the same measurements. Rivals are swept over their settings, and
@@ -23,7 +24,8 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
-from smoothing_clips import Clip, clip_lines, clip_paths, compare
+from figures import add_json_option, write_figures
+from smoothing_clips import Clip, ClipRow, clip_lines, clip_paths, compare
 from smoothing_measures import UNITS, Figures, Measures
 from smoothing_methods import (
     NATURAL_SPEED,
@@ -40,7 +42,14 @@ from smoothing_methods import (
     take_shape,
 )
 from smoothing_picture import draw
-from smoothing_tables import Run, dominance_lines, honesty_lines, panels, quantity_lines
+from smoothing_tables import (
+    Run,
+    dominance_lines,
+    honesty_lines,
+    panels,
+    quantity_lines,
+    run_figures,
+)
 
 from mien.models.errors import InputError
 from mien.models.face.bundle import Bundle
@@ -83,16 +92,25 @@ def main() -> None:
     for name in UNITS:
         lines += ["", *quantity_lines(name, runs)]
     lines += ["", *honesty_lines(runs), ""]
-    lines += [*kind_lines(paths[: args.kind_films], fitter, default), ""]
+    if args.kind_films:
+        lines += [*kind_lines(paths[: args.kind_films], fitter, default), ""]
     lines += [*dominance_lines(runs), ""]
-    lines += cost_lines(films[0], strengths)
+    costs = cost_us(films[0], strengths)
+    lines += cost_lines(costs)
+    figures = run_figures(runs) | {"median_and_99th_us": costs}
     if args.clips:
-        lines += ["", *real_lines(args.clips, fitter, default, strengths)]
+        clips, rows = on_clips(args.clips, fitter, default, strengths)
+        lines += ["", *real_lines(clips, rows)]
+        figures["clips"] = {
+            name: {key: getattr(row["all"], key) for key in ("jitter", "rigid", "lag_ms")}
+            for name, row in rows.items()
+        }
     text = "\n".join([*lines, ""])
     args.table.write_text(text, "utf-8")
     print(text)
     if not cv2.imwrite(str(args.picture), draw(panels(runs), MOST_MS)):
         raise InputError(f"{args.picture}: cannot be written")
+    write_figures(args.json, figures)
 
 
 def record(
@@ -200,13 +218,11 @@ def preface(args: argparse.Namespace, films: Sequence[Measured], measures: Measu
     ]
 
 
-def cost_lines(film: Measured, strengths: dict[str, SmoothingConfig]) -> list[str]:
-    """Of the filters alone: the measurements are made before."""
-    lines = [
-        "## Cost",
-        "",
-        "Processor time of predict, update_shape, update and state, a face a frame.",
-    ]
+def cost_us(
+    film: Measured, strengths: dict[str, SmoothingConfig]
+) -> dict[str, tuple[float, float]]:
+    """Of the filters alone, median and 99th percentile: the measurements are made before."""
+    costs = {}
     seen = [
         (candidate, measured)
         for candidate, measured in zip(film.video.candidates, film.measured, strict=True)
@@ -222,17 +238,28 @@ def cost_lines(film: Measured, strengths: dict[str, SmoothingConfig]) -> list[st
             smoother.update(measured)
             smoother.state(config.head_scale_sd)
             times.append((time.thread_time_ns() - start) / 1e3)
-        middle, slow = np.median(times[200:]), np.percentile(times[200:], 99)
+        costs[name] = float(np.median(times[200:])), float(np.percentile(times[200:], 99))
+    return costs
+
+
+def cost_lines(costs: dict[str, tuple[float, float]]) -> list[str]:
+    lines = [
+        "## Cost",
+        "",
+        "Processor time of predict, update_shape, update and state, a face a frame.",
+    ]
+    for name, (middle, slow) in costs.items():
         lines += ["", f"{name}: median {middle:.0f} us, 99th percentile {slow:.0f} us."]
     return lines
 
 
-def real_lines(
+def on_clips(
     folder: Path,
     fitter: FaceFitter,
     default: SmoothingConfig,
     strengths: dict[str, SmoothingConfig],
-) -> list[str]:
+) -> tuple[list[Clip], dict[str, dict[str, ClipRow]]]:
+    """The clips with a face, and what each way makes of them."""
     detector = open_detector(DEFAULT_DETECTOR, Bundle.default())
     clips = []
     for path in clip_paths(folder):
@@ -243,13 +270,17 @@ def real_lines(
             clips.append(clip)
     methods = {"raw": raw} | {name: ours(config) for name, config in strengths.items()}
     methods |= {"offline": offline(default)}
+    return clips, compare(clips, methods)
+
+
+def real_lines(clips: Sequence[Clip], rows: dict[str, dict[str, ClipRow]]) -> list[str]:
     return [
         "## Real clips",
         "",
         "Landmarks where the head holds still, as a ratio to raw (of all, of nose and eye corners "
         "alone, which speech does not move); their middle's lag behind raw's.",
         "",
-        *clip_lines(clips, compare(clips, methods)),
+        *clip_lines(clips, rows),
     ]
 
 
@@ -272,6 +303,7 @@ def arguments() -> argparse.Namespace:
     add("--smoothing", nargs="*", default=[], help="TOML files to compare beside the presets")
     add("--table", type=Path, default=Path("bench/smoothing.md"))
     add("--picture", type=Path, default=Path(".github/smoothing.png"))
+    add_json_option(parser)
     return parser.parse_args()
 
 

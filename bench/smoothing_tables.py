@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from smoothing_measures import UNITS, Figures, Quantity
@@ -12,6 +12,7 @@ from smoothing_picture import Line, Panel, front
 
 PICTURED: Final = ("rotation", "translation", "landmarks", "blendshapes")
 MEASURES: Final = ("jitter", "wobble")
+OWN: Final = ("raw", "mien", "mien, offline")
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,31 @@ def better(name: str, own: Run, swept: Sequence[Run], measure: str) -> list[floa
         if run.delay_ms(name) < own.delay_ms(name) and ratio < 1.0:
             found.append(ratio)
     return found
+
+
+def run_figures(runs: Sequence[Run]) -> dict[str, Any]:
+    """Of raw and of mien's strengths, on line and off; beside the former, One Euro's."""
+    own = {f"{r.family} {r.setting}".strip(): r for r in runs if r.family in OWN}
+    figures: dict[str, Any] = {name: {} for name in UNITS}
+    for name, found in figures.items():
+        swept = [run for run in runs if run.family == "One Euro" and run.quantity(name)]
+        for title, run in own.items():
+            quantity = run.quantity(name)
+            if quantity is None:
+                continue
+            found[title] = {key: getattr(quantity, key) for key in ("fast", "jitter", "wobble")}
+            found[title]["delay_ms"] = run.delay_ms(name)
+            if run.family == "mien":
+                rival = steadiest(name, "One Euro", runs, run.delay_ms(name))
+                theirs = rival.quantity(name) if rival else None
+                found[title] |= {
+                    "one_euro_jitter": theirs.jitter if theirs else None,
+                    "one_euro_better": len(better(name, run, swept, "jitter")),
+                    "one_euro_swept": len(swept),
+                }
+    figures["blinks"] = {title: run.figures.blinks for title, run in own.items()}
+    figures["nees"] = {title: run.figures.nees for title, run in own.items()}
+    return figures
 
 
 def panels(runs: Sequence[Run]) -> list[Panel]:

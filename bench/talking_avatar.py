@@ -46,7 +46,7 @@ def make(options: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
         Annotate((options.video,), out=rows.parent),
         Keyframes((rows,), keys.parent, (options.video,), "avatar", count=1),
         MakeAvatar(
-            keys, str(rows), avatar, weights=options.weights, steps=options.steps,
+            avatar, keys, str(rows), weights=options.weights, steps=options.steps,
             every=options.every, formats="ply", film=False, threads=1, overwrite=True,
         ),
     )  # fmt: skip

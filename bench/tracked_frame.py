@@ -1,6 +1,6 @@
 """What does a tracked frame cost, stage by stage, and against the network alone?
 
-    python bench/tracked_frame.py [VIDEO] [--bundle DIR] [--threads 1]
+    python bench/tracked_frame.py [VIDEO] [--bundle DIR] [--threads 1] [--json FILE]
 
 Decoding is excluded. The floor is the same network run by onnxruntime on the same crops.
 """
@@ -19,6 +19,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from figures import add_json_option, write_figures
 
 from mien.models.face.bundle import Bundle
 from mien.stream import FaceTracker, Frame, fit, tracker
@@ -143,6 +144,7 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--frames", type=int, default=400)
+    add_json_option(parser)
     options = parser.parse_args()
     cv2.setNumThreads(options.threads)
     bundle = Bundle.load(options.bundle) if options.bundle else Bundle.default()
@@ -167,6 +169,10 @@ def main() -> None:
     print(line("whole frame", plain.frames["total"]))
     print(line("network alone (floor)", alone))
     print(f"whole / floor {np.median(plain.frames['total']) / np.median(alone):.2f}")
+    times = {stage: staged.frames[stage] for stage in STAGES}
+    times |= {"whole": plain.frames["total"], "floor": alone}
+    quantiles = {name: np.percentile(values, [50, 99]) for name, values in times.items()}
+    write_figures(options.json, {"median_and_99th_ms": quantiles})
 
 
 if __name__ == "__main__":

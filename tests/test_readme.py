@@ -37,6 +37,16 @@ def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> No
     assert len(names["faces"]) == 1
 
 
+def test_key_frames_are_read_from_where_they_are_written() -> None:
+    """``mien keyframes`` writes a folder a video, and that folder is what the others take."""
+    from mien.tools.keyframes import ENDING
+
+    text = README.read_text(encoding="utf-8")
+    ((video, out),) = re.findall(r"`mien keyframes \S*?(\w+)\.parquet .*--out (\S+?)/?`", text)
+    taken = re.findall(r"`mien (?:reconstruct|avatar --neutral) (\S+)", text)
+    assert taken == [f"{out}/{video}{ENDING}"] * 2
+
+
 def test_the_commands_of_the_table_exist() -> None:
     from mien.tools import commands
 

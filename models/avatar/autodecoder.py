@@ -21,7 +21,7 @@ from .config import AvatarConfig
 
 Latent = Float[torch.Tensor, "b c l l l"]
 OUTPUTS = 4
-"""Channels of a decoded grid: one of shape, three of colour."""
+"""Channels of a decoded grid: one of shape, three of colour; parts of what moves come on top."""
 
 
 class Volume(NamedTuple):
@@ -31,10 +31,12 @@ class Volume(NamedTuple):
         shape: (b, 1, N, N, N) signed distance in widest edges of a cell, negative inside, not yet
             truncated; or density per mm, 0 or more.
         colour: (b, 3, N, N, N) sRGB, red first, 0 to 1.
+        parts: (b, P, N, N, N) logits of the weights of rigid parts; None of what does not move.
     """
 
     shape: Float[torch.Tensor, "b 1 n n n"]
     colour: Float[torch.Tensor, "b 3 n n n"]
+    parts: Float[torch.Tensor, "b p n n n"] | None = None
 
 
 class Generator1(nn.Module):
@@ -75,11 +77,13 @@ class Generator2(nn.Module):
 
     Args:
         config: sizes.
+        parts: rigid parts whose weights are decoded, too; 0 for what does not move.
     """
 
-    def __init__(self, config: AvatarConfig) -> None:
+    def __init__(self, config: AvatarConfig, parts: int = 0) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.parts = config, parts
+        outputs = OUTPUTS + parts
         width, levels = config.latent_channels, config.resolutions
         groups: list[list[nn.Module]] = [[]]
         if config.mixing:
@@ -95,9 +99,9 @@ class Generator2(nn.Module):
         self.context = nn.Sequential(*[layer for group in groups[:split] for layer in group])
         local = [layer for group in groups[split:] for layer in group]
         if config.shuffled:
-            head: list[nn.Module] = [nn.Conv3d(width, 8 * OUTPUTS, 3, padding=1)]
+            head: list[nn.Module] = [nn.Conv3d(width, 8 * outputs, 3, padding=1)]
         else:
-            head = [normalisation(config.norm, width), nn.Conv3d(width, OUTPUTS, 1)]
+            head = [normalisation(config.norm, width), nn.Conv3d(width, outputs, 1)]
         self.local = nn.Sequential(*local, *head)
 
     def forward(self, latent: Latent) -> Volume:
@@ -111,10 +115,10 @@ class Generator2(nn.Module):
         if self.config.shuffled:
             out = depth_to_space(out)
         out = out.float()
-        shape, colour = out[:, :1], torch.sigmoid(out[:, 1:])
+        shape, colour = out[:, :1], torch.sigmoid(out[:, 1:OUTPUTS])
         if self.config.representation == "density":
             shape = functional.softplus(shape - 3.0)
-        return Volume(shape, colour)
+        return Volume(shape, colour, out[:, OUTPUTS:] if self.parts else None)
 
     @property
     def halo(self) -> int:

@@ -14,10 +14,10 @@ from ..errors import InputError
 from ..learning.layout import channels_last
 from ..scans.box import FaceBox
 from .autodecoder import Generator1, Generator2, Latent, Volume
-from .completion import Completion
 from .config import AvatarConfig, DiffusionConfig
 from .embeddings import make_embeddings
 from .encoder import Encoder, encoder_input
+from .keypoints import KeypointConfig, Keypoints
 from .unet import LatentDiffusion
 
 _SURFACE_DENSITY = 0.05
@@ -37,14 +37,14 @@ class Grids(NamedTuple):
 
 
 class Avatar(nn.Module):
-    """Decoder, and as far as they are there: embeddings, encoder, completion, diffusion.
+    """Decoder, and as far as they are there: embeddings, encoder, diffusion.
 
     Args:
         config: sizes.
         objects: training objects with embeddings of their own; 0 for no autodecoder.
+        keypoints: configuration of what finds the poses of parts in pictures, if objects move.
         encoder: whether scans can be encoded.
-        completion: configuration of the denoiser that fills in what a scan lacks, if there is one.
-        diffusion: configuration of the denoiser that gives expressions, if there is one.
+        diffusion: configuration of the denoiser, if there is one.
     """
 
     def __init__(
@@ -52,20 +52,23 @@ class Avatar(nn.Module):
         config: AvatarConfig,
         *,
         objects: int = 0,
+        keypoints: KeypointConfig | None = None,
         encoder: bool = False,
-        completion: DiffusionConfig | None = None,
         diffusion: DiffusionConfig | None = None,
     ) -> None:
         super().__init__()
         self.config = config
         self.objects = objects
-        self.g2 = Generator2(config)
+        self.g2 = Generator2(config, keypoints.parts if keypoints else 0)
+        self.keypoints = Keypoints(keypoints) if keypoints else None
         self.embeddings = make_embeddings(config, objects) if objects else None
         self.g1 = Generator1(config) if objects else None
         self.encoder = Encoder(config) if encoder else None
-        latent = (config.latent_channels, config.latent_cells)
-        self.completion = Completion(completion, *latent) if completion else None
-        self.diffusion = LatentDiffusion(diffusion, *latent) if diffusion else None
+        self.diffusion = (
+            LatentDiffusion(diffusion, config.latent_channels, config.latent_cells)
+            if diffusion
+            else None
+        )
         channels_last(self)
 
     @property

@@ -175,8 +175,6 @@ class DiffusionConfig:
         text_width: values of a token of a text encoder that may condition; 0 for none.
         neutral: whether the clean neutral's latent is joined with the noisy one.
         residual: whether latent(target) - latent(neutral) is generated, or latent(target).
-        response: whether what the vectors change on average, linearly, is taken off the residual
-            and shown to the network.
         regression: no noise and no steps: the same network as a deterministic regression.
         robust: median and inter-quartile range, or mean and deviation (an ablation).
         per_channel: one pair a channel, or one for all.
@@ -209,7 +207,6 @@ class DiffusionConfig:
     text_width: int = 0
     neutral: bool = True
     residual: bool = True
-    response: bool = True
     regression: bool = False
     robust: bool = True
     per_channel: bool = True
@@ -236,11 +233,6 @@ class DiffusionConfig:
     def as_dict(self) -> dict[str, Any]:
         """Plain containers, for JSON."""
         return asdict(self)
-
-    @property
-    def linear(self) -> bool:
-        """Whether there is a linear response to take off."""
-        return self.response and self.residual and bool(self.token_sets)
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> DiffusionConfig:

@@ -48,7 +48,9 @@ def decode_block(
         slice(ratio * (first - low), ratio * (first - low + size))
         for first, low in zip(corner, lows, strict=True)
     ]
-    return Volume(*(grid[:, :, parts[0], parts[1], parts[2]] for grid in decoded))
+    x, y, z = parts
+    weights = None if decoded.parts is None else decoded.parts[:, :, x, y, z]
+    return Volume(decoded.shape[:, :, x, y, z], decoded.colour[:, :, x, y, z], weights)
 
 
 def decode_stitched(decoder: Generator2, latent: Latent, size: int) -> Volume:

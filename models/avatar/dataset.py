@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Float16, Float32, Int64, UInt8
 
 from ..archives import read_npz
-from ..documents import json_of
+from ..documents import json_of, one_line
 from ..errors import InputError
 
 _META: Final = "meta.json"
+_CAPTIONS: Final = "captions.json"
 _HELD_OUT: Final = 0.15
 _FIELDS: Final = {
     "sdf": (np.float16, 4),
@@ -51,6 +52,8 @@ class ScannedPerson:
         views: small pictures of each expression, BGR and mask.
         cameras: pixels from head mm.
         vertices: places on the true surfaces, mm.
+        caption: what can be said of the person, in the portrait's words; None where it was not
+            recorded.
     """
 
     sdf: Float16[np.ndarray, "E N N N"]
@@ -65,6 +68,7 @@ class ScannedPerson:
     views: UInt8[np.ndarray, "E C H W 4"]
     cameras: Float32[np.ndarray, "E C 3 4"]
     vertices: Float32[np.ndarray, "E V 3"]
+    caption: str | None = None
 
     @property
     def nbytes(self) -> int:
@@ -81,6 +85,7 @@ class ScanFolder:
         scans: K.
         training: numbers of the persons to train on.
         validation: numbers of those held out: the last 15 %.
+        captions: what can be said of each person; of data made before these were recorded, none.
 
     Args:
         path: the folder.
@@ -101,6 +106,7 @@ class ScanFolder:
         held_out = max(1, round(_HELD_OUT * len(numbers)))
         self.training = tuple(numbers[:-held_out])
         self.validation = tuple(numbers[-held_out:])
+        self.captions = _read_captions(path)
         self._places = {number: place for place, number in enumerate(self.training)}
         self._memory = memory
         self._kept: OrderedDict[int, ScannedPerson] = OrderedDict()
@@ -130,6 +136,19 @@ class ScanFolder:
         """Where a person stands among those trained on; 0 for the others."""
         return self._places.get(number, 0)
 
+    def need_captions(self) -> None:
+        """See that every person has a caption.
+
+        Raises:
+            InputError: one has none.
+        """
+        silent = [n for n in (*self.training, *self.validation) if n not in self.captions]
+        if silent:
+            raise InputError(
+                f"{self.path}: no caption of person {silent[0]} and {len(silent) - 1} more: made "
+                "before captions were recorded; the same 'mien synthesize scans' again adds them"
+            )
+
     def _read(self, number: int) -> ScannedPerson:
         path = self.path / f"person-{number:05d}.npz"
         try:
@@ -142,7 +161,7 @@ class ScanFolder:
             if array.ndim != axes or (axes >= 4 and "sdf" in name and array.shape[1:] != (n, n, n)):
                 raise InputError(f"{path}: {name} is {array.shape}, expected grids of {n}^3 cells")
             arrays[name] = array.astype(kind, copy=False)
-        return ScannedPerson(**arrays)
+        return ScannedPerson(**arrays, caption=self.captions.get(number))
 
 
 @dataclass(frozen=True)
@@ -237,6 +256,18 @@ def _example(folder: ScanFolder, number: int, entry: int, *, scanned: bool) -> d
 
 def _stacked(rows: list[dict[str, Any]]) -> GridBatch:
     return GridBatch(**{name: np.stack([row[name] for row in rows]) for name in rows[0]})
+
+
+def _read_captions(path: Path) -> dict[int, str]:
+    """By number; none where there is no such file."""
+    file = path / _CAPTIONS
+    if not file.is_file():
+        return {}
+    try:
+        found = json_of(file.read_text(encoding="utf-8"))
+        return {int(number): str(text) for number, text in found.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"{file}: no captions of persons: {one_line(error)}") from error
 
 
 def _read_meta(path: Path) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from ..documents import json_of, one_line
 from ..errors import InputError, OutputError
 from .avatar import Avatar, pooled_seen
 from .dataset import CLEAN, ScanFolder, ScannedPerson
-from .weights import DENOISERS
 from .words import NAME as CAPTIONS
 from .words import caption_vectors
 
@@ -62,11 +61,6 @@ class LatentBank:
         entries = rng.integers(self.latents.shape[1], size=count)
         return self.latents[rows, entries].astype(np.float32)
 
-    def changes(self, row: int) -> Float32[np.ndarray, "E c l l l"]:
-        """What each expression changes in a person's latent, between clean grids."""
-        latents = self.latents[row, : self.expressions].astype(np.float32)
-        return latents - latents[0]
-
     def pairs(
         self, rows: Int64[np.ndarray, " B"], clean_share: float, rng: np.random.Generator
     ) -> tuple[Int64[np.ndarray, " B"], Int64[np.ndarray, " B"]]:
@@ -93,26 +87,20 @@ class LatentBank:
 def fill_bank(avatar: Avatar, folder: ScanFolder, out: Path) -> LatentBank:
     """Encode every grid and every scan; of an autodecoder take the latents of its embeddings.
 
-    What an interrupted training left in the same folder, of the same weights and data, is taken
-    as it is.
-
     Args:
         avatar: with an encoder, or an autodecoder of this folder's training persons.
         folder: of the data.
         out: folder for the file of the latents.
 
     Raises:
-        InputError: the autodecoder was trained on other data.
+        InputError: the autodecoder was trained on other data, or is one of moving parts.
         OutputError: the latents cannot be written.
     """
     encoder = avatar.encoder is not None
+    if not encoder:
+        _check_autodecoder(avatar, folder)
     numbers = [*folder.training, *(folder.validation if encoder else ())]
     e, k = folder.expressions, folder.scans if encoder else 0
-    if not encoder and avatar.objects != len(folder.training) * e:
-        raise InputError(
-            f"{folder.path}: {len(folder.training) * e} training grids, the autodecoder was "
-            f"trained on {avatar.objects}"
-        )
     config = avatar.config
     cells = config.latent_cells
     shape = (len(numbers), e + k, config.latent_channels, cells, cells, cells)
@@ -131,16 +119,11 @@ def fill_bank(avatar: Avatar, folder: ScanFolder, out: Path) -> LatentBank:
     except (OSError, ValueError) as error:
         raise OutputError(f"{path}: cannot be written: {one_line(error)}") from error
     seen = np.ones((len(numbers), k, 1, cells, cells, cells), np.float16)
-    vectors: dict[str, list[np.ndarray]] = {name: [] for name in VECTORS}
-    said: list[np.ndarray] = []
+    vectors: list[dict[str, np.ndarray]] = []
     kinds: list[np.ndarray] = []
     for row, number in enumerate(tqdm(numbers, desc="latents", unit="person", disable=None)):
         person = folder.person(number)
-        for name, values in vectors.items():
-            found = getattr(person, name)
-            values.append(np.repeat(found[None], e, 0) if found.ndim == 1 else found)
-        if person.caption is not None:
-            said.append(caption_vectors(person.caption, person.blendshapes))
+        vectors.append(_vectors(person, e))
         kinds.append(person.scan_kind[:k])
         if encoder and k:
             seen[row] = pooled_seen(torch.from_numpy(person.scan_seen), cells).numpy()
@@ -159,15 +142,46 @@ def fill_bank(avatar: Avatar, folder: ScanFolder, out: Path) -> LatentBank:
         latents=latents,
         seen=seen,
         vectors={
-            name: np.stack(values)
-            for name, values in {**vectors, CAPTIONS: said}.items()
-            if len(values) == len(numbers)
+            name: np.stack([of_person[name] for of_person in vectors])
+            for name in (*VECTORS, CAPTIONS)
+            if all(name in of_person for of_person in vectors)
         },
         kinds=np.stack(kinds),
         training=rows[:split],
         validation=rows[split:] if encoder else rows[:split],
         expressions=e,
     )
+
+
+def _check_autodecoder(avatar: Avatar, folder: ScanFolder) -> None:
+    """See that an autodecoder has a latent for each training grid of a folder.
+
+    Raises:
+        InputError: it has not.
+    """
+    if avatar.keypoints is not None:
+        raise InputError(
+            "avatar: a non-rigid autodecoder has a latent for each person, none for an expression; "
+            "its latents cannot be diffused to expressions"
+        )
+    wanted = len(folder.training) * folder.expressions
+    if avatar.objects != wanted:
+        raise InputError(
+            f"{folder.path}: {wanted} training grids, the autodecoder was trained on "
+            f"{avatar.objects}"
+        )
+
+
+def _vectors(person: ScannedPerson, expressions: int) -> dict[str, np.ndarray]:
+    """What may condition each of a person's expressions."""
+    found = {name: getattr(person, name) for name in VECTORS}
+    rows = {
+        name: np.repeat(values[None], expressions, 0) if values.ndim == 1 else values
+        for name, values in found.items()
+    }
+    if person.caption is not None:
+        rows[CAPTIONS] = caption_vectors(person.caption, person.blendshapes)
+    return rows
 
 
 def _encoded(avatar: Avatar, person: ScannedPerson) -> np.ndarray:
@@ -182,7 +196,7 @@ def _digest(avatar: Avatar) -> str:
     """Of all weights that latents depend on."""
     total = hashlib.sha256()
     for name, value in avatar.state_dict().items():
-        if name.startswith(DENOISERS):
+        if name.startswith("diffusion."):
             continue
         total.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     return total.hexdigest()

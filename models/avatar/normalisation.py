@@ -89,11 +89,7 @@ class LatentNormalisation(nn.Module):
 
     def residual(self, target: Latent, neutral: Latent) -> Latent:
         """The normalised difference of two latents, of unit mean square."""
-        return self.scaled(target - neutral)
-
-    def scaled(self, change: Latent) -> Latent:
-        """A difference of latents, in the units of residuals."""
-        return change / _spread(self.scale * self.residual_scale)
+        return (target - neutral) / _spread(self.scale * self.residual_scale)
 
     def add_residual(self, neutral: Latent, residual: Latent) -> Latent:
         """The target of a residual: the inverse of :meth:`residual`."""

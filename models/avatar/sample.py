@@ -16,6 +16,7 @@ from ..scans.box import FaceBox
 from .avatar import Avatar, Grids, joined, pooled_seen
 from .dataset import CLEAN
 from .unet import Condition
+from .words import NAME as CAPTIONS
 
 _AT_ONCE = 8
 
@@ -107,7 +108,8 @@ def generate_frames(
     vectors = check_vectors(weights, blendshapes, set_name)
     diffusion = weights.diffusion
     assert diffusion is not None
-    neutral, seen = neutral_latent(weights, scan, steps=steps, seed=seed)
+    neutral = encode_scan(weights, scan)
+    seen = pooled_seen(torch.from_numpy(scan.seen)[None], diffusion.cells).to(weights.device)
     for start in range(0, len(vectors), _AT_ONCE):
         part = torch.from_numpy(vectors[start : start + _AT_ONCE]).to(weights.device)
         count = len(part)
@@ -118,6 +120,39 @@ def generate_frames(
         )
         latent = diffusion.sample(
             condition, count, steps=steps, guidance=guidance, seed=seed, shared=True
+        )
+        yield weights.grids(latent)
+
+
+@torch.no_grad()
+def generate_people(
+    weights: Avatar,
+    captions: Float32[np.ndarray, "F n"],
+    *,
+    steps: int = 32,
+    guidance: float | None = None,
+    seed: int = 0,
+) -> Iterator[Grids]:
+    """New people, a few at a time, in order; each from noise of its own.
+
+    Args:
+        weights: with a diffusion of captions, which takes no neutral.
+        captions: what is said of each (:func:`.words.caption_vector`).
+        steps: of the sampler.
+        guidance: beyond the caption for more than 1; None: what the weights were made for.
+        seed: of the noise; the n-th person is the same whatever comes after.
+
+    Raises:
+        InputError: weights that know no captions.
+    """
+    vectors = check_vectors(weights, captions, CAPTIONS)
+    diffusion = weights.diffusion
+    assert diffusion is not None
+    for number, vector in enumerate(vectors):
+        said = torch.from_numpy(vector[None]).to(weights.device)
+        own = int(np.random.default_rng([seed, number]).integers(2**31))
+        latent = diffusion.sample(
+            Condition({CAPTIONS: said}), 1, steps=steps, guidance=guidance, seed=own
         )
         yield weights.grids(latent)
 
@@ -158,22 +193,6 @@ def encode_scan(weights: Avatar, scan: NeutralScan) -> Float[torch.Tensor, "1 c 
     if not scan.seen.any():
         raise InputError("avatar: the scan has no observed cell in the box of the face")
     return weights.encode(scan.sdf[None], scan.seen[None], scan.colour[None])
-
-
-def neutral_latent(
-    weights: Avatar, scan: NeutralScan, *, steps: int, seed: int
-) -> tuple[Float[torch.Tensor, "1 c l l l"], Float[torch.Tensor, "1 1 l l l"]]:
-    """The latent of a scan, with what is missing filled in, and what counts as seen of it.
-
-    Raises:
-        InputError: see :func:`encode_scan`.
-    """
-    latent = encode_scan(weights, scan)
-    seen = torch.from_numpy(scan.seen)[None].to(weights.device)
-    share = pooled_seen(seen, weights.config.latent_cells)
-    if weights.completion is None or bool((seen == CLEAN).all()):
-        return latent, share
-    return weights.completion(latent, share, steps=steps, seed=seed)
 
 
 def reconstruct(weights: Avatar, scan: NeutralScan) -> Grids:

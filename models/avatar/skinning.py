@@ -10,37 +10,23 @@ are read where each part alone would have come from, and normalised,
 
     x_p = R_p^T (x_d - t_p)      v_p = w_p(x_p) / sum_q w_q(x_q)      x_c = sum_p v_p x_p
 
-Poses are given, or solved from 3D points of each part and where they are seen, by a few damped
-Gauss-Newton steps whose result gradients pass through.
+Poses are given, or found in pictures (:mod:`.keypoints`, :mod:`.pnp`).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from jaxtyping import Float
 
-from .volume_rendering import sample_grid
+from ..scans.box import FaceBox
+from .autodecoder import Volume
+from .pnp import Poses
+from .volume_rendering import Beyond, sample_grid
 
 Points = Float[torch.Tensor, "b n 3"]
 PARTS = 10
 """Rigid parts of a talking head in the paper."""
-_STEPS = 10
-_DAMPING = 1e-4
 _LEAST_WEIGHT = 1e-6
-
-
-class Poses(NamedTuple):
-    """Rigid motions of all parts: canonical to posed.
-
-    Attributes:
-        rotation: (b, P, 3, 3).
-        translation: (b, P, 3) mm.
-    """
-
-    rotation: Float[torch.Tensor, "b p 3 3"]
-    translation: Float[torch.Tensor, "b p 3"]
 
 
 def part_weights(
@@ -67,9 +53,7 @@ def deform(logits: Float[torch.Tensor, "b p g g g"], points: Points, poses: Pose
 
 def undeform(logits: Float[torch.Tensor, "b p g g g"], points: Points, poses: Poses) -> Points:
     """About where points of a pose are in canonical space; exact where all parts move alike."""
-    back, weights = _candidates(logits, points, poses)
-    total = weights.sum(-1, keepdim=True).clamp(min=_LEAST_WEIGHT)
-    return ((weights / total)[..., None] * back).sum(2)
+    return _blended(*_candidates(logits, points, poses))
 
 
 def posed_density(
@@ -79,13 +63,41 @@ def posed_density(
     poses: Poses,
 ) -> Float[torch.Tensor, "b n"]:
     """Density of a canonical grid at points of a pose; 0 where no part reaches."""
-    _, weights = _candidates(logits, points, poses)
-    found = sample_grid(density, undeform(logits, points, poses))[:, 0]
+    back, weights = _candidates(logits, points, poses)
+    found = sample_grid(density, _blended(back, weights))[:, 0]
     return torch.where(weights.sum(-1) > _LEAST_WEIGHT, found, 0.0)
 
 
+def posed_volume(volume: Volume, logits: Float[torch.Tensor, "b p g g g"], poses: Poses) -> Volume:
+    """Grids of canonical space as they are in a pose: each cell shows where it came from.
+
+    What lies beyond the box is taken to be like its outermost cells.
+
+    Args:
+        volume: canonical grids, of distance or density.
+        logits: of the parts' weights, likewise.
+        poses: of each of them.
+    """
+    cells = volume.shape.shape[-1]
+    centres = torch.from_numpy(FaceBox(cells).centres()).to(volume.shape)
+    points = centres.view(1, -1, 3).expand(len(logits), -1, -1)
+    origin = _blended(*_candidates(logits, points, poses, "border"))
+    grids = torch.cat([volume.shape, volume.colour], 1)
+    found = sample_grid(grids, origin, "border").unflatten(-1, 3 * (cells,))
+    return Volume(found[:, :1], found[:, 1:])
+
+
+def _blended(back: Float[torch.Tensor, "b n p 3"], weights: Float[torch.Tensor, "b n p"]) -> Points:
+    """The weighted mean of where parts would have brought points from."""
+    total = weights.sum(-1, keepdim=True).clamp(min=_LEAST_WEIGHT)
+    return ((weights / total)[..., None] * back).sum(2)
+
+
 def _candidates(
-    logits: Float[torch.Tensor, "b p g g g"], points: Points, poses: Poses
+    logits: Float[torch.Tensor, "b p g g g"],
+    points: Points,
+    poses: Poses,
+    beyond: Beyond = "zeros",
 ) -> tuple[Float[torch.Tensor, "b n p 3"], Float[torch.Tensor, "b n p"]]:
     """Where each part would have brought points from, and its own weight there."""
     shifted = points[:, :, None] - poses.translation[:, None]
@@ -93,60 +105,5 @@ def _candidates(
     b, n, p, _ = back.shape
     weights = torch.softmax(logits, 1)
     each = back.permute(0, 2, 1, 3).reshape(b * p, n, 3)
-    own = sample_grid(weights.reshape(b * p, 1, *weights.shape[2:]), each)
+    own = sample_grid(weights.reshape(b * p, 1, *weights.shape[2:]), each, beyond)
     return back, own.view(b, p, n).transpose(1, 2)
-
-
-def rotation_from_vector(vector: Float[torch.Tensor, "*b 3"]) -> Float[torch.Tensor, "*b 3 3"]:
-    """The rotation about a vector by its length, radians."""
-    x, y, z = vector.unbind(-1)
-    zero = torch.zeros_like(x)
-    rows = [zero, -z, y, z, zero, -x, -y, x, zero]
-    return torch.matrix_exp(torch.stack(rows, -1).unflatten(-1, (3, 3)))
-
-
-def solve_poses(
-    points: Float[torch.Tensor, "b p k 3"],
-    seen: Float[torch.Tensor, "b p k 2"],
-    intrinsics: Float[torch.Tensor, "3 3"],
-    start: Poses,
-    steps: int = _STEPS,
-) -> Poses:
-    """Perspective-n-point for every part; gradients flow to points and to where they are seen.
-
-    Args:
-        points: k of each part in canonical space, mm.
-        seen: where they are in the picture, px.
-        intrinsics: of the camera, px.
-        start: camera from canonical space, about.
-        steps: of Gauss and Newton, damped a little.
-    """
-    rotation, translation = start
-    focal = torch.stack([intrinsics[0, 0], intrinsics[1, 1]])
-    centre = intrinsics[:2, 2]
-    for _ in range(steps):
-        turned = torch.einsum("bpij,bpkj->bpki", rotation, points)
-        x, y, z = (turned + translation[:, :, None]).unbind(-1)
-        depth = z.clamp(min=1e-3)
-        plane = torch.stack([x / depth, y / depth], -1)
-        residual = (seen - (plane * focal + centre)).flatten(2)
-        # d(plane)/d(camera point): the rotation acts from the left on the turned points.
-        zero = torch.zeros_like(depth)
-        across = torch.stack([1 / depth, zero, -x / depth**2], -1)
-        down = torch.stack([zero, 1 / depth, -y / depth**2], -1)
-        plane_by_point = torch.stack([across, down], -2) * focal[:, None]
-        jacobian = torch.cat([plane_by_point @ -_skew(turned), plane_by_point], -1)
-        jacobian = jacobian.flatten(2, 3)
-        normal = jacobian.transpose(-1, -2) @ jacobian
-        damped = normal + _DAMPING * torch.diag_embed(normal.diagonal(dim1=-2, dim2=-1))
-        right = jacobian.transpose(-1, -2) @ residual[..., None]
-        step = torch.linalg.solve(damped, right).squeeze(-1)
-        rotation = rotation_from_vector(step[..., :3]) @ rotation
-        translation = translation + step[..., 3:]
-    return Poses(rotation, translation)
-
-
-def _skew(vector: Float[torch.Tensor, "*b 3"]) -> Float[torch.Tensor, "*b 3 3"]:
-    x, y, z = vector.unbind(-1)
-    zero = torch.zeros_like(x)
-    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))

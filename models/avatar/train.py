@@ -134,10 +134,6 @@ def make_stage(config: AvatarTrainConfig) -> AvatarStage:
     """The stage that a configuration names, with its data."""
     folder = ScanFolder(config.data)
     device = choose_device(config.device)
-    if config.stage == "completion":
-        from .train_completion import CompletionStage
-
-        return CompletionStage(config, folder, device)
     if config.stage == "diffusion":
         from .train_diffusion import DiffusionStage
 

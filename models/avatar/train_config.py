@@ -16,17 +16,23 @@ from .config import (
     diffusion_preset,
     with_latent,
 )
+from .words import NAME as CAPTIONS
+from .words import WORDS
 
-Stage = Literal["autodecoder", "encoder", "completion", "diffusion"]
+Stage = Literal["autodecoder", "encoder", "diffusion"]
 Device = Literal["auto", "cpu", "cuda"]
-ConditionKind = Literal["blendshapes", "expression", "both", "attributes", "none"]
+ConditionKind = Literal["blendshapes", "expression", "both", "attributes", "captions", "none"]
 _SETS: Final[dict[ConditionKind, tuple[tuple[str, int], ...]]] = {
     "blendshapes": (("blendshapes", 52),),
     "expression": (("expression", 10),),
     "both": (("blendshapes", 52), ("expression", 10)),
     "attributes": (("shape", 40),),
+    "captions": ((CAPTIONS, WORDS),),
     "none": (),
 }
+_NEW_PEOPLE: Final = frozenset({"attributes", "captions", "none"})
+"""Conditions of diffusions without a neutral."""
+_CAPTION_GUIDANCE: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -35,15 +41,16 @@ class AvatarTrainConfig:
 
     Attributes:
         stage: ``autodecoder``: an embedding for each training grid, G1 and G2, as in the paper.
-            ``encoder``: scans to latents, trained jointly with G2. In the latents of the weights
-            in ``init``, ``completion``: the denoiser from a scan's latent to that of the whole
-            neutral face; ``diffusion``: the denoiser that gives an expression.
+            ``encoder``: scans to latents, trained jointly with G2. ``diffusion``: the denoiser, in
+            the latents of the weights in ``init``.
         data: folder of ``mien synthesize scans``.
         out: folder for checkpoint, weights, log, curves and pictures.
         init: weights of an earlier stage: whose G2 is the start of the encoder's training, or whose
             latents are diffused.
         preset: sizes; those of ``init`` hold where it is given.
         latent: cells along a side of the latent; None: the preset's.
+        non_rigid: the autodecoder has an embedding for each person, not for each grid; what an
+            expression moves is found as motions of parts, in pictures.
         minutes: minutes to train in all; None for no such limit.
         steps: optimiser steps in all; None for no such limit. One of the two must be given; the
             learning rate falls along whichever is further.
@@ -54,8 +61,9 @@ class AvatarTrainConfig:
         robust: normalise latents by median and quartiles, not by mean and deviation.
         residual: diffuse the difference to the neutral, not the latent itself.
         regression: train the same network as a deterministic regression.
-        condition: what conditions the diffusion; ``attributes`` (coefficients of shape) and
-            ``none`` generate faces without a neutral.
+        condition: what conditions the diffusion; ``attributes`` (coefficients of shape),
+            ``captions`` (words, which the data must have) and ``none`` generate faces without a
+            neutral.
         batch: examples a step; None: the preset's.
         learning_rate: at its peak; None: the preset's.
         warmup_steps: until the peak.
@@ -77,6 +85,7 @@ class AvatarTrainConfig:
     init: Path | None = None
     preset: Preset = "small"
     latent: int | None = None
+    non_rigid: bool = False
     minutes: float | None = None
     steps: int | None = None
     threads: int = 1
@@ -108,15 +117,14 @@ class AvatarTrainConfig:
             raise InputError("training needs threads >= 1 and batch >= 2")
         if self.preset not in PRESETS:
             raise InputError(f"avatar: no preset {self.preset!r}; there are {', '.join(PRESETS)}")
-        if self.stage in ("completion", "diffusion"):
-            if self.init is None:
-                raise InputError(
-                    f"training the {self.stage} needs --init: weights of the encoder's stage"
-                )
-            if self.latent is not None:
-                raise InputError(
-                    f"--latent belongs to the stages before; {self.stage} takes their latents"
-                )
+        if self.non_rigid and self.stage != "autodecoder":
+            raise InputError(f"--non-rigid belongs to the autodecoder; this is the {self.stage}")
+        if self.non_rigid and self.init is not None:
+            raise InputError("--non-rigid begins afresh: no --init has weights of parts")
+        if self.stage == "diffusion" and self.init is None:
+            raise InputError("training the diffusion needs --init: weights of the encoder's stage")
+        if self.stage == "diffusion" and self.latent is not None:
+            raise InputError("--latent belongs to the stages before; diffusion takes their latents")
 
     def avatar(self, cells: int) -> AvatarConfig:
         """Sizes of the networks around the latent, for grids of so many cells.
@@ -139,12 +147,13 @@ class AvatarTrainConfig:
     def denoiser(self, latent_cells: int) -> DiffusionConfig:
         """Sizes and formulation of the diffusion in a latent of so many cells along a side."""
         config = diffusion_preset(self.preset, latent_cells)
-        completes = self.stage == "completion"
-        sets = () if completes else _SETS[self.condition]
-        neutral = completes or self.condition not in ("attributes", "none")
+        sets = _SETS[self.condition]
+        neutral = self.condition not in _NEW_PEOPLE
+        said = self.condition == "captions"
         return replace(
             config,
             token_sets=sets,
+            guidance=max(config.guidance, _CAPTION_GUIDANCE) if said else config.guidance,
             field_channels=config.field_channels if sets else 0,
             neutral=neutral,
             residual=self.residual and neutral,

@@ -1,10 +1,9 @@
-"""The stage of training that fits the denoiser of expressions in a fixed latent.
+"""The stage of training that fits the denoiser in a fixed latent.
 
 Examples are pairs: the neutral of a training person, as its clean grid or one of its scans was
-encoded, and the clean grid of an expression of the same person. With ``residual`` the difference
-between the latents of that expression and of the clean neutral is diffused, and later added to what
-a scan gave: identity is then kept by construction. What a scan lacks is left to the completion; its
-latents differ from clean ones by far more than expressions do, and would drown them here.
+encoded, and the clean grid of an expression of the same person. With ``residual`` the difference of
+the two latents is diffused: identity is then kept by construction, and what a scan lacks is added
+by the same step that moves the face.
 """
 
 from __future__ import annotations
@@ -15,8 +14,7 @@ from typing import Final
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int64, UInt8
-from tqdm import tqdm
+from jaxtyping import Bool, Float, Float32, UInt8
 
 from ..errors import InputError
 from .avatar import Avatar, Grids
@@ -26,10 +24,11 @@ from .diffusion import loss_weight, training_sigmas
 from .figures import distance_at, moved
 from .latent_bank import fill_bank
 from .pictures import draw_grids, stack_rows
-from .response import LinearResponse
 from .train_config import AvatarTrainConfig
 from .unet import Condition, LatentDiffusion
 from .weights import load_weights
+from .words import NAME as CAPTIONS
+from .words import fewer_words
 
 _LOOK_STEPS: Final = 8
 _FIT_COUNT: Final = 512
@@ -43,26 +42,24 @@ class LatentBatch:
     Attributes:
         target: latents of what is to be generated.
         neutral: latents of the neutrals.
-        base: latents that residuals are differences to.
         seen: share of the neutral's cells that were observed.
         vectors: coefficients by the name of their set.
     """
 
     target: Float32[np.ndarray, "B c l l l"]
     neutral: Float32[np.ndarray, "B c l l l"]
-    base: Float32[np.ndarray, "B c l l l"]
     seen: Float32[np.ndarray, "B 1 l l l"]
     vectors: dict[str, Float32[np.ndarray, "B _"]]
 
 
 @dataclass(frozen=True)
 class _Case:
-    """Held-out pairs, with what is needed to measure them: vertices of true surfaces."""
+    """A held-out pair, with what is needed to measure it."""
 
     batch: LatentBatch
     truth: list[ScannedPerson]
     expressions: list[int]
-    measured: list[Bool[np.ndarray, " V"]]
+    moved: list[Bool[np.ndarray, " V"]]
 
 
 class DiffusionStage:
@@ -74,20 +71,18 @@ class DiffusionStage:
         device: where to train.
     """
 
-    figure = "moved_mm"
-    """Name of the figure that says how far the truth is from what is generated."""
-
     def __init__(self, config: AvatarTrainConfig, folder: ScanFolder, device: torch.device) -> None:
         assert config.init is not None
-        self.config, self.folder, self._device = config, folder, device
-        self.avatar = load_weights(config.init).to(device)
+        self.config, self._folder, self._device = config, folder, device
+        self.avatar = load_weights(config.init, diffusion=False).to(device)
         sizes = self.avatar.config
         if sizes.cells != folder.cells:
             raise InputError(
                 f"{config.init}: weights for {sizes.cells}^3 cells, the data have {folder.cells}^3"
             )
-        self.check()
         self.sizes: DiffusionConfig = config.denoiser(sizes.latent_cells)
+        if CAPTIONS in dict(self.sizes.token_sets):
+            folder.need_captions()
         self.bank = fill_bank(self.avatar, folder, config.out)
         torch.manual_seed(config.seed)
         self.model = LatentDiffusion(self.sizes, sizes.latent_channels, sizes.latent_cells)
@@ -99,36 +94,24 @@ class DiffusionStage:
         self.examples = self.sizes.batch
         self._case = self._held_out_case() if self.sizes.neutral else None
 
-    def check(self) -> None:
-        """See that this stage can be trained with these weights and data.
-
-        Raises:
-            InputError: it cannot.
-        """
-
     def batch(self, rng: np.random.Generator) -> LatentBatch:
         """Pairs of training persons."""
         rows = rng.choice(self.bank.training, self.sizes.batch)
-        targets, neutrals = self.choose(rows, rng)
+        targets, neutrals = self.bank.pairs(rows, self.config.clean_share, rng)
         if dict(self.sizes.token_sets).keys() == {"shape"}:
             targets[:] = 0
         found = self._batch(rows, targets, neutrals)
+        if CAPTIONS in found.vectors:
+            fewer = fewer_words(found.vectors[CAPTIONS], rng)
+            found = replace(found, vectors={**found.vectors, CAPTIONS: fewer})
         if len(found.vectors) > 1:
             # Each kind of vector must do alone too.
             keep = rng.choice([*found.vectors, "all"], p=_shares(len(found.vectors)))
             if keep != "all":
-                found = replace(found, vectors={keep: found.vectors[keep]})
+                found = LatentBatch(
+                    found.target, found.neutral, found.seen, {keep: found.vectors[keep]}
+                )
         return found
-
-    def choose(
-        self, rows: Int64[np.ndarray, " B"], rng: np.random.Generator
-    ) -> tuple[Int64[np.ndarray, " B"], Int64[np.ndarray, " B"]]:
-        """Entries of the targets and of the neutrals for training persons."""
-        return self.bank.pairs(rows, self.config.clean_share, rng)
-
-    def bases(self, neutrals: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:
-        """Entries that residuals are differences to: the clean grids."""
-        return np.zeros_like(neutrals)
 
     def loss(
         self, batch: LatentBatch, generator: torch.Generator, step: int, done: float
@@ -136,7 +119,7 @@ class DiffusionStage:
         """Of a batch: Karras et al. 2022, eq. 2, its weight so that an untrained network has 1."""
         sizes = self.sizes
         target, condition = self._given(batch)
-        value = self.model.target(target, self._against(batch, condition))
+        value = self.model.target(target, condition.neutral if sizes.neutral else None)
         count = len(value)
         sigma = training_sigmas(sizes, count, generator).to(self._device)
         noise = torch.randn(value.shape, generator=generator).to(self._device)
@@ -158,19 +141,15 @@ class DiffusionStage:
 
     def result(self) -> Avatar:
         """All networks, the denoiser with averaged weights."""
-        self.place()
-        return self.avatar
-
-    def place(self) -> None:
-        """Put the denoiser where it belongs among the networks."""
         self.avatar.diffusion = self.average
+        return self.avatar
 
     @torch.no_grad()
     def figures(self) -> dict[str, float]:
-        """Of held-out persons, mm; of expressions over what moves by more than 2 mm.
+        """Over what moves by more than 2 mm of held-out persons, complete scans; mm.
 
-        ``figure``: distance of the true surface from the generated one; ``copy_mm`` from that of
-        the given neutral; ``ceiling_mm`` from the truth's own reconstruction.
+        ``moved_mm``: distance of the true surface from the generated one; ``copy_mm`` from the
+        neutral's; ``ceiling_mm`` from the truth's own reconstruction.
         """
         if self._case is None:
             return {}
@@ -180,7 +159,7 @@ class DiffusionStage:
         copied = self.avatar.grids(case_neutral(condition))
         ceiling = self.avatar.grids(target)
         return {
-            self.figure: self._error(made),
+            "moved_mm": self._error(made),
             "copy_mm": self._error(copied),
             "ceiling_mm": self._error(ceiling),
         }
@@ -228,57 +207,48 @@ class DiffusionStage:
         errors = [
             distance_at(sdf, person.vertices[e][far])
             for sdf, person, e, far in zip(
-                grids.sdf, case.truth, case.expressions, case.measured, strict=True
+                grids.sdf, case.truth, case.expressions, case.moved, strict=True
             )
         ]
         return float(np.concatenate(errors).mean())
 
-    def held_out(
-        self, row: int, person: ScannedPerson, rng: np.random.Generator
-    ) -> tuple[int, int, Bool[np.ndarray, " V"]]:
-        """A held-out pair: its expression, its neutral's entry, and which vertices are measured."""
-        expression = int(rng.integers(self.bank.expressions))
-        complete = np.flatnonzero(self.bank.kinds[row] == 0)
-        scan = self.bank.expressions + int(rng.choice(complete)) if len(complete) else 0
-        return expression, scan, moved(person, expression)
-
     def _held_out_case(self) -> _Case | None:
-        """Held-out pairs of which something can be measured; None where there are none."""
+        """Held-out pairs of which something moves; None where nothing does."""
+        bank = self.bank
         rng = np.random.default_rng(7_777)
-        found: list[tuple[int, int, int]] = []
+        rows: list[int] = []
+        targets: list[int] = []
+        entries: list[int] = []
         people, regions = [], []
-        numbers = (*self.folder.training, *self.folder.validation)
+        numbers = (*self._folder.training, *self._folder.validation)
         for _ in range(4 * self.config.held_out):
-            row = int(rng.choice(self.bank.validation))
-            person = self.folder.person(numbers[row])
-            expression, entry, region = self.held_out(row, person, rng)
-            if region.sum() < 10:
+            row = int(rng.choice(bank.validation))
+            e = int(rng.integers(bank.expressions))
+            person = self._folder.person(numbers[row])
+            far = moved(person, e)
+            if far.sum() < 10:
                 continue
-            found.append((row, expression, entry))
+            complete = np.flatnonzero(bank.kinds[row] == 0)
+            rows.append(row)
+            targets.append(e)
+            entries.append(bank.expressions + int(rng.choice(complete)) if len(complete) else 0)
             people.append(person)
-            regions.append(region)
-            if len(found) == self.config.held_out:
+            regions.append(far)
+            if len(rows) == self.config.held_out:
                 break
-        if not found:
+        if not rows:
             return None
-        rows, targets, entries = np.array(found).T
-        return _Case(self._batch(rows, targets, entries), people, targets.tolist(), regions)
+        batch = self._batch(np.array(rows), np.array(targets), np.array(entries))
+        return _Case(batch, people, targets, regions)
 
     def _batch(self, rows: np.ndarray, targets: np.ndarray, neutrals: np.ndarray) -> LatentBatch:
         bank = self.bank
         return LatentBatch(
             target=bank.latents[rows, targets].astype(np.float32),
             neutral=bank.latents[rows, neutrals].astype(np.float32),
-            base=bank.latents[rows, self.bases(neutrals)].astype(np.float32),
             seen=bank.observed(rows, neutrals),
             vectors={name: bank.vectors[name][rows, targets] for name, _ in self.sizes.token_sets},
         )
-
-    def _against(self, batch: LatentBatch, condition: Condition) -> Condition:
-        """The condition with what residuals are differences to in place of the neutral."""
-        if not self.sizes.neutral:
-            return condition
-        return replace(condition, neutral=torch.from_numpy(batch.base).to(self._device))
 
     def _given(self, batch: LatentBatch) -> tuple[torch.Tensor, Condition]:
         def to(array: np.ndarray) -> torch.Tensor:
@@ -300,25 +270,8 @@ class DiffusionStage:
         )
         rng = np.random.default_rng(1)
         rows = rng.choice(bank.training, _FIT_COUNT)
-        batch = self._batch(rows, *self.choose(rows, rng))
-        target, condition = self._given(batch)
-        if self.model.response is not None:
-            self._fit_response(self.model.response)
-        if sizes.neutral:
-            expected = self.model.expected(self._against(batch, condition))
-            normalisation.fit_residuals(target, expected)
-
-    def _fit_response(self, response: LinearResponse) -> None:
-        """To all expressions of all training persons, from their clean grids."""
-        bank = self.bank
-        for name, _ in self.sizes.token_sets:
-            response.fit(
-                name,
-                (
-                    (bank.vectors[name][row], bank.changes(int(row)))
-                    for row in tqdm(bank.training, desc="response", unit="person", disable=None)
-                ),
-            )
+        batch = self._batch(rows, *bank.pairs(rows, self.config.clean_share, rng))
+        normalisation.fit_residuals(torch.from_numpy(batch.target), torch.from_numpy(batch.neutral))
 
 
 def case_neutral(condition: Condition) -> torch.Tensor:
@@ -329,9 +282,7 @@ def case_neutral(condition: Condition) -> torch.Tensor:
 
 def _first(batch: LatentBatch, count: int) -> LatentBatch:
     vectors = {name: values[:count] for name, values in batch.vectors.items()}
-    return LatentBatch(
-        batch.target[:count], batch.neutral[:count], batch.base[:count], batch.seen[:count], vectors
-    )
+    return LatentBatch(batch.target[:count], batch.neutral[:count], batch.seen[:count], vectors)
 
 
 def _shares(count: int) -> list[float]:

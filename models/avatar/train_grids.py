@@ -6,6 +6,10 @@ as the complete clean neutral. G2 begins as the autodecoder left it where its we
 the small preset begins afresh, since an hour of the joint training alone comes further than half an
 hour of each. Noise on the latent and a small penalty on its size keep the decoder smooth in it,
 which diffusion in that latent needs.
+
+The non-rigid autodecoder (Ntavelis et al. 2023, 3.1) has an embedding for each person. Its grids
+are of a canonical space, with weights of parts; a picture of an expression says how the parts moved
+(:mod:`.keypoints`), and the grid in that pose is compared.
 """
 
 from __future__ import annotations
@@ -18,10 +22,12 @@ import torch
 from jaxtyping import Float, UInt8
 
 from ..errors import InputError
-from .avatar import Avatar, Grids
+from .autodecoder import Volume
+from .avatar import Avatar, Grids, joined
 from .dataset import GridBatch, ScanFolder, fixed_batch, grid_batch
 from .encoder import encoder_input
 from .figures import grid_figures
+from .keypoints import Motion, keypoint_preset
 from .losses import Views, grid_loss, truth_of, view_loss
 from .perceptual import Features, regressor_features, vgg19_features
 from .pictures import draw_grids, stack_rows
@@ -29,6 +35,9 @@ from .train_config import AvatarTrainConfig
 from .weights import load_weights
 
 _SHOWN = 6
+_AT_ONCE = 8
+_MISS_WEIGHT = 0.02
+"""Of the key points' distance, px, from where the poses found have them."""
 
 
 class GridStage:
@@ -44,7 +53,7 @@ class GridStage:
         self.config, self._folder, self._device = config, folder, device
         self.autodecoder = config.stage == "autodecoder"
         sizes = config.avatar(folder.cells)
-        start = load_weights(config.init) if config.init else None
+        start = load_weights(config.init, diffusion=False) if config.init else None
         if start is not None:
             if start.config.cells != folder.cells:
                 raise InputError(
@@ -53,9 +62,16 @@ class GridStage:
                 )
             sizes = start.config
         self.sizes = sizes
-        objects = len(folder.training) * folder.expressions if self.autodecoder else 0
+        # The expressions of a person are one object where its parts move.
+        self._share = folder.expressions if config.non_rigid else 1
+        objects = len(folder.training) * folder.expressions // self._share
         torch.manual_seed(config.seed)
-        self.model = Avatar(sizes, objects=objects, encoder=not self.autodecoder)
+        self.model = Avatar(
+            sizes,
+            objects=objects if self.autodecoder else 0,
+            keypoints=keypoint_preset(config.preset) if config.non_rigid else None,
+            encoder=not self.autodecoder,
+        )
         if start is not None:
             self.model.g2.load_state_dict(start.g2.state_dict())
             if start.encoder is not None and self.model.encoder is not None:
@@ -88,6 +104,11 @@ class GridStage:
             drawn = torch.randn(latent.shape, generator=generator).to(latent.device)
             latent = latent + sizes.latent_noise * drawn
         volume = self.model.decode(latent)
+        if self.model.keypoints is not None:
+            view = int(torch.randint(batch.views.shape[1], (1,), generator=generator))
+            volume, motion = self._posed(self.model, volume, batch, view)
+            total = total + _MISS_WEIGHT * motion.miss_px
+            terms["miss_px"] = motion.miss_px.detach()
         if sizes.distance_weight or sizes.colour_weight:
             truth = truth_of(self._to(batch.true_sdf), self._to(batch.true_colour))
             cost, parts = grid_loss(sizes, volume, truth)
@@ -107,31 +128,56 @@ class GridStage:
 
     @torch.no_grad()
     def figures(self) -> dict[str, float]:
-        """Of held-out persons; of training objects where only they have embeddings."""
+        """Of held-out persons; of training objects where only they have embeddings.
+
+        Of moving parts also ``rest_``: of the canonical grid as it is, whatever the expression.
+        """
         found: dict[str, float] = {}
         for name, batch in self._held_out.items():
             grids = self._decoded(batch)
             one = grid_figures(grids, batch.true_sdf, batch.true_colour, batch.vertices)
             prefix = "" if name == "grids" else f"{name}_"
             found |= {prefix + key: value for key, value in one.items()}
+            if self.average.keypoints is not None:
+                still = self.average.grids(self._latent(self.average, batch))
+                one = grid_figures(still, batch.true_sdf, batch.true_colour, batch.vertices)
+                found |= {f"rest_{key}": value for key, value in one.items()}
         return found
 
     def picture(self) -> UInt8[np.ndarray, "H W 3"]:
         """Truth and what was decoded, for a few held-out examples."""
         rows = []
         for name, batch in self._held_out.items():
-            part = _first(batch, _SHOWN)
+            part = _part(batch, slice(_SHOWN))
             rows.append((f"{name}: truth", draw_grids(Grids(part.true_sdf, part.true_colour))))
             rows.append((f"{name}: decoded", draw_grids(self._decoded(part))))
         return stack_rows(rows)
 
     @torch.no_grad()
     def _decoded(self, batch: GridBatch) -> Grids:
-        return self.average.grids(self._latent(self.average, batch))
+        latent = self._latent(self.average, batch)
+        if self.average.keypoints is None:
+            return self.average.grids(latent)
+        found = []
+        for rows in torch.arange(len(latent)).split(_AT_ONCE):
+            part = _part(batch, slice(int(rows[0]), int(rows[-1]) + 1))
+            volume = self.average.decode(latent[rows])
+            posed, _ = self._posed(self.average, volume, part, 0)
+            found.append(self.average.grids_of_volume(posed))
+        return joined(found)
+
+    def _posed(
+        self, model: Avatar, volume: Volume, batch: GridBatch, view: int
+    ) -> tuple[Volume, Motion]:
+        """Canonical grids as one of the views of each example shows them."""
+        assert model.keypoints is not None
+        views = self._to(batch.views[:, view]).permute(0, 3, 1, 2).float() / 255
+        pictures = views[:, :3].flip(1) * views[:, 3:]
+        return model.keypoints.posed(volume, pictures, self._to(batch.cameras[:, view]))
 
     def _latent(self, model: Avatar, batch: GridBatch) -> torch.Tensor:
         if self.autodecoder:
-            return model.embedded(self._to(batch.objects))
+            return model.embedded(self._to(batch.objects) // self._share)
         assert model.encoder is not None
         scan = encoder_input(
             self._to(batch.sdf), self._to(batch.seen), self._to(batch.colour),
@@ -157,8 +203,8 @@ class GridStage:
         return torch.from_numpy(array).to(self._device)
 
 
-def _first(batch: GridBatch, count: int) -> GridBatch:
-    return GridBatch(**{name: value[:count] for name, value in vars(batch).items()})
+def _part(batch: GridBatch, rows: slice) -> GridBatch:
+    return GridBatch(**{name: value[rows] for name, value in vars(batch).items()})
 
 
 def _features(config: AvatarTrainConfig, weight: float) -> Features:

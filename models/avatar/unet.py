@@ -3,9 +3,9 @@
 The U-Net is MONAI's ``DiffusionModelUNet``, the 3D form of that of Dhariwal and Nichol (2021) with
 cross-attention to tokens. Its input channels are
 
-    [ c_in * noisy target | normalised neutral | weight of observation | field | linear response ]
+    [ c_in * noisy target | normalised latent of the neutral | weight of observation | field ]
 
-where the last four are there only if the configuration says so. Without noise and steps the same
+where the last three are there only if the configuration says so. Without noise and steps the same
 network is a deterministic regression, the baseline.
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float
 from torch import nn
 
 from ..errors import InputError
@@ -32,7 +32,6 @@ from .diffusion import (
     schedule,
 )
 from .normalisation import LatentNormalisation
-from .response import LinearResponse
 from .tokens import ConditionField, ConditionTokens
 
 _NOISE_SCALE: Final = 250.0
@@ -77,32 +76,21 @@ class LatentDiffusion(nn.Module):
         if config.field_channels and config.token_sets:
             self.field = ConditionField(config.token_sets, config.field_channels, cells)
             inputs += config.field_channels
-        self.response = None
-        if config.linear:
-            self.response = LinearResponse(config.token_sets, channels, cells)
-            inputs += channels
         self.unet = _unet(config, inputs, channels)
 
-    def target(self, latent: Latent, condition: Condition) -> Latent:
+    def target(self, latent: Latent, neutral: Latent | None) -> Latent:
         """What is diffused, of about unit deviation: a normalised latent, or residual."""
         if self.config.residual:
-            return self.normalisation.residual(latent, self.expected(condition))
+            return self.normalisation.residual(latent, _given(neutral))
         normalised = self.normalisation(latent)
         limit = self.config.clamp
         return normalised.clamp(-limit, limit) if limit else normalised
 
-    def latent(self, value: Latent, condition: Condition) -> Latent:
+    def latent(self, value: Latent, neutral: Latent | None) -> Latent:
         """The inverse of :meth:`target`."""
         if self.config.residual:
-            return self.normalisation.add_residual(self.expected(condition), value)
+            return self.normalisation.add_residual(_given(neutral), value)
         return self.normalisation.inverse(value)
-
-    def expected(self, condition: Condition) -> Latent:
-        """What residuals are differences to: the neutral, and the linear response to it."""
-        neutral = _given(condition.neutral)
-        if self.response is None:
-            return neutral
-        return neutral + self.response(condition.vectors, len(neutral))
 
     def forward(
         self,
@@ -156,7 +144,7 @@ class LatentDiffusion(nn.Module):
                 torch.ones(count, device=some.device),
                 condition,
             )
-            return self.latent(value, condition)
+            return self.latent(value, condition.neutral)
         strength = self.config.guidance if guidance is None else guidance
 
         def denoise(noisy: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
@@ -168,7 +156,7 @@ class LatentDiffusion(nn.Module):
 
         noise = noise_like(shape, seed, some.device, shared=shared)
         sigmas = schedule(self.config, steps).to(some.device)
-        return self.latent(heun(denoise, noise, sigmas), condition)
+        return self.latent(heun(denoise, noise, sigmas), condition.neutral)
 
     def _network(
         self,
@@ -189,9 +177,6 @@ class LatentDiffusion(nn.Module):
             parts += [neutral.clamp(-limit, limit), seen]
         if self.field is not None:
             parts.append(self.field(condition.vectors, dropped))
-        if self.response is not None:
-            change = self.normalisation.scaled(self.response(condition.vectors, len(value)))
-            parts.append(torch.where(_spread(dropped), 0.0, change))
         joined = torch.cat(parts, 1).contiguous(memory_format=torch.channels_last_3d)
         tokens = self.tokens(condition.vectors, dropped, condition.text)
         return self.unet(joined, level * _NOISE_SCALE, tokens).float()
@@ -235,5 +220,5 @@ def _given(neutral: Latent | None) -> Latent:
     return neutral
 
 
-def _spread(values: Shaped[torch.Tensor, " b"]) -> Shaped[torch.Tensor, "b 1 1 1 1"]:
+def _spread(values: Sigma) -> Float[torch.Tensor, "b 1 1 1 1"]:
     return values.view(-1, 1, 1, 1, 1)

@@ -10,13 +10,16 @@ width.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch.nn import functional
 
 from ..scans.box import HIGH_MM, LOW_MM
+
+Beyond = Literal["zeros", "border"]
+"""What lies beyond a grid: nothing, or what its outermost cells hold."""
 
 
 class Rays(NamedTuple):
@@ -77,19 +80,23 @@ def density_from_distance(
 
 
 def sample_grid(
-    grid: Float[torch.Tensor, "b c g g g"], points: Float[torch.Tensor, "b p 3"]
+    grid: Float[torch.Tensor, "b c g g g"],
+    points: Float[torch.Tensor, "b p 3"],
+    beyond: Beyond = "zeros",
 ) -> Float[torch.Tensor, "b c p"]:
-    """Values of a grid of cell centres at places in the head frame; zero outside of the box.
+    """Values of a grid of cell centres at places in the head frame.
 
     Args:
         grid: indexed [x, y, z] over the box of the face.
         points: mm.
+        beyond: outside of the box.
     """
     low, high = points.new_tensor(LOW_MM), points.new_tensor(HIGH_MM)
     relative = 2 * (points - low) / (high - low) - 1
     # grid_sample names the last axis first; -1 and 1 are the outer faces of the outer cells.
     place = relative.flip(-1)[:, :, None, None]
-    return functional.grid_sample(grid, place, align_corners=False)[..., 0, 0]
+    found = functional.grid_sample(grid, place, padding_mode=beyond, align_corners=False)
+    return found[..., 0, 0]
 
 
 def render(

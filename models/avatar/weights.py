@@ -1,7 +1,4 @@
-"""The avatar's weights on disk: safetensors with their configuration and facts in the header.
-
-Denoisers lie in files of their own beside that of encoder and decoder, so that each stays small.
-"""
+"""The avatar's weights on disk: safetensors with their configuration and facts in the header."""
 
 from __future__ import annotations
 
@@ -19,12 +16,11 @@ from ..learning.layout import channels_last
 from ..learning.tensor_file import check_state, read_tensors, write_tensors
 from .avatar import Avatar
 from .config import AvatarConfig, DiffusionConfig
+from .keypoints import KeypointConfig
 
 WEIGHTS_FORMAT: Final = "mien-avatar-1"
 """Kind and version of the file's layout."""
 WEIGHTS_NAME: Final = "weights.safetensors"
-DENOISERS: Final = ("completion", "diffusion")
-"""Networks in files of their own beside it, by these names, as far as they are there."""
 
 
 def shipped() -> Path:
@@ -39,7 +35,7 @@ def save_weights(
     """Write networks with their normalisation; an old file stays whole until the new one is.
 
     Args:
-        path: ends ``.safetensors``; denoisers go into files of their own beside it.
+        path: ends ``.safetensors``.
         model: whose weights.
         facts: what is to be known of them: data, budget, figures; as JSON has it.
         half: in half precision, all but the normalisation.
@@ -55,8 +51,8 @@ def save_weights(
         tensors[name] = value.to(kind)
     parts = {
         "objects": model.objects,
+        "keypoints": model.keypoints.config.as_dict() if model.keypoints else None,
         "encoder": model.encoder is not None,
-        "completion": model.completion.config.as_dict() if model.completion else None,
         "diffusion": model.diffusion.config.as_dict() if model.diffusion else None,
     }
     about = {
@@ -65,18 +61,15 @@ def save_weights(
         "parts": json.dumps(parts),
         "facts": json.dumps(dict(facts)),
     }
-    for part in DENOISERS:
-        apart = {k: tensors.pop(k) for k in list(tensors) if k.startswith(f"{part}.")}
-        if apart:
-            write_tensors(_beside(path, part), apart, {"format": WEIGHTS_FORMAT})
     write_tensors(path, tensors, about)
 
 
-def load_weights(path: Path) -> Avatar:
+def load_weights(path: Path, *, diffusion: bool = True) -> Avatar:
     """Networks in evaluation mode.
 
     Args:
         path: as :func:`save_weights` writes it.
+        diffusion: whether the denoiser is wanted, if there is one.
 
     Raises:
         InputError: the file is missing, damaged, of another kind, or its weights are not those that
@@ -86,17 +79,21 @@ def load_weights(path: Path) -> Avatar:
     try:
         config = AvatarConfig.from_dict(json_of(about["config"]))
         parts = json_of(about["parts"])
-        denoisers = {
-            name: DiffusionConfig.from_dict(parts[name]) for name in DENOISERS if parts.get(name)
-        }
+        table = parts["diffusion"]
+        denoiser = DiffusionConfig.from_dict(table) if table else None
         objects, encoder = int(parts["objects"]), bool(parts["encoder"])
+        moving = parts.get("keypoints")
+        keypoints = KeypointConfig.from_dict(moving) if moving else None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: its header is damaged: {one_line(error)}") from error
-    for name in denoisers:
-        tensors |= _read(_beside(path, name))[1]
+    if not diffusion:
+        denoiser = None
+        tensors = {k: v for k, v in tensors.items() if not k.startswith("diffusion.")}
     try:
         with torch.device("meta"):
-            model = Avatar(config, objects=objects, encoder=encoder, **denoisers)
+            model = Avatar(
+                config, objects=objects, keypoints=keypoints, encoder=encoder, diffusion=denoiser
+            )
     except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:
         why = one_line(error)
         raise InputError(f"{path}: its header describes no network: {why}") from error
@@ -105,10 +102,6 @@ def load_weights(path: Path) -> Avatar:
     model.load_state_dict(tensors, strict=True, assign=True)
     channels_last(model)
     return model.eval().requires_grad_(False)
-
-
-def _beside(path: Path, part: str) -> Path:
-    return path.with_name(f"{part}.safetensors")
 
 
 def read_facts(path: Path) -> dict[str, Any]:

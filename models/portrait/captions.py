@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
@@ -13,10 +13,26 @@ from ..synthetic.groups import typology_angle_deg
 from . import sh
 from .vocabulary import PHRASES, SLOTS, Description
 
+if TYPE_CHECKING:
+    from ..synthetic.person import Person
+
 UNNAMED_EXPRESSION: Final = ""
 _KEEP: Final = 0.65
 """How likely a sentence mentions a property."""
 _SMILE, _OPEN = 0.35, 0.3
+
+
+def person_words(person: Person) -> dict[str, str]:
+    """What can be said of a person's face whatever they wear and do: values by slot."""
+    identity = person.identity
+    said = {
+        "age": age_word(identity.age_years),
+        "gender": "male" if identity.masculinity > 0.5 else "female",
+        "skin": skin_word(person.skin),
+    }
+    if identity.masculinity >= 0.5 and identity.age_years >= 17:
+        said["beard"] = beard_word(person.beard)
+    return said
 
 
 def age_word(years: float) -> str:
@@ -120,6 +136,12 @@ def view_words(yaw_rad: float, pitch_rad: float) -> dict[str, str]:
     away = abs(yaw)
     view = "front" if away < 13 else f"facing {side}" if away < 42 else f"profile {side}"
     return {"view": view, "height": "above" if pitch > 9 else "below" if pitch < -9 else "level"}
+
+
+def plain(said: Description) -> str:
+    """All of a description's properties, each by its first phrase; ``parse`` gives them back."""
+    values = said.properties
+    return ", ".join(PHRASES[slot, values[slot]][0] for slot in SLOTS if slot in values)
 
 
 def sentence(said: Description, rng: np.random.Generator, keep: float = _KEEP) -> str:

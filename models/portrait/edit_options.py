@@ -14,7 +14,7 @@ from ..errors import InputError
 from .cameras import SIDE_SPREAD_RAD
 from .generator import Generator, Planes, Rendering
 from .losses import Weights
-from .sds import PAPER_GUIDANCE
+from .sds import SMALL_GUIDANCE
 
 Space = Literal["code", "planes"]
 Stage = Literal["invert", "edit", "tune"]
@@ -53,7 +53,7 @@ class EditOptions:
     planes_rate: float = 0.02
     tuning_rate: float = 5e-4
     weights: Weights = field(default_factory=Weights)
-    guidance: float = PAPER_GUIDANCE
+    guidance: float = SMALL_GUIDANCE
     t_range: tuple[float, float] = (0.02, 0.98)
     last_high: float = 0.5
     spread_rad: float = SIDE_SPREAD_RAD

@@ -241,17 +241,12 @@ class PortraitStudio(Studio):
     def _properties(self, person: Person, values: Float32[np.ndarray, " 52"]) -> dict[str, str]:
         wardrobe = self._own_wardrobe
         said = {
-            "age": captions.age_word(person.identity.age_years),
-            "gender": "male" if person.identity.masculinity > 0.5 else "female",
-            "skin": captions.skin_word(person.skin),
-            "beard": captions.beard_word(person.beard),
+            **captions.person_words(person),
             "glasses": wardrobe.glasses,
             "hat": wardrobe.hat,
             "expression": captions.expression_word(values),
             "eyes": captions.eyes_word(values),
         }
-        if person.identity.masculinity < 0.5 or person.identity.age_years < 17:
-            del said["beard"]
         if said["expression"] == captions.UNNAMED_EXPRESSION:
             del said["expression"]
         if wardrobe.glasses == "sunglasses":

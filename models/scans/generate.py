@@ -18,6 +18,8 @@ from ..documents import json_of
 from ..errors import InputError, OutputError
 from ..makehuman.build import HeadModel
 from ..makehuman.source import MakeHumanData
+from ..portrait.captions import hair_colour_word, person_words, plain
+from ..portrait.vocabulary import Description
 from ..synthetic.person import People, Person
 from ..synthetic.skin import SkinPainter
 from .box import HIGH_MM, LOW_MM, FaceBox
@@ -31,6 +33,8 @@ from .views import render_view, view_camera
 
 META: Final = "meta.json"
 SHARED: Final = "meta.npz"
+CAPTIONS: Final = "captions.json"
+"""What can be said of each person, in the portrait's words: an object, number to text."""
 VERSION: Final = 1
 VIEWS: Final = 2
 SCAN_KINDS: Final = (COMPLETE, COMPLETE, HALF, HOLES)
@@ -75,6 +79,21 @@ class ScansConfig:
             raise InputError(f"scans: {self.cells} cells along a side, expected 8 to 128")
 
 
+def draw_person(people: People, seed: int, number: int) -> tuple[Person, np.random.Generator]:
+    """A person of the data, and what draws all that is random of them from here on."""
+    rng = np.random.default_rng([seed, number])
+    return people.sample(rng), rng
+
+
+def caption(people: People, seed: int, number: int) -> str:
+    """What can be said of a person of the data, in the portrait's words."""
+    person, _ = draw_person(people, seed, number)
+    # Hair itself is not modelled, but brows show its colour.
+    return plain(
+        Description({**person_words(person), "hair colour": hair_colour_word(person.hair)})
+    )
+
+
 class ScanStudio:
     """Makes people's true faces and their scans; everything slow is prepared once."""
 
@@ -108,8 +127,7 @@ class ScanStudio:
 
     def person(self, seed: int, number: int, expressions: int) -> Arrays:
         """The arrays of one person's file, a function of the arguments."""
-        rng = np.random.default_rng([seed, number])
-        person = self.people.sample(rng)
+        person, rng = draw_person(self.people, seed, number)
         texture = self._skin.paint(person, rng)
         blendshapes = sample_expressions(rng, number, expressions)
         rows: list[Arrays] = []
@@ -220,7 +238,7 @@ def _save(path: Path, arrays: Arrays) -> None:
 
 
 def synthesise_scans(config: ScansConfig) -> int:
-    """Make the persons that are missing; returns how many were made.
+    """Make the persons, and captions, that are missing; returns how many persons were made.
 
     Raises:
         InputError: MakeHuman's data or the face model are missing.
@@ -244,6 +262,7 @@ def synthesise_scans(config: ScansConfig) -> int:
     except OSError as error:
         raise OutputError(f"{config.out}: cannot be written: {error}") from error
     tasks = [(config, k) for k in wanted if not person_path(config.out, k).exists()]
+    _add_captions(config, wanted)
     if not tasks:
         return 0
     studio = make_studio(config)
@@ -282,7 +301,38 @@ def _settle(path: Path, settings: dict[str, Any], count: int, command: str) -> N
             )
         count = max(count, int(before.get("count", 0)))
         command = before.get("command", command)
-    text = json.dumps({**settings, "count": count, "command": command}, indent=2)
+    _write_json(path, {**settings, "count": count, "command": command})
+
+
+def _add_captions(config: ScansConfig, wanted: range) -> None:
+    """Record what is said of the persons that have no caption yet, of older data too.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    path = config.out / CAPTIONS
+    try:
+        found = json_of(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = {}
+    if not isinstance(found, dict):
+        found = {}
+    missing = [number for number in wanted if str(number) not in found]
+    if missing:
+        people = People(HeadModel.load(config.face_model, MakeHumanData.open(config.data)))
+        found |= {str(number): caption(people, config.seed, number) for number in missing}
+        _write_json(path, found)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    """Under a temporary name first, so that an old file stays whole until the new one is.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     part = path.with_name(f".{path.name}.part")
-    part.write_text(text + "\n")
-    part.replace(path)
+    try:
+        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error}") from error

@@ -1,7 +1,7 @@
 """Intrinsics as apps write them, in JSON: which spellings are accepted.
 
-- ``fx``, ``fy``, ``cx``, ``cy`` (also ``ppx``, ``ppy``), at the top or under ``intrinsics``,
-  ``camera``, ``calibration`` or ``depth_camera``;
+- ``fx``, ``fy``, ``cx``, ``cy`` (also ``fl_x``, ``fl_y``, ``ppx``, ``ppy``), at the top or under
+  ``intrinsics``, ``camera``, ``calibration`` or ``depth_camera``;
 - or a 3 x 3 matrix, nested or flat, under ``camera_matrix``, ``intrinsic_matrix``,
   ``intrinsics``, ``intrinsicMatrix``, ``cameraIntrinsics`` or ``K``, by rows or, as ARKit prints
   its ``simd_float3x3``, by columns: which of the two is seen by where the principal point stands;
@@ -136,8 +136,9 @@ def _number(value: Any) -> float | None:
 
 def _scalars(table: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
     cx, cy = table.get("cx", table.get("ppx")), table.get("cy", table.get("ppy"))
-    fx = table.get("fx")
-    a, b, c, d = (_number(v) for v in (fx, table.get("fy", fx), cx, cy))
+    fx = table.get("fx", table.get("fl_x"))
+    fy = table.get("fy", table.get("fl_y", fx))
+    a, b, c, d = (_number(v) for v in (fx, fy, cx, cy))
     return None if a is None or b is None or c is None or d is None else (a, b, c, d)
 
 

@@ -1,5 +1,7 @@
 """The avatar's stages on deforming ellipsoids: they learn, go on, and what they write works."""
 
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,7 @@ pytest.importorskip("skimage")
 
 import torch
 
-from mien.models.avatar import latent_bank, train_config
+from mien.models.avatar import train_config
 from mien.models.avatar.avatar import Avatar
 from mien.models.avatar.config import (
     AvatarConfig,
@@ -25,18 +27,19 @@ from mien.models.avatar.config import (
 )
 from mien.models.avatar.dataset import ScanFolder, fixed_batch, grid_batch
 from mien.models.avatar.inversion import invert
+from mien.models.avatar.keypoints import keypoint_preset
 from mien.models.avatar.losses import truth_of
 from mien.models.avatar.sample import (
     NeutralScan,
-    encode_scan,
     generate,
-    neutral_latent,
+    generate_people,
     reconstruct,
     surface,
 )
 from mien.models.avatar.train import AvatarTraining, make_stage, train_avatar
 from mien.models.avatar.train_config import AvatarTrainConfig
 from mien.models.avatar.weights import load_weights, read_facts, save_weights, shipped
+from mien.models.avatar.words import caption_vector
 from mien.models.errors import InputError
 from mien.models.scans.box import FaceBox
 
@@ -88,7 +91,8 @@ def make(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Make:
             "device": "cpu", "warmup_steps": 5, "log_steps": 10, "held_out": 4, "half": False,
             "bfloat16": False,
         }  # fmt: skip
-        return AvatarTrainConfig(stage=stage, data=data, out=out, steps=steps, **defaults | options)  # pyright: ignore[reportArgumentType]
+        options = {"data": data, **options}
+        return AvatarTrainConfig(stage=stage, out=out, steps=steps, **defaults | options)  # pyright: ignore[reportArgumentType]
 
     return config
 
@@ -103,12 +107,6 @@ def encoder(make: Make) -> Path:
 def diffusion(make: Make, encoder: Path) -> Path:
     """Weights of a short training of the denoiser."""
     return train_avatar(make("diffusion", 120, init=encoder)).weights
-
-
-@pytest.fixture(scope="module")
-def completion(make: Make, encoder: Path) -> Path:
-    """Weights of a short training of the completion of scans."""
-    return train_avatar(make("completion", 120, init=encoder)).weights
 
 
 def test_the_folder_is_split_by_person(data: Path, tmp_path: Path) -> None:
@@ -187,50 +185,6 @@ def test_generation_is_a_function_of_scan_vector_and_seed(
     assert tall > np.ptp(surface(found.sdf[0], found.colour[0]).vertices[:, 1])
 
 
-def test_completion_fills_what_a_scan_did_not_see(
-    make: Make, completion: Path, make_person: MakePerson
-) -> None:
-    model = load_weights(completion)
-    assert model.completion is not None
-    usual = model.completion.usual
-    assert 0 < float(usual.max()) <= 1
-    person = make_person(5)
-    whole = NeutralScan.clean(person["sdf"][0].astype(np.float32), person["colour"][0])
-    latent, seen = neutral_latent(model, whole, steps=6, seed=0)
-    assert torch.equal(latent, encode_scan(model, whole)), "nothing to complete"
-    assert float(seen.min()) == 1.0
-    # Of what complete scans see, half is hidden: that half becomes another, and only that.
-    given = torch.randn(1, 8, 4, 4, 4)
-    half = usual.clone()
-    half[..., :2] = 0
-    filled, counted = model.completion(given, half, steps=3, seed=0)
-    torch.testing.assert_close(counted[usual >= 0.02], usual[usual >= 0.02])
-    changed = (filled != given).any(1, keepdim=True)
-    assert torch.equal(changed, (usual >= 0.02) & (half == 0))
-    assert bool(changed.any())
-    with pytest.raises(InputError, match="no diffusion"):
-        generate(model, whole, np.zeros(52, np.float32))
-
-
-def test_stages_keep_what_the_ones_before_have_learned(
-    make: Make, completion: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = make("diffusion", 2, init=completion)
-    path = train_avatar(config).weights
-    ours, before = load_weights(path).completion, load_weights(completion).completion
-    assert ours is not None
-    assert before is not None
-    assert all(torch.equal(v, before.state_dict()[k]) for k, v in ours.state_dict().items())
-    # Going on takes the latents that are there; in another folder they are made anew.
-    monkeypatch.setattr(latent_bank, "_encoded", lambda *_: pytest.fail("encoded again"))
-    train_avatar(replace(config, resume=True))
-    with pytest.raises(pytest.fail.Exception, match="encoded again"):
-        train_avatar(make("diffusion", 1, init=completion))
-    path.with_name("completion.safetensors").unlink()
-    with pytest.raises(InputError, match=r"completion\.safetensors: no such file"):
-        load_weights(path)
-
-
 def test_a_surface_lies_where_the_distance_is_zero() -> None:
     sdf = np.linalg.norm(BOX.centres() - CENTRE, axis=-1) - 40
     colour = np.zeros((N, N, N, 3), np.uint8)
@@ -263,11 +217,11 @@ def test_impossible_requests_are_refused(
         generate(model, coarse, np.zeros(52, np.float32))
 
 
-@pytest.mark.parametrize("stage", ["encoder", "completion", "diffusion"])
+@pytest.mark.parametrize("stage", ["encoder", "diffusion"])
 def test_an_interrupted_training_goes_on_to_the_same_weights(
     make: Make, encoder: Path, stage: str
 ) -> None:
-    options = {} if stage == "encoder" else {"init": encoder}
+    options = {"init": encoder} if stage == "diffusion" else {}
     whole = train_avatar(make(stage, 6, log_steps=1, **options)).weights
     config = make(stage, 6, log_steps=1, **options)
 
@@ -300,6 +254,59 @@ def test_the_autodecoder_learns_and_a_new_object_is_found(make: Make, data: Path
     made = load_weights(free)
     assert made.diffusion is not None
     assert not made.diffusion.config.neutral
+
+
+def test_captions_make_new_people(make: Make, encoder: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no caption of person 0"):
+        train_avatar(make("diffusion", 3, init=encoder, condition="captions"))
+    folder = tmp_path / "scans"
+    shutil.copytree(data, folder)
+    captions = {str(n): "old, man, dark skin" if n % 2 else "young, woman" for n in range(6)}
+    (folder / "captions.json").write_text(json.dumps(captions))
+    path = train_avatar(
+        make("diffusion", 4, init=encoder, condition="captions", data=folder)
+    ).weights
+    model = load_weights(path)
+    assert model.diffusion is not None
+    assert not model.diffusion.config.neutral
+    assert model.diffusion.config.guidance > 1
+    said = np.stack([caption_vector(text) for text in ("a young woman", "an old man", "a man")])
+    people = list(generate_people(model, said, steps=4, seed=1))
+    assert [grids.sdf.shape for grids in people] == 3 * [(1, N, N, N)]
+    # The second is the same whoever comes first, and another with another seed.
+    again = list(generate_people(model, said[[2, 1]], steps=4, seed=1))
+    np.testing.assert_array_equal(again[1].sdf, people[1].sdf)
+    other = list(generate_people(model, said[[2, 1]], steps=4, seed=2))
+    assert not np.array_equal(other[1].sdf, people[1].sdf)
+    assert not np.array_equal(again[0].sdf, people[0].sdf)
+    with pytest.raises(InputError, match="not conditioned by blendshapes"):
+        generate(
+            model,
+            NeutralScan.clean(people[0].sdf[0], people[0].colour[0]),
+            np.zeros(52, np.float32),
+        )
+
+
+def test_a_non_rigid_autodecoder_has_one_object_a_person(make: Make, data: Path) -> None:
+    path = train_avatar(make("autodecoder", 4, non_rigid=True)).weights
+    model = load_weights(path)
+    assert model.objects == 5
+    assert model.keypoints is not None
+    assert model.keypoints.config == keypoint_preset("small")
+    figures = read_facts(path)["figures"]
+    assert {"surface_mm", "rest_surface_mm"} <= figures.keys()
+    batch = fixed_batch(ScanFolder(data), (1,), 1, scans=False)
+    volume = model.decode(model.embedded(torch.tensor([1])))
+    views = torch.from_numpy(batch.views[:, 0, ..., :3]).permute(0, 3, 1, 2).float() / 255
+    posed, motion = model.keypoints.posed(volume, views, torch.from_numpy(batch.cameras[:, 0]))
+    assert posed.shape.shape == (1, 1, N, N, N)
+    assert motion.poses.rotation.shape == (1, 10, 3, 3)
+    with pytest.raises(InputError, match="a latent for each person"):
+        train_avatar(make("diffusion", 3, init=path, condition="none"))
+    with pytest.raises(InputError, match="belongs to the autodecoder"):
+        make("encoder", 3, non_rigid=True)
+    with pytest.raises(InputError, match="afresh"):
+        make("autodecoder", 3, non_rigid=True, init=path)
 
 
 @pytest.mark.parametrize(
@@ -340,7 +347,7 @@ def test_weights_survive_the_file(tmp_path: Path) -> None:
     assert float(halved.diffusion.normalisation.scale[0]) == 1e5
     for name, value in model.state_dict().items():
         torch.testing.assert_close(halved.state_dict()[name], value, atol=1e-3, rtol=1e-3)
-    assert path.with_name("diffusion.safetensors").is_file()
+    assert load_weights(path, diffusion=False).diffusion is None
     assert shipped().parts[-3:] == ("weights", "avatar", "weights.safetensors")
 
 
@@ -381,11 +388,6 @@ def test_trainings_that_cannot_be_are_refused(make: Make, encoder: Path) -> None
         make("encoder", None)
     with pytest.raises(InputError, match="--init"):
         make("diffusion", 5)
-    with pytest.raises(InputError, match="completion needs --init"):
-        make("completion", 5)
-    bare = train_avatar(make("autodecoder", 2)).weights
-    with pytest.raises(InputError, match="weights with an encoder"):
-        train_avatar(make("completion", 5, init=bare))
     with pytest.raises(InputError, match="--latent"):
         make("diffusion", 5, init=encoder, latent=8)
     with pytest.raises(InputError, match="expected one of 4, 8, 16"):

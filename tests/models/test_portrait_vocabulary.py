@@ -36,6 +36,12 @@ def test_a_caption_says_nothing_that_is_not_so(said: Description, seed: int) -> 
     assert parse(text).properties.items() <= said.properties.items()
 
 
+@settings(max_examples=150, deadline=None)
+@given(descriptions.filter(lambda d: bool(d.properties)))
+def test_a_plain_caption_says_everything(said: Description) -> None:
+    assert parse(captions.plain(said)).properties == said.properties
+
+
 def test_every_phrase_means_its_property() -> None:
     assert set(PHRASES) == set(PROPERTIES)
     for (slot, value), phrases in PHRASES.items():

@@ -23,8 +23,10 @@ from mien.models.errors import InputError, OutputError
 from mien.models.face.bundle import Bundle
 from mien.models.face.camera import Camera
 from mien.models.face.names import BLENDSHAPE_INDEX
+from mien.models.face.rotation import matrix_from_yaw_pitch_roll
 from mien.models.mesh.files import read_mesh, write_mesh
 from mien.models.mesh.triangle_mesh import TriangleMesh
+from mien.models.portrait.vocabulary import PROPERTIES
 from mien.models.scans.box import FaceBox
 from mien.models.scans.fitted_face import textured_face
 from mien.models.scans.frame import Intrinsics
@@ -86,7 +88,7 @@ def face(portrait_video: Path, tracked: Path) -> TriangleMesh:
 def make(
     weights: Path, tracked: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Path]:
-    def run(expression: str = SLIDERS, **options: Any) -> Path:
+    def run(expression: str | None = SLIDERS, **options: Any) -> Path:
         out = tmp_path_factory.mktemp("out") / "avatar"
         asked = {
             "neutral": tracked / "keys/portrait.keyframes",
@@ -205,6 +207,46 @@ def test_a_depth_map_is_laid_into_the_box(tmp_path: Path, face: TriangleMesh, tu
     assert found.size == pytest.approx(1, abs=0.06)
 
 
+def posed_scan(folder: Path, face: TriangleMesh) -> Path:
+    """Depth maps from three sides, as a phone that moves would write them; its poses are off."""
+    lens = Intrinsics(600.0, 600.0, 199.5, 229.5, 400, 480)
+    middle, rng = np.array([0.0, 30.0, 20.0]), np.random.default_rng(2)
+    folder.mkdir()
+    entries = []
+    for number, yaw in enumerate((-38, 3, 36)):
+        pose = np.eye(4)
+        pose[:3, :3] = matrix_from_yaw_pitch_roll(np.array([yaw, 4.0, 2.0]))
+        pose[:3, 3] = np.array([4.0, -5.0, 420.0]) - pose[:3, :3] @ middle
+        frame = draw_mesh(face, lens, pose)
+        assert frame.image is not None
+        known = np.isfinite(frame.depth)
+        image = np.where(known[..., None], frame.image, 90).astype(np.uint8)
+        depth = np.rint(np.where(known, frame.depth, 0)).astype(np.uint16)
+        cv2.imwrite(str(folder / f"{number}_depth.png"), depth)
+        cv2.imwrite(str(folder / f"{number}_rgb.png"), image)
+        world = np.linalg.inv(pose) @ np.diag([1.0, -1.0, -1.0, 1.0])
+        world[:3, 3] = (world[:3, 3] + rng.normal(0, 3, 3)) / 1000
+        entries.append({"camera_to_world": world.tolist()})
+    table = {"fx": 600, "fy": 600, "cx": 199.5, "cy": 229.5, "depth_unit": "mm"}
+    (folder / "frames.json").write_text(json.dumps({**table, "frames": entries}))
+    return folder
+
+
+def test_depth_maps_of_several_sides_become_one_face(tmp_path: Path, face: TriangleMesh) -> None:
+    box = FaceBox(24)
+    alone = read_neutral(depth_scan(tmp_path / "one", face), Bundle.default(), box)
+    found = read_neutral(posed_scan(tmp_path / "three", face), Bundle.default(), box)
+    agree(found, face, 2.5)
+    assert found.facts["kind"] == "depth frames"
+    assert (found.facts["frames"], found.facts["left_out"]) == (3, 0)
+    assert found.facts["apart_mm"] < 0.5
+    assert found.size == pytest.approx(1, abs=0.06)
+    true = voxelise(face, box)
+    near = (true.seen > 20) & (np.abs(true.sdf) < 6)
+    seen, before = ((part.scan.seen[near] > 0).mean() for part in (found, alone))
+    assert seen > before + 0.1
+
+
 def test_a_mesh_in_other_axes_and_metres_is_laid_into_the_box(
     tmp_path: Path, face: TriangleMesh
 ) -> None:
@@ -315,6 +357,34 @@ def test_the_same_seed_makes_the_same_avatar(make: Callable[..., Path]) -> None:
     )
     assert first.read_bytes() == again.read_bytes()
     assert first.read_bytes() != other.read_bytes()
+
+
+def test_a_caption_makes_people(
+    make: Callable[..., Path], tmp_path: Path, tiny_avatar: Callable[..., Any]
+) -> None:
+    sets = (("captions", len(PROPERTIES)),)
+    save_weights(
+        tmp_path / "w.safetensors", tiny_avatar(token_sets=sets, neutral=False, residual=False), {}
+    )
+    asked = {"neutral": None, "expression": None, "weights": tmp_path / "w.safetensors"}
+    out = make(**asked, caption="an old man", people=3, formats="ply", film=False)
+    first, second, third = ((out / f"ply/{k:06d}.ply").read_bytes() for k in range(3))
+    assert len({first, second, third}) == 3
+    facts = json.loads((out / "avatar.json").read_text())
+    assert facts["expression"] == {"name": "an old man", "kind": "captions", "count": 3}
+    again = make(**asked, caption="an old man", people=1, formats="ply", film=False)
+    assert (again / "ply/000000.ply").read_bytes() == first
+    with pytest.raises(InputError, match="not in the vocabulary"):
+        make(**asked, caption="a purple man")
+    with pytest.raises(InputError, match="or --caption"):
+        make(**asked)
+    with pytest.raises(InputError, match="or --caption"):
+        make(caption="an old man")
+    with pytest.raises(InputError, match="belong together"):
+        make(**asked | {"expression": SLIDERS}, caption="an old man")
+    # Those that make expressions know no words.
+    with pytest.raises(InputError, match="not conditioned by captions"):
+        make(neutral=None, expression=None, caption="an old man")
 
 
 def test_an_avatar_is_replaced_only_when_asked(make: Callable[..., Path], tmp_path: Path) -> None:

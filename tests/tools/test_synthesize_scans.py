@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from mien.models.errors import InputError, OutputError
+from mien.models.portrait.vocabulary import parse
 from mien.tools.synthesize.scans import SynthesizeScans
 
 
@@ -24,12 +26,21 @@ def test_a_person_is_made_with_a_sheet(tmp_path: Path) -> None:
     tool = SynthesizeScans(out, count=1, expressions=2, cells=16, first=3, workers=1, sheet=sheet)
     assert tool.run() == 0
     names = sorted(path.name for path in out.iterdir())
-    assert names == ["meta.json", "meta.npz", "person-00003.npz"]
+    assert names == ["captions.json", "meta.json", "meta.npz", "person-00003.npz"]
     with np.load(out / "person-00003.npz", allow_pickle=False) as person:
         assert person["sdf"].shape == (2, 16, 16, 16)
     picture = cv2.imread(str(sheet))
     assert picture is not None
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 100
+    said = json.loads((out / "captions.json").read_text())
+    assert list(said) == ["3"]
+    assert {"age", "gender", "skin"} <= parse(said["3"]).properties.keys()
+    # Data made before captions were recorded get them, and keep the rest.
+    (out / "captions.json").unlink()
+    before = (out / "person-00003.npz").read_bytes()
+    assert tool.run() == 0
+    assert json.loads((out / "captions.json").read_text()) == said
+    assert (out / "person-00003.npz").read_bytes() == before
 
 
 def test_what_cannot_be_made_is_refused_at_once(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import tyro
 
 from ...models.errors import InputError, OutputError
 from ..options import BundleOption, choices, load_bundle
-from .expression import Expressions, read_expressions
+from .expression import Expressions, described, read_expressions
 from .files import (
     FACTS,
     FILM,
@@ -41,16 +41,21 @@ _SMALLEST_SHARE: Final = 0.01
 class MakeAvatar:
     """Give a person's face other expressions (needs mien[heavy]).
 
-    The neutral face comes from a scan (a mesh, or a depth map with picture and intrinsics, as
-    TrueDepth apps export them) or from a folder of "mien keyframes"; the expressions from an
-    annotation, from vectors, or from sliders. Writes a folder with the meshes, one GLB that plays
-    them, and a film, beside the driving video where there is one. The same for the same seed.
+    The neutral face comes from a scan (a mesh, or depth maps with pictures, intrinsics and, of
+    several, poses, as TrueDepth apps export them) or from a folder of "mien keyframes"; the
+    expressions from an annotation, from vectors, or from sliders. With weights of "mien train
+    avatar --condition captions", --caption makes new people instead. Writes a folder with the
+    meshes, one GLB that plays them, and a film, beside the driving video where there is one. The
+    same for the same seed.
 
     Attributes:
-        neutral: scan (.ply, .obj; .png, .npy, .tiff, .pfm of depth; a folder with one), or a folder
-            of key frames.
+        neutral: scan (.ply, .obj; .png, .npy, .tiff, .pfm of depth; a folder with one, or with
+            several depth maps and a JSON file of their poses), or a folder of key frames.
         expression: annotation (.parquet, .csv, .jsonl), vectors (.json, .csv; 52 blendshapes or 10
             components), numbers separated by commas, or sliders: jawOpen=0.5,mouthSmile=0.8.
+        caption: describes people to make, in place of --neutral and --expression, in the words of
+            "mien portrait --words".
+        people: how many are made of --caption.
         out: folder for what is written; made where it is absent.
         weights: weights.safetensors of "mien train avatar"; default: those that mien ships.
         steps: of the sampler.
@@ -75,9 +80,11 @@ class MakeAvatar:
         overwrite: replace an avatar in the folder.
     """
 
-    neutral: Annotated[Path, tyro.conf.arg(metavar="SCAN|KEYFRAMES")]
-    expression: Annotated[str, tyro.conf.arg(metavar="FILE|NUMBERS|NAME=VALUE")]
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    neutral: Annotated[Path | None, tyro.conf.arg(metavar="SCAN|KEYFRAMES")] = None
+    expression: Annotated[str | None, tyro.conf.arg(metavar="FILE|NUMBERS|NAME=VALUE")] = None
+    caption: Annotated[str | None, tyro.conf.arg(metavar="TEXT")] = None
+    people: Annotated[int, tyro.conf.arg(metavar="N")] = 4
     weights: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     steps: int = 32
     guidance: float | None = None
@@ -105,9 +112,9 @@ class MakeAvatar:
         formats = choices(self.formats, MESH_FORMATS, "--formats")
         self._check()
         check_out(self.out, self.overwrite)
-        expressions = read_expressions(self.expression, track=self.track).every(self.every)
+        expressions = self._expressions()
         networks, weights = self._networks()
-        neutral = self._neutral(networks)
+        neutral = None if self.neutral is None else self._neutral(self.neutral, networks)
         video = self._video(expressions)
         facts = self._facts(weights, expressions, neutral, video)
         self._write(formats, expressions, neutral, networks, video, facts)
@@ -120,13 +127,24 @@ class MakeAvatar:
         Raises:
             InputError: there is one.
         """
-        for name, value in (("steps", self.steps), ("every", self.every), ("refine", self.refine)):
+        for name in ("steps", "every", "refine", "people"):
+            value = getattr(self, name)
             if value < 1:
                 raise InputError(f"--{name} is {value}, expected 1 or more")
         if not 0 < self.fps <= 1000:
             raise InputError(f"--fps is {self.fps}, expected more than 0")
-        if not self.neutral.exists():
+        if (self.neutral is None) == (self.caption is None):
+            raise InputError("expected --neutral with --expression, or --caption")
+        if (self.expression is None) != (self.neutral is None):
+            raise InputError("--neutral and --expression belong together")
+        if self.neutral is not None and not self.neutral.exists():
             raise InputError(f"{self.neutral}: no such file or folder")
+
+    def _expressions(self) -> Expressions:
+        if self.caption is not None:
+            return described(self.caption, self.people)
+        assert self.expression is not None
+        return read_expressions(self.expression, track=self.track).every(self.every)
 
     def _networks(self) -> tuple[Networks, Path]:
         import torch
@@ -142,11 +160,11 @@ class MakeAvatar:
             raise InputError("--device cuda: torch sees no CUDA device here")
         return load_weights(path).to(device), path
 
-    def _neutral(self, networks: Networks) -> Neutral:
+    def _neutral(self, place: Path, networks: Networks) -> Neutral:
         from .neutral import read_neutral
 
         return read_neutral(
-            self.neutral,
+            place,
             load_bundle(self.bundle),
             networks.box,
             picture=self.picture,
@@ -171,14 +189,19 @@ class MakeAvatar:
         return VideoFinder((), rows.parent).find(Annotation.open(rows, rows.stem))[0]
 
     def _facts(
-        self, weights: Path, expressions: Expressions, neutral: Neutral, video: Path | None
+        self, weights: Path, expressions: Expressions, neutral: Neutral | None, video: Path | None
     ) -> dict[str, Any]:
+        scan: dict[str, Any] = {}
+        if self.neutral is not None and neutral is not None:
+            scan = {
+                "neutral": {"name": self.neutral.name, **neutral.facts},
+                "size": neutral.size,
+                "seen_share": float((neutral.scan.seen > 0).mean()),
+            }
         return {
-            "neutral": {"name": self.neutral.name, **neutral.facts},
-            "size": neutral.size,
-            "seen_share": float((neutral.scan.seen > 0).mean()),
+            **scan,
             "expression": {
-                "name": Path(self.expression).name,
+                "name": self.caption or Path(self.expression or "").name,
                 "kind": expressions.kind,
                 "count": len(expressions.vectors),
             },
@@ -193,7 +216,7 @@ class MakeAvatar:
         self,
         formats: tuple[str, ...],
         expressions: Expressions,
-        neutral: Neutral,
+        neutral: Neutral | None,
         networks: Networks,
         video: Path | None,
         facts: dict[str, Any],
@@ -219,7 +242,7 @@ class MakeAvatar:
                     film = stack.enter_context(Film(folder.path / FILM, self._rate(times)))
                 driving = self._driving(video, expressions)
                 for number, mesh in enumerate(self._meshes(expressions, neutral, networks)):
-                    sized = mesh.transformed(np.diag([neutral.size] * 3))
+                    sized = mesh.transformed(np.diag([neutral.size if neutral else 1.0] * 3))
                     for kind in plain:
                         write_mesh(folder.path / kind / f"{number:06d}.{kind}", sized)
                     if glb is not None:
@@ -261,19 +284,25 @@ class MakeAvatar:
         return driving_pictures(video, expressions.frames.tolist())
 
     def _meshes(
-        self, expressions: Expressions, neutral: Neutral, networks: Networks
+        self, expressions: Expressions, neutral: Neutral | None, networks: Networks
     ) -> Iterator[TriangleMesh]:
         """The surface of each expression, head frame, mm, at the mean head's size."""
         from tqdm import tqdm
 
-        from ...models.avatar.sample import NeutralScan, generate_frames
+        from ...models.avatar.sample import NeutralScan, generate_frames, generate_people
         from ...models.scans.surface import surface_of_box
 
-        scan = NeutralScan(neutral.scan.sdf, neutral.scan.seen, neutral.scan.colour)
-        parts = generate_frames(
-            networks, scan, expressions.vectors, steps=self.steps, guidance=self.guidance,
-            seed=self.seed, set_name=expressions.kind,
-        )  # fmt: skip
+        if neutral is None:
+            parts = generate_people(
+                networks, expressions.vectors, steps=self.steps, guidance=self.guidance,
+                seed=self.seed,
+            )  # fmt: skip
+        else:
+            scan = NeutralScan(neutral.scan.sdf, neutral.scan.seen, neutral.scan.colour)
+            parts = generate_frames(
+                networks, scan, expressions.vectors, steps=self.steps, guidance=self.guidance,
+                seed=self.seed, set_name=expressions.kind,
+            )  # fmt: skip
         with tqdm(total=len(expressions.vectors), unit="frame", disable=None, leave=False) as bar:
             for grids in parts:
                 for sdf, colour in zip(grids.sdf, grids.colour, strict=True):

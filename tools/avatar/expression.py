@@ -16,18 +16,18 @@ from ...models.documents import json_of
 from ...models.errors import InputError
 from ...models.face.names import BLENDSHAPE_INDEX, BLENDSHAPE_NAMES, N_BLENDSHAPES, N_EXPRESSION
 
-Kind = Literal["blendshapes", "expression"]
+Kind = Literal["blendshapes", "expression", "captions"]
 LENGTHS: Final[dict[int, Kind]] = {N_BLENDSHAPES: "blendshapes", N_EXPRESSION: "expression"}
 _ROWS: Final = (".parquet", ".jsonl")
 
 
 @dataclass(frozen=True)
 class Expressions:
-    """A sequence of expressions, or one.
+    """A sequence of expressions, or one; or of people who are described.
 
     Attributes:
-        vectors: (F, 52) blendshapes or (F, 10) components.
-        kind: which of the two.
+        vectors: (F, 52) blendshapes, (F, 10) components, or (F, W) words of captions.
+        kind: which of these.
         times_s: (F,) from the first on; None for vectors without times.
         frames: (F,) number of each in its source.
         rotations: (F, 3, 3) camera_from_head where a head was tracked; None else.
@@ -52,6 +52,18 @@ class Expressions:
             None if turned is None else turned[::step],
             self.annotation,
         )
+
+
+def described(text: str, count: int) -> Expressions:
+    """So many people of one description, a second each.
+
+    Raises:
+        InputError: the text has words that are not in the vocabulary, or contradicts itself.
+    """
+    from ...models.avatar.words import caption_vector
+
+    vectors = np.tile(caption_vector(text), (count, 1))
+    return Expressions(vectors, "captions", np.arange(count, dtype=np.float64), np.arange(count))
 
 
 def read_expressions(text: str, *, track: int | None = None) -> Expressions:

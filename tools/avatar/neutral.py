@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 from ...models.errors import InputError
 from ...models.face.camera import Camera
@@ -19,6 +20,7 @@ from ...models.scans.frame import DepthFrame, Intrinsics
 from ...models.scans.fusion import FusedScan, fuse, voxelise
 from ...models.scans.mesh_views import mesh_views
 from ...models.scans.readers import Scan, read_scan
+from ...models.scans.registration import register_frames
 from ...stream.keyframes import KeyframeFolder
 from ...stream.keyframes.folder import FACTS
 from ...stream.observation import FaceObservation
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     from ...models.mesh.triangle_mesh import TriangleMesh
     from ...stream import FaceTracker
 
+_TRIED = 7
+"""Frames of a recording in which the face is looked for."""
+_MERGED_POINTS = 60_000
+_HEAD_MM = 180.0
 _SURE = 0.95
 _LEAST_CONFIDENCE = 0.6
 
@@ -60,7 +66,8 @@ def read_neutral(
     """Read, align and fuse.
 
     Args:
-        place: a scan or a folder with one, or a folder of ``mien keyframes``.
+        place: a scan or a folder with one (of one depth map, or of several with their poses), or a
+            folder of ``mien keyframes``.
         bundle: of the face fit.
         box: of the grid.
         picture, intrinsics, unit: of a scan, see :func:`..models.scans.readers.read_scan`.
@@ -72,6 +79,8 @@ def read_neutral(
     if place.name == FACTS or (place / FACTS).is_file():
         return _from_keyframes(KeyframeFolder.load(place), bundle, box, keyframe)
     scan = read_scan(place, picture=picture, intrinsics=intrinsics, unit=unit)
+    if scan.frames:
+        return _from_frames(scan, bundle, box)
     if scan.frame is not None:
         return _from_frame(scan, scan.frame, bundle, box)
     assert scan.mesh is not None
@@ -123,6 +132,54 @@ def _from_frame(scan: Scan, frame: DepthFrame, bundle: Bundle, box: FaceBox) -> 
     )
 
 
+def _from_frames(scan: Scan, bundle: Bundle, box: FaceBox) -> Neutral:
+    """Several depth maps: the face is found in the most frontal one, and all are laid onto it."""
+    pictured = [i for i, frame in enumerate(scan.frames) if frame.image is not None]
+    tried = {pictured[round(i)] for i in np.linspace(0, len(pictured) - 1, _TRIED)}
+    fits = {i: fit for i in sorted(tried) if (fit := _upright_fit(scan.frames[i], bundle))}
+    if not fits:
+        raise InputError(f"{scan.path}: no face in {len(tried)} of its pictures, looked at any way")
+    first = min(fits, key=lambda i: np.hypot(fits[i][0].yaw, fits[i][0].pitch))
+    row, landmarks = fits[first]
+    marks = landmark_points(scan.frames[first], landmarks)
+    pose = scan.frames[first].head_from_camera
+    centre = np.nanmedian(marks, axis=0) @ pose[:3, :3].T + pose[:3, 3]
+    together = register_frames(scan.frames, first, centre)
+    # From here on in the frame of the camera in which the face was found.
+    first_from_world = np.linalg.inv(pose)
+    frames = [
+        replace(frame, head_from_camera=first_from_world @ frame.head_from_camera)
+        for frame in together.frames
+    ]
+    alignment = align_scan(
+        marks, _merged(frames, np.nanmedian(marks, axis=0)), fitted_head(bundle.face_model, row)
+    )
+    facts = {
+        "kind": "depth frames",
+        "frames": len(frames),
+        "left_out": len(scan.frames) - len(frames),
+        "apart_mm": together.after_mm,
+    }
+    return Neutral(
+        fuse([placed(frame, alignment) for frame in frames], box),
+        1 / alignment.head_from_scan.scale,
+        {**facts, **_facts(alignment)},
+    )
+
+
+def _merged(
+    frames: Sequence[DepthFrame], centre: Float64[np.ndarray, " 3"]
+) -> Float32[np.ndarray, "P 3"]:
+    """Points of frames near a place of the frame that they share, mm; not more than are needed."""
+    found = []
+    for frame in frames:
+        pose = frame.head_from_camera
+        points = frame.points()[np.isfinite(frame.depth)] @ pose[:3, :3].T + pose[:3, 3]
+        found.append(points[np.linalg.norm(points - centre, axis=1) < _HEAD_MM])
+    together = np.concatenate(found).astype(np.float32)
+    return together[:: len(together) // _MERGED_POINTS + 1]
+
+
 def _from_mesh(scan: Scan, mesh: TriangleMesh, bundle: Bundle, box: FaceBox) -> Neutral:
     best: tuple[FaceObservation, DepthFrame] | None = None
     tracker: FaceTracker | None = None
@@ -152,12 +209,19 @@ def _from_mesh(scan: Scan, mesh: TriangleMesh, bundle: Bundle, box: FaceBox) -> 
 
 
 def placed(frame: DepthFrame, alignment: Alignment) -> DepthFrame:
-    """A frame in the head frame, at the mean head's size."""
+    """A frame in the head frame, at the mean head's size.
+
+    Args:
+        frame: its pose is that in the scan's frame.
+        alignment: of the scan.
+    """
+    scale = np.float32(alignment.head_from_scan.scale)
+    within = frame.head_from_camera.copy()
+    within[:3, 3] *= scale
     pose = np.eye(4)
     pose[:3, :3] = alignment.head_from_scan.rotation
     pose[:3, 3] = alignment.head_from_scan.translation
-    scale = np.float32(alignment.head_from_scan.scale)
-    return replace(frame, depth=frame.depth * scale, head_from_camera=pose)
+    return replace(frame, depth=frame.depth * scale, head_from_camera=pose @ within)
 
 
 def fitted_head(model: FaceModel, row: FaceObservation) -> FittedHead:

@@ -16,19 +16,21 @@ from .bar import training_bar
 class TrainAvatar:
     """Train a stage of the avatar on scans made by "mien synthesize scans" (needs mien[heavy]).
 
-    First "encoder", then "completion" (of scans) and "diffusion" (of expressions), each with
-    --init of what the one before wrote; "autodecoder" is the paper's own first stage, with an
-    embedding for each training grid. Writes weights.safetensors, checkpoint.pt, log.jsonl,
-    curves.png and sheet.png; an interrupted training goes on with --resume.
+    First "encoder", then "diffusion" with --init of what the first wrote; "autodecoder" is the
+    paper's own first stage, with an embedding for each training grid. Writes weights.safetensors,
+    checkpoint.pt, log.jsonl, curves.png and sheet.png; an interrupted training goes on with
+    --resume.
 
     Attributes:
-        stage: autodecoder, encoder, completion or diffusion.
+        stage: autodecoder, encoder or diffusion.
         data: folder of the scans.
         out: folder for weights, checkpoint, log and pictures; made where it is absent.
         init: weights of an earlier stage: the start of the encoder's decoder, or whose latents are
             diffused.
         preset: sizes of the networks; with --init, those of its weights hold.
         latent: cells along a side of the latent: 4, 8 or 16 (an ablation).
+        non_rigid: the autodecoder of moving parts: an embedding for each person; the poses of ten
+            parts are found in pictures of each expression.
         minutes: minutes to train in all; one of --minutes and --steps must be given.
         steps: optimiser steps in all.
         threads: processor threads for the networks; one more reads the data.
@@ -39,7 +41,8 @@ class TrainAvatar:
         absolute: diffuse latents themselves, not their difference to the neutral's.
         regression: train the same network as a deterministic regression, the baseline.
         condition: vectors that condition the diffusion: 52 blendshapes, 10 expression
-            coefficients, both; attributes (coefficients of shape) and none make new people.
+            coefficients, both; attributes (coefficients of shape), captions (words recorded with
+            the data) and none make new people.
         batch: examples a step; default: the preset's.
         learning_rate: at its peak; default: the preset's.
         p_mean: mean of the logarithm of the training noise; default: the preset's.
@@ -48,12 +51,13 @@ class TrainAvatar:
             of mien's own regressor.
     """
 
-    stage: Literal["autodecoder", "encoder", "completion", "diffusion"]
+    stage: Literal["autodecoder", "encoder", "diffusion"]
     data: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     init: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     preset: Literal["small", "paper"] = "small"
     latent: Annotated[int | None, tyro.conf.arg(metavar="4|8|16")] = None
+    non_rigid: bool = False
     minutes: Annotated[float | None, tyro.conf.arg(metavar="MIN")] = None
     steps: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     threads: int = 1
@@ -63,7 +67,9 @@ class TrainAvatar:
     robust_normalisation: bool = True
     absolute: bool = False
     regression: bool = False
-    condition: Literal["blendshapes", "expression", "both", "attributes", "none"] = "blendshapes"
+    condition: Literal["blendshapes", "expression", "both", "attributes", "captions", "none"] = (
+        "blendshapes"
+    )
     batch: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     learning_rate: Annotated[float | None, tyro.conf.arg(metavar="RATE")] = None
     p_mean: Annotated[float | None, tyro.conf.arg(metavar="MEAN")] = None
@@ -87,6 +93,7 @@ class TrainAvatar:
             init=self.init,
             preset=self.preset,
             latent=self.latent,
+            non_rigid=self.non_rigid,
             minutes=self.minutes,
             steps=self.steps,
             threads=self.threads,
