@@ -30,7 +30,7 @@ _BETA_FIRST, _BETA_LAST = 0.00085, 0.012
 PAPER_RANGE: Final = (0.02, 0.98)
 """Shares of the schedule between which t is drawn."""
 PAPER_GUIDANCE: Final = 100.0
-SMALL_GUIDANCE: Final = 7.5
+SMALL_GUIDANCE: Final = 20.0
 """For the small prior of our own: 100 moves classifiers, and leaves no face."""
 
 Latent = Float[torch.Tensor, "b c y x"]

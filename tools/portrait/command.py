@@ -57,7 +57,7 @@ class Portrait:
         mask: picture of the input's size that is white where the person is; default: cut out.
         formats: what to write besides sheet and figures, separated by commas: mp4, png (views),
             ply, obj (mm), glb (metres).
-        guidance: how strictly the text is followed; default: 7.5, with Stable Diffusion 100.
+        guidance: how strictly the text is followed; default: 20, with Stable Diffusion 100.
         sds: share that the text's gradient has of those of reconstruction and identity.
         relight: share that the light's has.
         reconstruction: weight of the reconstruction.
@@ -93,7 +93,7 @@ class Portrait:
     mask: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     formats: Annotated[str, tyro.conf.arg(metavar="LIST")] = "mp4,png,ply,glb"
     guidance: Annotated[float | None, tyro.conf.arg(metavar="G")] = None
-    sds: float = 0.3
+    sds: float = 1.0
     relight: float = 0.7
     reconstruction: float = 0.6
     identity: float = 0.6
