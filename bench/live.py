@@ -177,7 +177,9 @@ def figures(
         {
             "rate": run.rate,
             "median_99th_max_ms": quantiles(run.latency_ms),
-            "stages_median_and_99th_ms": run.stages,
+            "stages_median_and_99th_ms": {
+                name: run.stages[name] for name in STAGES if name in run.stages
+            },
             "lost": run.lost,
             "core_besides_decoding": run.usage.core_share - decoding.core_share,
             "cores_overbooked": run.pressure,
