@@ -17,6 +17,7 @@ from .autodecoder import Generator1, Generator2, Latent, Volume
 from .config import AvatarConfig, DiffusionConfig
 from .embeddings import make_embeddings
 from .encoder import Encoder, encoder_input
+from .guide import Guide
 from .keypoints import KeypointConfig, Keypoints
 from .unet import LatentDiffusion
 
@@ -45,6 +46,9 @@ class Avatar(nn.Module):
         keypoints: configuration of what finds the poses of parts in pictures, if objects move.
         encoder: whether scans can be encoded.
         diffusion: configuration of the denoiser, if there is one.
+
+    Attributes:
+        guide: what a denoiser with a guide begins from; None until it is given one.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Avatar(nn.Module):
             if diffusion
             else None
         )
+        self.guide: Guide | None = None
         channels_last(self)
 
     @property

@@ -175,6 +175,8 @@ class DiffusionConfig:
         text_width: values of a token of a text encoder that may condition; 0 for none.
         neutral: whether the clean neutral's latent is joined with the noisy one.
         residual: whether latent(target) - latent(neutral) is generated, or latent(target).
+        guide: whether what a statistical head says of the neutral and the vector is given too
+            (:mod:`.guide`); a residual then begins from its latent.
         regression: no noise and no steps: the same network as a deterministic regression.
         robust: median and inter-quartile range, or mean and deviation (an ablation).
         per_channel: one pair a channel, or one for all.
@@ -207,6 +209,7 @@ class DiffusionConfig:
     text_width: int = 0
     neutral: bool = True
     residual: bool = True
+    guide: bool = False
     regression: bool = False
     robust: bool = True
     per_channel: bool = True
@@ -229,6 +232,8 @@ class DiffusionConfig:
             raise InputError("avatar: the U-Net needs one choice of attention a level")
         if self.residual and not self.neutral:
             raise InputError("avatar: a residual needs the neutral it is added to")
+        if self.guide and not (self.neutral and "blendshapes" in dict(self.token_sets)):
+            raise InputError("avatar: a guide needs a neutral face and blendshapes")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain containers, for JSON."""
@@ -241,7 +246,8 @@ class DiffusionConfig:
         Raises:
             InputError: entries are missing, unknown or impossible.
         """
-        return cls(**_plain(cls, table, "diffusion"))
+        # Weights of before there were guides do not speak of them.
+        return cls(**_plain(cls, {"guide": False, **table}, "diffusion"))
 
 
 def avatar_preset(name: Preset, *, cells: int | None = None) -> AvatarConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -108,10 +109,12 @@ def fill_bank(avatar: Avatar, folder: ScanFolder, out: Path) -> LatentBank:
     kind = np.float16 if encoder else np.float32
     path = out / LATENTS_NAME
     made_of = {
-        "weights": _digest(avatar), "data": str(folder.path.resolve()), "shape": list(shape)
-    }  # fmt: skip
+        "weights": digest(without_denoiser(avatar)),
+        "data": str(folder.path.resolve()),
+        "shape": list(shape),
+    }
     made = out / _MADE_OF_NAME
-    known = _is_made_of(made, made_of)
+    known = is_made_of(made, made_of)
     try:
         if not known:
             made.unlink(missing_ok=True)
@@ -192,17 +195,21 @@ def _encoded(avatar: Avatar, person: ScannedPerson) -> np.ndarray:
     return avatar.encode(sdf, seen, colour).cpu().numpy()
 
 
-def _digest(avatar: Avatar) -> str:
-    """Of all weights that latents depend on."""
+def without_denoiser(avatar: Avatar) -> dict[str, torch.Tensor]:
+    """All weights that latents depend on."""
+    state = avatar.state_dict()
+    return {name: value for name, value in state.items() if not name.startswith("diffusion.")}
+
+
+def digest(state: Mapping[str, torch.Tensor]) -> str:
+    """Of numbers by their names."""
     total = hashlib.sha256()
-    for name, value in avatar.state_dict().items():
-        if name.startswith("diffusion."):
-            continue
+    for name, value in state.items():
         total.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     return total.hexdigest()
 
 
-def _is_made_of(made: Path, made_of: dict[str, Any]) -> bool:
+def is_made_of(made: Path, made_of: dict[str, Any]) -> bool:
     """Whether a folder's latents are complete, and of these weights and data."""
     try:
         return json_of(made.read_bytes()) == made_of

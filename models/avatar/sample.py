@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..mesh.marching import surface_of_grid
 from ..mesh.triangle_mesh import TriangleMesh
 from ..scans.box import FaceBox
+from .autodecoder import Latent
 from .avatar import Avatar, Grids, joined, pooled_seen
 from .dataset import CLEAN
 from .unet import Condition
@@ -110,6 +111,7 @@ def generate_frames(
     assert diffusion is not None
     neutral = encode_scan(weights, scan)
     seen = pooled_seen(torch.from_numpy(scan.seen)[None], diffusion.cells).to(weights.device)
+    guided = Guided(weights, scan) if diffusion.config.guide else None
     for start in range(0, len(vectors), _AT_ONCE):
         part = torch.from_numpy(vectors[start : start + _AT_ONCE]).to(weights.device)
         count = len(part)
@@ -117,11 +119,44 @@ def generate_frames(
             {set_name: part},
             neutral.expand(count, -1, -1, -1, -1),
             seen.expand(count, -1, -1, -1, -1),
+            guide=guided.latents(vectors[start : start + _AT_ONCE]) if guided else None,
         )
         latent = diffusion.sample(
             condition, count, steps=steps, guidance=guidance, seed=seed, shared=True
         )
         yield weights.grids(latent)
+
+
+class Guided:
+    """What the guide says of a scan.
+
+    Args:
+        weights: with encoder and guide.
+        scan: of the neutral face.
+
+    Raises:
+        InputError: the weights have no guide.
+    """
+
+    def __init__(self, weights: Avatar, scan: NeutralScan) -> None:
+        if weights.guide is None:
+            raise InputError("avatar: these weights begin from a guide, and have none")
+        self._weights, self._scan, self._guide = weights, scan, weights.guide
+        self._fitted = self._guide.fit(scan.sdf, scan.seen)
+
+    def grids(self, blendshapes: Float32[np.ndarray, "F 52"]) -> Grids:
+        """The fitted head with expressions."""
+        made = [
+            self._guide.grid(self._fitted, row, self._scan.seen, self._scan.colour)
+            for row in blendshapes
+        ]
+        return Grids(np.stack([sdf for sdf, _ in made]), np.stack([colour for _, colour in made]))
+
+    @torch.no_grad()
+    def latents(self, blendshapes: Float32[np.ndarray, "F 52"]) -> Latent:
+        """Likewise, encoded."""
+        made = self.grids(blendshapes)
+        return self._weights.encode(made.sdf, np.full(made.sdf.shape, CLEAN, np.uint8), made.colour)
 
 
 @torch.no_grad()

@@ -60,6 +60,7 @@ class AvatarTrainConfig:
         resume: go on from ``out/checkpoint.pt`` where there is one.
         robust: normalise latents by median and quartiles, not by mean and deviation.
         residual: diffuse the difference to the neutral, not the latent itself.
+        guide: begin from what a statistical head, fitted to the neutral, says.
         regression: train the same network as a deterministic regression.
         condition: what conditions the diffusion; ``attributes`` (coefficients of shape),
             ``captions`` (words, which the data must have) and ``none`` generate faces without a
@@ -94,6 +95,7 @@ class AvatarTrainConfig:
     resume: bool = False
     robust: bool = True
     residual: bool = True
+    guide: bool = False
     regression: bool = False
     condition: ConditionKind = "blendshapes"
     batch: int | None = None
@@ -157,6 +159,7 @@ class AvatarTrainConfig:
             field_channels=config.field_channels if sets else 0,
             neutral=neutral,
             residual=self.residual and neutral,
+            guide=self.guide,
             regression=self.regression,
             robust=self.robust,
             batch=self.batch or config.batch,

@@ -17,11 +17,15 @@ import torch
 from jaxtyping import Bool, Float, Float32, UInt8
 
 from ..errors import InputError
+from ..scans.sensor import COMPLETE
+from ..scans.template import TEMPLATE, HeadTemplate
 from .avatar import Avatar, Grids
 from .config import DiffusionConfig
 from .dataset import ScanFolder, ScannedPerson
 from .diffusion import loss_weight, training_sigmas
 from .figures import distance_at, moved
+from .guide import Guide
+from .guide_bank import GuideBank, fill_guides
 from .latent_bank import fill_bank
 from .pictures import draw_grids, stack_rows
 from .train_config import AvatarTrainConfig
@@ -44,12 +48,14 @@ class LatentBatch:
         neutral: latents of the neutrals.
         seen: share of the neutral's cells that were observed.
         vectors: coefficients by the name of their set.
+        guide: latents of what guides; None where nothing does.
     """
 
     target: Float32[np.ndarray, "B c l l l"]
     neutral: Float32[np.ndarray, "B c l l l"]
     seen: Float32[np.ndarray, "B 1 l l l"]
     vectors: dict[str, Float32[np.ndarray, "B _"]]
+    guide: Float32[np.ndarray, "B c l l l"] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,7 @@ class DiffusionStage:
         if CAPTIONS in dict(self.sizes.token_sets):
             folder.need_captions()
         self.bank = fill_bank(self.avatar, folder, config.out)
+        self._guides = self._filled_guides() if self.sizes.guide else None
         torch.manual_seed(config.seed)
         self.model = LatentDiffusion(self.sizes, sizes.latent_channels, sizes.latent_cells)
         self._fit_normalisation()
@@ -97,7 +104,7 @@ class DiffusionStage:
     def batch(self, rng: np.random.Generator) -> LatentBatch:
         """Pairs of training persons."""
         rows = rng.choice(self.bank.training, self.sizes.batch)
-        targets, neutrals = self.bank.pairs(rows, self.config.clean_share, rng)
+        targets, neutrals = self._pairs(rows, rng)
         if dict(self.sizes.token_sets).keys() == {"shape"}:
             targets[:] = 0
         found = self._batch(rows, targets, neutrals)
@@ -108,9 +115,7 @@ class DiffusionStage:
             # Each kind of vector must do alone too.
             keep = rng.choice([*found.vectors, "all"], p=_shares(len(found.vectors)))
             if keep != "all":
-                found = LatentBatch(
-                    found.target, found.neutral, found.seen, {keep: found.vectors[keep]}
-                )
+                found = replace(found, vectors={keep: found.vectors[keep]})
         return found
 
     def loss(
@@ -119,7 +124,7 @@ class DiffusionStage:
         """Of a batch: Karras et al. 2022, eq. 2, its weight so that an untrained network has 1."""
         sizes = self.sizes
         target, condition = self._given(batch)
-        value = self.model.target(target, condition.neutral if sizes.neutral else None)
+        value = self.model.target(target, self.model.start(condition))
         count = len(value)
         sigma = training_sigmas(sizes, count, generator).to(self._device)
         noise = torch.randn(value.shape, generator=generator).to(self._device)
@@ -149,7 +154,8 @@ class DiffusionStage:
         """Over what moves by more than 2 mm of held-out persons, complete scans; mm.
 
         ``moved_mm``: distance of the true surface from the generated one; ``copy_mm`` from the
-        neutral's; ``ceiling_mm`` from the truth's own reconstruction.
+        neutral's; ``ceiling_mm`` from the truth's own reconstruction; ``guide_mm`` from the guide's
+        where there is one.
         """
         if self._case is None:
             return {}
@@ -158,7 +164,11 @@ class DiffusionStage:
         made = self.avatar.grids(self._sampled(condition))
         copied = self.avatar.grids(case_neutral(condition))
         ceiling = self.avatar.grids(target)
+        guided = {}
+        if condition.guide is not None:
+            guided["guide_mm"] = self._error(self.avatar.grids(condition.guide))
         return {
+            **guided,
             "moved_mm": self._error(made),
             "copy_mm": self._error(copied),
             "ceiling_mm": self._error(ceiling),
@@ -228,10 +238,11 @@ class DiffusionStage:
             far = moved(person, e)
             if far.sum() < 10:
                 continue
-            complete = np.flatnonzero(bank.kinds[row] == 0)
+            complete = np.flatnonzero(bank.kinds[row] == COMPLETE)
             rows.append(row)
             targets.append(e)
-            entries.append(bank.expressions + int(rng.choice(complete)) if len(complete) else 0)
+            entry = bank.expressions + int(rng.choice(complete)) if len(complete) else 0
+            entries.append(entry if self._guides is None else int(self._guides.sources[row, e]))
             people.append(person)
             regions.append(far)
             if len(rows) == self.config.held_out:
@@ -248,7 +259,33 @@ class DiffusionStage:
             neutral=bank.latents[rows, neutrals].astype(np.float32),
             seen=bank.observed(rows, neutrals),
             vectors={name: bank.vectors[name][rows, targets] for name, _ in self.sizes.token_sets},
+            guide=(
+                None
+                if self._guides is None
+                else self._guides.latents[rows, targets].astype(np.float32)
+            ),
         )
+
+    def _pairs(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Expressions for persons, and the entries of their neutrals: those that guides are of."""
+        targets, neutrals = self.bank.pairs(rows, self.config.clean_share, rng)
+        if self._guides is not None:
+            neutrals = self._guides.sources[rows, targets]
+        return targets, neutrals
+
+    def _filled_guides(self) -> GuideBank:
+        """Of all persons; the template lies beside the data.
+
+        Raises:
+            InputError: it does not.
+        """
+        path = self._folder.path / TEMPLATE
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; 'mien synthesize scans' adds it to its data")
+        template = HeadTemplate.load(path)
+        self.avatar.guide = Guide(template, self.avatar.box)
+        share = self.config.clean_share
+        return fill_guides(self.avatar, template, self._folder, share, self.config.out)
 
     def _given(self, batch: LatentBatch) -> tuple[torch.Tensor, Condition]:
         def to(array: np.ndarray) -> torch.Tensor:
@@ -257,7 +294,8 @@ class DiffusionStage:
         vectors = {name: to(values) for name, values in batch.vectors.items()}
         if not self.sizes.neutral:
             return to(batch.target), Condition(vectors)
-        return to(batch.target), Condition(vectors, to(batch.neutral), to(batch.seen))
+        guide = None if batch.guide is None else to(batch.guide)
+        return to(batch.target), Condition(vectors, to(batch.neutral), to(batch.seen), guide=guide)
 
     def _fit_normalisation(self) -> None:
         """To latents of training persons, and the residuals' scale to pairs of them."""
@@ -270,8 +308,9 @@ class DiffusionStage:
         )
         rng = np.random.default_rng(1)
         rows = rng.choice(bank.training, _FIT_COUNT)
-        batch = self._batch(rows, *bank.pairs(rows, self.config.clean_share, rng))
-        normalisation.fit_residuals(torch.from_numpy(batch.target), torch.from_numpy(batch.neutral))
+        batch = self._batch(rows, *self._pairs(rows, rng))
+        start = batch.neutral if batch.guide is None else batch.guide
+        normalisation.fit_residuals(torch.from_numpy(batch.target), torch.from_numpy(start))
 
 
 def case_neutral(condition: Condition) -> torch.Tensor:
@@ -282,7 +321,10 @@ def case_neutral(condition: Condition) -> torch.Tensor:
 
 def _first(batch: LatentBatch, count: int) -> LatentBatch:
     vectors = {name: values[:count] for name, values in batch.vectors.items()}
-    return LatentBatch(batch.target[:count], batch.neutral[:count], batch.seen[:count], vectors)
+    guide = None if batch.guide is None else batch.guide[:count]
+    return LatentBatch(
+        batch.target[:count], batch.neutral[:count], batch.seen[:count], vectors, guide
+    )
 
 
 def _shares(count: int) -> list[float]:

@@ -3,9 +3,10 @@
 The U-Net is MONAI's ``DiffusionModelUNet``, the 3D form of that of Dhariwal and Nichol (2021) with
 cross-attention to tokens. Its input channels are
 
-    [ c_in * noisy target | normalised latent of the neutral | weight of observation | field ]
+    [ c_in * noisy target | normalised latent of the neutral | weight of observation
+      | normalised latent of the guide | field ]
 
-where the last three are there only if the configuration says so. Without noise and steps the same
+where the last four are there only if the configuration says so. Without noise and steps the same
 network is a deterministic regression, the baseline.
 """
 
@@ -47,12 +48,14 @@ class Condition:
         neutral: (b, c, l, l, l) latent of the neutral, as encoded; None where none is used.
         seen: (b, 1, l, l, l) how much of the neutral was observed, 0 to 1; None: all of it.
         text: (b, t, d) tokens of a text encoder.
+        guide: (b, c, l, l, l) latent of what a statistical head says; None where none is used.
     """
 
     vectors: Mapping[str, Float[torch.Tensor, "b _"]]
     neutral: Latent | None = None
     seen: Float[torch.Tensor, "b 1 l l l"] | None = None
     text: Float[torch.Tensor, "b t d"] | None = None
+    guide: Latent | None = None
 
 
 class LatentDiffusion(nn.Module):
@@ -72,24 +75,30 @@ class LatentDiffusion(nn.Module):
         inputs = channels
         if config.neutral:
             inputs += channels + 1
+        if config.guide:
+            inputs += channels
         self.field = None
         if config.field_channels and config.token_sets:
             self.field = ConditionField(config.token_sets, config.field_channels, cells)
             inputs += config.field_channels
         self.unet = _unet(config, inputs, channels)
 
-    def target(self, latent: Latent, neutral: Latent | None) -> Latent:
+    def start(self, condition: Condition) -> Latent | None:
+        """What residuals are added to: the guide's latent, or the neutral's."""
+        return condition.guide if self.config.guide else condition.neutral
+
+    def target(self, latent: Latent, start: Latent | None) -> Latent:
         """What is diffused, of about unit deviation: a normalised latent, or residual."""
         if self.config.residual:
-            return self.normalisation.residual(latent, _given(neutral))
+            return self.normalisation.residual(latent, _given(start))
         normalised = self.normalisation(latent)
         limit = self.config.clamp
         return normalised.clamp(-limit, limit) if limit else normalised
 
-    def latent(self, value: Latent, neutral: Latent | None) -> Latent:
+    def latent(self, value: Latent, start: Latent | None) -> Latent:
         """The inverse of :meth:`target`."""
         if self.config.residual:
-            return self.normalisation.add_residual(_given(neutral), value)
+            return self.normalisation.add_residual(_given(start), value)
         return self.normalisation.inverse(value)
 
     def forward(
@@ -144,7 +153,7 @@ class LatentDiffusion(nn.Module):
                 torch.ones(count, device=some.device),
                 condition,
             )
-            return self.latent(value, condition.neutral)
+            return self.latent(value, self.start(condition))
         strength = self.config.guidance if guidance is None else guidance
 
         def denoise(noisy: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
@@ -156,7 +165,7 @@ class LatentDiffusion(nn.Module):
 
         noise = noise_like(shape, seed, some.device, shared=shared)
         sigmas = schedule(self.config, steps).to(some.device)
-        return self.latent(heun(denoise, noise, sigmas), condition.neutral)
+        return self.latent(heun(denoise, noise, sigmas), self.start(condition))
 
     def _network(
         self,
@@ -175,6 +184,8 @@ class LatentDiffusion(nn.Module):
                 seen = torch.ones_like(value[:, :1])
             limit = self.config.clamp or float("inf")
             parts += [neutral.clamp(-limit, limit), seen]
+            if self.config.guide:
+                parts.append(self.normalisation(_given(condition.guide)).clamp(-limit, limit))
         if self.field is not None:
             parts.append(self.field(condition.vectors, dropped))
         joined = torch.cat(parts, 1).contiguous(memory_format=torch.channels_last_3d)
@@ -190,6 +201,7 @@ def part_of(condition: Condition, rows: slice) -> Condition:
         neutral=None if condition.neutral is None else condition.neutral[rows],
         seen=None if condition.seen is None else condition.seen[rows],
         text=None if condition.text is None else condition.text[rows],
+        guide=None if condition.guide is None else condition.guide[rows],
     )
 
 
@@ -214,10 +226,12 @@ def _unet(config: DiffusionConfig, inputs: int, outputs: int) -> nn.Module:
     return unet
 
 
-def _given(neutral: Latent | None) -> Latent:
-    if neutral is None:
-        raise InputError("avatar: this network was trained with a neutral face; none is given")
-    return neutral
+def _given(latent: Latent | None) -> Latent:
+    if latent is None:
+        raise InputError(
+            "avatar: this network was trained with a neutral face and what guides it; one is absent"
+        )
+    return latent
 
 
 def _spread(values: Sigma) -> Float[torch.Tensor, "b 1 1 1 1"]:

@@ -14,8 +14,10 @@ from ..documents import json_of, one_line
 from ..errors import InputError
 from ..learning.layout import channels_last
 from ..learning.tensor_file import check_state, read_tensors, write_tensors
+from ..scans.template import TEMPLATE, HeadTemplate
 from .avatar import Avatar
 from .config import AvatarConfig, DiffusionConfig
+from .guide import Guide
 from .keypoints import KeypointConfig
 
 WEIGHTS_FORMAT: Final = "mien-avatar-1"
@@ -33,6 +35,8 @@ def save_weights(
     path: Path, model: Avatar, facts: Mapping[str, Any], *, half: bool = False
 ) -> None:
     """Write networks with their normalisation; an old file stays whole until the new one is.
+
+    Of networks with a guide its template is written beside them.
 
     Args:
         path: ends ``.safetensors``.
@@ -62,6 +66,8 @@ def save_weights(
         "facts": json.dumps(dict(facts)),
     }
     write_tensors(path, tensors, about)
+    if model.guide is not None:
+        model.guide.template.save(path.with_name(TEMPLATE))
 
 
 def load_weights(path: Path, *, diffusion: bool = True) -> Avatar:
@@ -101,6 +107,8 @@ def load_weights(path: Path, *, diffusion: bool = True) -> Avatar:
     tensors = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
     model.load_state_dict(tensors, strict=True, assign=True)
     channels_last(model)
+    if denoiser is not None and denoiser.guide:
+        model.guide = Guide(HeadTemplate.load(path.with_name(TEMPLATE)), model.box)
     return model.eval().requires_grad_(False)
 
 

@@ -8,7 +8,6 @@ is solid. The topology is shared by all people and expressions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
@@ -18,29 +17,11 @@ from jaxtyping import Float32, Int32, UInt8
 from ..makehuman.head import HeadTopology, triangulate
 from .box import HIGH_MM, LOW_MM
 from .edge_loops import QuadMesh, membrane_weights
+from .placing import HeadPlacer, Membrane
 
 SKIN, MOUTH, LEFT_EYE, RIGHT_EYE, GUM_AND_TEETH, TONGUE = range(6)
 """Kinds of triangles."""
-_BALL_SHARE: Final = 0.985
-_CLOSED_MM, _OPEN_MM = 1.6, 7.0
-"""Gaps of the lips between which the cavity opens; the closed lips of the mesh are 1.2 mm apart."""
-_SHALLOWEST_MM, _DEEPEST_MM, _DEPTH_PER_GAP = 10.0, 55.0, 1.5
-"""Depth of the cavity behind the lips: what can be seen through a narrow gap is not deep."""
-_INTO_GUM_MM: Final = 3.0
-_WIDTH_SHARE: Final = 0.92
 _MARGIN_MM: Final = 40.0
-
-
-@dataclass(frozen=True)
-class _Membrane:
-    """Vertices that a loop carries."""
-
-    loop: Int32[np.ndarray, " L"]
-    inner: Int32[np.ndarray, " K"]
-    weights: Float32[np.ndarray, "K L"]
-
-    def spanned(self, vertices: Float32[np.ndarray, "V 3"]) -> Float32[np.ndarray, "K 3"]:
-        return self.weights @ vertices[self.loop]
 
 
 def _zip(ring: list[int]) -> list[tuple[int, int, int]]:
@@ -63,12 +44,13 @@ def _turned_by_shape(ring: list[int], reference: Float32[np.ndarray, "V 3"]) -> 
 
 
 class ClosedHead:
-    """The front of the head, closed: places its vertices for any expression.
+    """The front of the head, closed.
 
     Attributes:
         triangles: (M, 3) counter-clockwise seen from outside, in the numbering of the head.
         kinds: (M,) what each triangle is, :data:`SKIN` to :data:`TONGUE`.
         parts: ranges of triangles of the solids whose union the head is; the first is the skin.
+        placer: places its vertices for any expression.
     """
 
     def __init__(self, topology: HeadTopology, reference: Float32[np.ndarray, "V 3"]) -> None:
@@ -88,14 +70,17 @@ class ClosedHead:
             loop = mesh.loop_through(int(topology.landmarks[landmark]))
             faces = mesh.enclosed(loop, chin)
             kinds[faces] = kind
-            membranes.append(_Membrane(loop, *membrane_weights(quads[faces], loop)))
-        self._right_eye, self._left_eye, self._mouth = membranes
-        self._balls = [np.unique(topology.parts[f"helper-{side}-eye"]) for side in "rl"]
-        self._lips = topology.landmarks[[61, 62, 63, 67, 66, 65]]
+            membranes.append(Membrane(loop, *membrane_weights(quads[faces], loop)))
+        right_eye, left_eye, mouth = membranes
         teeth = [topology.parts[f"helper-{row}-teeth"] for row in ("upper", "lower")]
-        self._gums = [
+        upper, lower = (
             self._gum(q, reference, up) for q, up in zip(teeth, (True, False), strict=True)
-        ]
+        )
+        right, left = (
+            np.unique(topology.parts[f"helper-{side}-eye"]).astype(np.int32) for side in "rl"
+        )
+        lips = topology.landmarks[[61, 62, 63, 67, 66, 65]].astype(np.int32)
+        self.placer = HeadPlacer(right_eye, left_eye, mouth, (right, left), lips, (upper, lower))
         skin, kinds = self._near(quads, kinds, reference)
         wedges = [self._wedge(q, reference) for q in teeth]
         tongue = triangulate(topology.parts["helper-tongue"])
@@ -151,62 +136,3 @@ class ClosedHead:
         used = np.unique(quads)
         y = reference[used, 1] if upper else -reference[used, 1]
         return used[y < y.min() + 4].astype(np.int32)
-
-    def opening_mm(self, vertices: Float32[np.ndarray, "V 3"]) -> float:
-        """Largest gap between the lips at three places, mm."""
-        upper, lower = vertices[self._lips[:3]], vertices[self._lips[3:]]
-        return float((lower - upper)[:, 1].max())
-
-    def placed(
-        self, moved: Float32[np.ndarray, "V 3"], neutral: Float32[np.ndarray, "V 3"]
-    ) -> Float32[np.ndarray, "V 3"]:
-        """Vertices of the closed head.
-
-        Args:
-            moved: (V, 3) the head with an expression, head frame, mm.
-            neutral: (V, 3) the same head without, which holds the eyeballs.
-        """
-        vertices = moved.copy()
-        for eye, ball in zip(
-            (self._right_eye, self._left_eye), self.eyeballs(neutral), strict=True
-        ):
-            centre, radius = ball
-            away = eye.spanned(moved) - centre
-            length = np.linalg.norm(away, axis=1, keepdims=True)
-            vertices[eye.inner] = centre + away * np.maximum(radius / np.maximum(length, 1e-6), 1)
-        vertices[self._mouth.inner] = self._cavity(moved)
-        return vertices
-
-    def eyeballs(
-        self, neutral: Float32[np.ndarray, "V 3"]
-    ) -> list[tuple[Float32[np.ndarray, " 3"], float]]:
-        """Centre and radius of the right and the left eyeball, mm."""
-        found = []
-        for ball in self._balls:
-            points = neutral[ball]
-            centre = (points.max(0) + points.min(0)) / 2
-            radius = float(np.linalg.norm(points - centre, axis=1).max())
-            found.append((centre, _BALL_SHARE * radius))
-        return found
-
-    def _cavity(self, moved: Float32[np.ndarray, "V 3"]) -> Float32[np.ndarray, "K 3"]:
-        """The bag behind the lips: flat between closed ones, up to the gums behind open ones."""
-        flat = self._mouth.spanned(moved)
-        gap = self.opening_mm(moved)
-        share = np.clip((gap - _CLOSED_MM) / (_OPEN_MM - _CLOSED_MM), 0, 1)
-        if share == 0:
-            return flat
-        share = share * share * (3 - 2 * share)
-        bag = moved[self._mouth.inner].copy()
-        roof = moved[self._gums[0], 1].mean() + _INTO_GUM_MM
-        floor = moved[self._gums[1], 1].mean() - _INTO_GUM_MM
-        bag[:, 1] = np.clip(bag[:, 1], roof, max(floor, roof + 1.0))
-        # No wider than the lips, and measured from them: it must not pierce the cheeks.
-        wide = moved[self._mouth.loop, 0]
-        middle = (wide.max() + wide.min()) / 2
-        reach = _WIDTH_SHARE * (wide.max() - wide.min()) / 2
-        bag[:, 0] = np.clip(bag[:, 0], middle - reach, middle + reach)
-        depth = min(_SHALLOWEST_MM + _DEPTH_PER_GAP * gap, _DEEPEST_MM)
-        deep = np.maximum(bag[:, 2] - flat[:, 2], 0)
-        bag[:, 2] = np.minimum(bag[:, 2], flat[:, 2]) + depth * np.tanh(deep / depth)
-        return flat + np.float32(share) * (bag - flat)

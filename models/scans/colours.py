@@ -91,7 +91,7 @@ class Painter:
         uv[wrap, :, 0] += uv[wrap, :, 0] < 0.5
         self._uv = np.ascontiguousarray(uv)
         skin = closed.triangles[slice(*closed.parts[0])]
-        placed = closed.placed(reference, reference)
+        placed = closed.placer.placed(reference, reference)
         (reached,) = ambient_occlusion([Surface(placed, skin)], directions=64)
         # Folds that light hardly reaches (nostrils) are dark; what is open to half of it is not.
         self._open = np.clip(0.15 + 1.7 * reached, 0, 1).astype(np.float32)
@@ -146,7 +146,7 @@ class Painter:
         self, person: Person, values: Float32[np.ndarray, " 52"]
     ) -> Float32[np.ndarray, "2 13"]:
         rows = np.zeros((2, 13), np.float32)
-        balls = self._closed.eyeballs(person.neutral)
+        balls = self._closed.placer.eyeballs(person.neutral)
         for row, ball, side in zip(rows, balls, ("Right", "Left"), strict=True):
             left, up = np.radians(gaze_degrees(values, side))
             # x is to the subject's left, y down; the ball looks along -z.

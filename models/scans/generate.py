@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from ..makehuman.build import HeadModel
 from ..makehuman.source import MakeHumanData
 from ..portrait.captions import hair_colour_word, person_words, plain
 from ..portrait.vocabulary import Description
+from ..processes import share_out
 from ..synthetic.person import People, Person
 from ..synthetic.skin import SkinPainter
 from .box import HIGH_MM, LOW_MM, FaceBox
@@ -28,6 +28,8 @@ from .colours import Paint, Painter
 from .expressions import sample_expressions
 from .fusion import fuse
 from .sensor import COMPLETE, HALF, HOLES, simulate_scan
+from .template import TEMPLATE
+from .template_make import make_template
 from .truth import TruthGrids
 from .views import render_view, view_camera
 
@@ -152,7 +154,7 @@ class ScanStudio:
     ) -> Float32[np.ndarray, "V 3"]:
         """Vertices of a person's closed head with an expression, head frame, mm."""
         moved = person.neutral + np.tensordot(values, self.head.units, 1).astype(np.float32)
-        return self.closed.placed(moved, person.neutral)
+        return self.closed.placer.placed(moved, person.neutral)
 
     def _face(
         self, placed: Float32[np.ndarray, "V 3"], paint: Paint, rng: np.random.Generator
@@ -263,6 +265,7 @@ def synthesise_scans(config: ScansConfig) -> int:
         raise OutputError(f"{config.out}: cannot be written: {error}") from error
     tasks = [(config, k) for k in wanted if not person_path(config.out, k).exists()]
     _add_captions(config, wanted)
+    _add_template(config)
     if not tasks:
         return 0
     studio = make_studio(config)
@@ -275,11 +278,8 @@ def synthesise_scans(config: ScansConfig) -> int:
                 _make_person(studio, config, number)
                 bar.update()
             return len(tasks)
-        # Spawned, not forked: numba's and OpenCV's threads do not survive a fork.
-        context = multiprocessing.get_context("spawn")
-        with context.Pool(workers, _start_worker, (config,)) as pool:
-            for _ in pool.imap_unordered(_in_worker, tasks):
-                bar.update()
+        for _ in share_out(_in_worker, tasks, workers, _start_worker, config):
+            bar.update()
     return len(tasks)
 
 
@@ -291,15 +291,18 @@ def _settle(path: Path, settings: dict[str, Any], count: int, command: str) -> N
     """
     if path.exists():
         try:
-            before = json_of(path.read_text())
-        except ValueError as error:
-            raise OutputError(f"{path}: not a JSON file; give another folder") from error
+            before = json_of(path.read_text(encoding="utf-8"))
+            known = int(before.get("count", 0))
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
+            raise OutputError(
+                f"{path}: is in the way, and not of scans; give another folder"
+            ) from error
         changed = [name for name, value in settings.items() if before.get(name) != value]
         if changed:
             raise OutputError(
                 f"{path.parent}: holds scans of other {', '.join(changed)}; give another folder"
             )
-        count = max(count, int(before.get("count", 0)))
+        count = max(count, known)
         command = before.get("command", command)
     _write_json(path, {**settings, "count": count, "command": command})
 
@@ -322,6 +325,14 @@ def _add_captions(config: ScansConfig, wanted: range) -> None:
         people = People(HeadModel.load(config.face_model, MakeHumanData.open(config.data)))
         found |= {str(number): caption(people, config.seed, number) for number in missing}
         _write_json(path, found)
+
+
+def _add_template(config: ScansConfig) -> None:
+    """Write the statistical head beside the data, of older data too."""
+    path = config.out / TEMPLATE
+    if not path.exists():
+        studio = make_studio(config)
+        make_template(studio.people, studio.closed, studio.head.units).save(path)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
+
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
 from ._grid_kernels import nearest_triangles, winding
 from .box import FaceBox
-from .closed_head import ClosedHead
 from .colours import Paint
+
+
+@runtime_checkable
+class Solids(Protocol):
+    """A head as the union of closed meshes."""
+
+    @property
+    def triangles(self) -> Int32[np.ndarray, "M 3"]:
+        """Of all solids, counter-clockwise from outside."""
+        ...
+
+    @property
+    def parts(self) -> Iterable[Iterable[int]]:
+        """First triangle of each solid, and the first after it."""
+        ...
 
 
 class TruthGrids:
     """Fills grids; keeps its buffers from one face to the next."""
 
-    def __init__(self, box: FaceBox, closed: ClosedHead) -> None:
+    def __init__(self, box: FaceBox, closed: Solids) -> None:
         self.box = box
         self._closed = closed
         self._turns = np.empty(box.shape, np.int16)

@@ -32,6 +32,7 @@ from mien.models.scans.generate import (
     synthesise_scans,
 )
 from mien.models.scans.surface import surface_of_box
+from mien.models.scans.template_make import make_template
 from mien.models.scans.truth import TruthGrids
 from mien.models.scans.views import look, view_camera
 
@@ -195,6 +196,23 @@ def test_loops_are_found_and_part_the_mesh() -> None:
 # The closed head.
 
 
+def test_the_statistical_head_moves_like_people(studio: ScanStudio) -> None:
+    template = make_template(studio.people, studio.closed, studio.head.units)
+    person = studio.people.sample(Rng(5))
+    for values in (expression(), expression(jawOpen=0.8), expression(eyeBlinkLeft=1.0)):
+        placed = studio.placed(person, values)
+        np.testing.assert_allclose(template.placed(person.neutral, values), placed, atol=1e-3)
+    # Its components tell people apart: a new one is left with less than the mean leaves.
+    away = (person.neutral - template.mean).ravel()
+    basis = template.shapes.reshape(len(template.shapes), -1)
+    found = np.linalg.lstsq(basis.T, away, rcond=None)[0]
+    left = away - found @ basis
+    assert np.square(left).mean() < 0.05 * np.square(away).mean()
+    shown = template.mean[template.seen]
+    assert len(shown) > 1500
+    assert studio.box.contains(shown).all()
+
+
 def test_the_head_is_solid_but_for_an_open_mouth(studio: ScanStudio) -> None:
     person = studio.people.sample(Rng(5))
     closed = studio.closed
@@ -203,12 +221,12 @@ def test_the_head_is_solid_but_for_an_open_mouth(studio: ScanStudio) -> None:
         lips = placed[studio.head.topology.landmarks[[62, 66]]].mean(0)
         behind = lips + np.array([0, 0, 14], np.float32)
         if air:
-            assert closed.opening_mm(placed) > 15
+            assert closed.placer.opening_mm(placed) > 15
         sdf, _, _ = TruthGrids(FaceBox(48), closed).distance(placed)
         index = np.rint(FaceBox(48).index_from_mm(behind)).astype(int)
         assert (sdf[tuple(index)] > 0) == air
         # From outside to the middle of the eyes' sockets there is no way.
-        for centre, radius in closed.eyeballs(person.neutral):
+        for centre, radius in closed.placer.eyeballs(person.neutral):
             inside = centre - np.array([0, 0, 0.5 * radius], np.float32)
             assert sdf[tuple(np.rint(FaceBox(48).index_from_mm(inside)).astype(int))] < 0
 

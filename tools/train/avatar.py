@@ -39,6 +39,8 @@ class TrainAvatar:
         resume: go on from the checkpoint in --out.
         robust_normalisation: latents by median and quartiles; without, by mean and deviation.
         absolute: diffuse latents themselves, not their difference to the neutral's.
+        guide: begin from a statistical head that is fitted to the neutral and moved: what is
+            diffused is what it leaves.
         regression: train the same network as a deterministic regression, the baseline.
         condition: vectors that condition the diffusion: 52 blendshapes, 10 expression
             coefficients, both; attributes (coefficients of shape), captions (words recorded with
@@ -66,6 +68,7 @@ class TrainAvatar:
     resume: bool = False
     robust_normalisation: bool = True
     absolute: bool = False
+    guide: bool = False
     regression: bool = False
     condition: Literal["blendshapes", "expression", "both", "attributes", "captions", "none"] = (
         "blendshapes"
@@ -102,6 +105,7 @@ class TrainAvatar:
             resume=self.resume,
             robust=self.robust_normalisation,
             residual=not self.absolute,
+            guide=self.guide,
             regression=self.regression,
             condition=self.condition,
             batch=self.batch,
