@@ -111,6 +111,29 @@ def _read_avatar(path: Path) -> object:
     return read_facts(path), load_weights(path)
 
 
+def _template(folder: Path) -> Sequence[bytes]:
+    from mien.models.scans.placing import HeadPlacer, Membrane
+    from mien.models.scans.template import HeadTemplate
+
+    some, one = np.arange(4, dtype=np.int32), np.zeros(1, np.int32)
+    placed = np.arange(12, dtype=np.float32).reshape(4, 3)
+    membrane = Membrane(some, one, np.full((1, 4), 0.25, np.float32))
+    head = HeadTemplate(
+        placed, placed[None], np.zeros((52, 4, 3), np.float32), some[None, :3],
+        np.zeros(1, np.uint8), np.array([[0, 1]], np.int32), some,
+        HeadPlacer(membrane, membrane, membrane, (one, some), np.zeros(6, np.int32), (one, some)),
+    )  # fmt: skip
+    path = folder / "t.safetensors"
+    head.save(path)
+    return [path.read_bytes()]
+
+
+def _read_template(path: Path) -> object:
+    from mien.models.scans.template import HeadTemplate
+
+    return HeadTemplate.load(path).placed(np.zeros((4, 3), np.float32), np.ones(52, np.float32))
+
+
 def _settings(_: Path) -> Sequence[bytes]:
     drawn = {
         "superresolution_module": "training.superresolution.SuperresolutionHybrid8XDC",
@@ -241,6 +264,14 @@ PARSERS: Final = (
         in_file("a.safetensors", _read_avatar),
         share=0.03,
         needs=(*_TORCH, "monai"),
+    ),
+    Parser(
+        "head-template",
+        "safetensors",
+        _template,
+        in_file("t.safetensors", _read_template),
+        share=0.3,
+        needs=_TORCH,
     ),
     Parser("eg3d-settings", "json", _settings, in_file("e.json", _read_eg3d), needs=_TORCH),
     Parser(

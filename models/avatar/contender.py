@@ -12,7 +12,7 @@ from jaxtyping import Float32
 
 from .avatar import Avatar, Grids, joined
 from .cases import Case
-from .sample import NeutralScan, generate
+from .sample import Guided, NeutralScan, generate
 from .unet import Condition
 
 SETS: Final = ("blendshapes", "expression")
@@ -111,6 +111,15 @@ class Sampler:
         return joined(
             [self._sampled(contender, scan, vector, self._seed(case, k)) for k in range(count)]
         )
+
+    def guides(
+        self, contender: Contender, scan: NeutralScan, vectors: Float32[np.ndarray, "F _"]
+    ) -> Grids | None:
+        """What a contender begins from, through its autoencoder; None where that is the neutral."""
+        avatar = contender.avatar
+        if avatar.guide is None:
+            return None
+        return avatar.grids(Guided(avatar, scan).latents(vectors))
 
     @torch.no_grad()
     def free(self, contender: Contender, case: Case) -> Grids:

@@ -4,6 +4,7 @@ Every surface that is compared passed through the autoencoder, that of the copie
 
 - ``ceiling``: the true face through encoder and decoder; no generated latent can be nearer.
 - ``copy``: the scan of the neutral through encoder and decoder, whatever is asked for.
+- ``guide``: what the denoiser begins from, where a statistical head guides it.
 - ``made``: what the denoiser (or the deterministic regression) generated from that scan.
 
 Figures are of one person at a time; :mod:`.evaluation_summary` puts persons together.
@@ -253,11 +254,20 @@ class Evaluator:
         made = reconstruction_figures(whole, case.true_sdf, case.true_colour)
         before = [copied.footpoints(still) for still in case.still]
         read = changes(seen.looks, auto.copied.looks[0])
+        vectors = contender.vectors(case, case.entries)
+        guides = self._sampler.guides(contender, case.scan, vectors)
+        guided: Numbers = {}
+        if guides is not None:
+            starts = faces_of(guides)
+            guided["guide_mm"] = mean_distances(starts, case.moved)
+            guided["guide_drift_mm"] = mean_distances(starts, before)
         true = changes(truth.asked.looks, truth.neutral)
         return Generated(
             seen,
             {
                 "moved_mm": mean_distances(seen.faces, case.moved),
+                "still_mm": mean_distances(seen.faces, case.still),
+                **guided,
                 **_named("made", made),
                 "drift_mm": mean_distances(seen.faces, before),
                 "neutral_drift_mm": drift(neutral, copied, case.neutral),

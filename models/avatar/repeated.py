@@ -31,7 +31,8 @@ def repeated_figures(
     Returns:
         ``seed_spread_mm``: how far samples from the complete scan lie from each other where the
         face moves. By kind of torn scan, over what it did not see, in mm from the truth:
-        ``half_copy_mm`` of the scan through the autoencoder, ``half_ceiling_mm``, ``half_made_mm``
+        ``half_copy_mm`` of the scan through the autoencoder, ``half_guide_mm`` of what a
+        statistical head says, if one guides, ``half_ceiling_mm``, ``half_made_mm``
         of samples, ``half_best_mm`` of the best sample, ``half_mean_mm`` of their mean grid, and
         ``half_spread_mm`` between samples.
     """
@@ -61,7 +62,12 @@ def _torn(
     mixed = FaceSurface(samples.sdf.mean(axis=0), samples.colour[0])
     errors = [mean_distance(face, torn.missing) for face in faces]
     (copied,) = faces_of(reconstruct(contender.avatar, torn.scan))
+    guides = sampler.guides(contender, torn.scan, contender.vectors(case, case.entries[:1]))
+    guided = {}
+    if guides is not None:
+        guided["guide_mm"] = mean_distance(faces_of(guides)[0], torn.missing)
     return {
+        **guided,
         "copy_mm": mean_distance(copied, torn.missing),
         "ceiling_mm": mean_distance(ceiling, torn.missing),
         "made_mm": float(np.mean(errors)),

@@ -18,8 +18,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import nn
 
+from ..documents import one_line
 from ..errors import InputError, OutputError
-from ..learning.checkpoint_file import load_content, save_content
+from ..learning.checkpoint_file import DAMAGE, load_content, save_content
 from ..learning.pace import (
     CHECKPOINT_NAME,
     learning_rate,
@@ -268,9 +269,10 @@ class AvatarTraining:
             self.stage.average.load_state_dict(content["averaged"])
             self.optimiser.load_state_dict(content["optimiser"])
             self.progress = Progress(**content["progress"])
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{path}: a training of other sizes or data: {reason}") from error
+        except DAMAGE as error:
+            raise InputError(
+                f"{path}: a training of other sizes or data: {one_line(error)}"
+            ) from error
 
     def _batches(self) -> Iterator[Any]:
         for step in count(self.progress.step):

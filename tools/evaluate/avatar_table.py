@@ -11,6 +11,7 @@ HEADINGS: Final[Mapping[str, Mapping[str, tuple[str, int]]]] = {
         "copy_mm": ("copied neutral", 2),
         "copy_clean_mm": ("copied, clean grid", 2),
         "ceiling_mm": ("autoencoded truth", 2),
+        "guide_mm": ("statistical head", 2),
         "moved_mm": ("generated", 2),
         "grid_mm": ("true grid itself", 2),
         "seed_spread_mm": ("between seeds", 2),
@@ -34,6 +35,8 @@ HEADINGS: Final[Mapping[str, Mapping[str, tuple[str, int]]]] = {
     },
     "identity: where the truth stays, and where neutral is asked for, mm": {
         "drift_mm": ("drift from the copy", 2),
+        "guide_drift_mm": ("statistical head: drift", 2),
+        "still_mm": ("generated: from the truth", 2),
         "still_copy_mm": ("copy from the truth", 2),
         "still_ceiling_mm": ("autoencoded truth", 2),
         "neutral_drift_mm": ("neutral: drift", 2),
@@ -53,6 +56,7 @@ HEADINGS: Final[Mapping[str, Mapping[str, tuple[str, int]]]] = {
     },
     "half a face scanned: where nothing was seen, mm from the truth": {
         "half_copy_mm": ("copied scan", 2),
+        "half_guide_mm": ("statistical head", 2),
         "half_ceiling_mm": ("autoencoded truth", 2),
         "half_made_mm": ("generated", 2),
         "half_best_mm": ("best of the seeds", 2),
@@ -61,6 +65,7 @@ HEADINGS: Final[Mapping[str, Mapping[str, tuple[str, int]]]] = {
     },
     "a scan with holes: the same": {
         "holes_copy_mm": ("copied scan", 2),
+        "holes_guide_mm": ("statistical head", 2),
         "holes_ceiling_mm": ("autoencoded truth", 2),
         "holes_made_mm": ("generated", 2),
         "holes_best_mm": ("best of the seeds", 2),
