@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import re
 import struct
 import zipfile
@@ -163,7 +164,7 @@ _STEPS: Final[tuple[Callable[[bytes, Random, bytes], bytes], ...]] = (
 _UNFIT: Final = (
     *(ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError, EOFError),
     *(msgspec.MsgspecError, struct.error, zipfile.BadZipFile, zlib.error, NotImplementedError),
-    *(RuntimeError, AttributeError, MemoryError),
+    *(RuntimeError, AttributeError, MemoryError, OSError, lzma.LZMAError),
 )
 
 

@@ -79,7 +79,10 @@ def written(name: str, write: Callable[[Path], object]) -> Callable[[Path], Sequ
 
 def all_parsers() -> dict[str, Parser]:
     """By name, those whose packages are installed."""
+    from fuzz_checkpoints import PARSERS as CHECKPOINTS
+    from fuzz_frames import PARSERS as FRAMES
     from fuzz_meshes import PARSERS as MESHES
+    from fuzz_people import PARSERS as PEOPLE
     from fuzz_sets import PARSERS as SETS
     from fuzz_tables import PARSERS as TABLES
     from fuzz_weights import PARSERS as WEIGHTS
@@ -87,6 +90,9 @@ def all_parsers() -> dict[str, Parser]:
 
     return {
         parser.name: parser
-        for parser in (*WIRE, *TABLES, *MESHES, *WEIGHTS, *SETS)
+        for parser in (
+            *(*WIRE, *TABLES, *MESHES, *FRAMES),
+            *(*WEIGHTS, *CHECKPOINTS, *SETS, *PEOPLE),
+        )
         if all(find_spec(name) is not None for name in parser.needs)
     }

@@ -97,12 +97,12 @@ def _read_people(data: bytes, folder: Path) -> object:
 
 def _portraits(path: Path) -> None:
     n, views, side = 1, 2, 8
-    look = {"views": [{"yaw": "front"}, {"yaw": "left"}], "age": "adult"}
+    look = {"views": [{"view": "front"}, {"view": "facing left"}], "age": "old"}
     np.savez(
         path, images=np.zeros((n, views, side, side, 3), np.uint8),
         mask=np.zeros((n, views, side, side), np.uint8),
         depth=np.zeros((n, views, side, side), np.float16),
-        cameras=np.tile(np.eye(5).reshape(-1), (n, views, 1)).astype(np.float32),
+        cameras=np.tile([*np.eye(4).ravel(), *np.eye(3).ravel()], (n, views, 1)).astype(np.float32),
         light=np.zeros((n, 9), np.float32), blendshapes=np.zeros((n, 52), np.float32),
         identity=np.int32(0), attributes=json.dumps([look] * n),
     )  # fmt: skip
@@ -135,7 +135,7 @@ def _portrait_meta(data: bytes, folder: Path) -> object:
     return read_meta(folder)
 
 
-def _scan(path: Path) -> None:
+def scans_seed(path: Path) -> None:
     n = 4
     grid = (1, n, n, n)
     np.savez(
@@ -163,7 +163,7 @@ def _scan_meta(data: bytes, folder: Path) -> object:
     (folder / "meta.json").write_bytes(data)
     if not (folder / "person-00001.npz").exists():
         for number in range(2):
-            _scan(folder / f"person-0000{number}.npz")
+            scans_seed(folder / f"person-0000{number}.npz")
     return ScanFolder(folder).seed
 
 
@@ -191,6 +191,6 @@ PARSERS: Final = (
         "set-pictures", "zip", written("p.npz", _portraits), _read_pictures, share=0.1, needs=_TORCH
     ),
     Parser("set-portraits-meta", "json", lambda _: [_PORTRAITS], _portrait_meta, needs=_TORCH),
-    Parser("set-scans", "zip", written("s.npz", _scan), _read_scans, share=0.1, needs=_TORCH),
+    Parser("set-scans", "zip", written("s.npz", scans_seed), _read_scans, share=0.1, needs=_TORCH),
     Parser("set-scans-meta", "json", _scan_meta_seed, _scan_meta, share=0.3, needs=_TORCH),
 )

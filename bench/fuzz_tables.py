@@ -148,7 +148,7 @@ def _labels(data: bytes, folder: Path) -> object:
     return [[face.box_px for face in image.faces] for image in read_labels(folder)]
 
 
-def _keyframes(_: Path) -> Sequence[bytes]:
+def keyframes_seed(_: Path) -> Sequence[bytes]:
     crop = CropFacts(side=64, image_from_crop=((1.0, 0.0, 2.0), (0.0, 1.0, 3.0)), inside=1.0)
     keyframe = Keyframe(
         frame=0, t_media_ns=0, track=0, score=0.5, parts={"sharpness": 0.5}, blur_px=1.0,
@@ -186,7 +186,7 @@ def _fit(path: Path) -> None:
 
 def _read_fit(data: bytes, folder: Path) -> object:
     if not (folder / "fits").exists():
-        (folder / "keyframes.json").write_bytes(_keyframes(folder)[0])
+        (folder / "keyframes.json").write_bytes(keyframes_seed(folder)[0])
         (folder / "fits").mkdir()
     (folder / "fits" / "000000.npz").write_bytes(data)
     result = KeyframeFolder(folder, read_facts(folder))
@@ -344,7 +344,7 @@ PARSERS: Final = (
         _metadata,
     ),
     Parser("sidecar", "json", _sidecar, in_file("a.json", read_sidecar)),
-    Parser("keyframes", "json", _keyframes, _read_keyframes),
+    Parser("keyframes", "json", keyframes_seed, _read_keyframes),
     Parser("keyframe-fit", "zip", written("f.npz", _fit), _read_fit, share=0.5),
     Parser("finished-facts", "json", fixed('{"request": {"seed": 1}, "b": [1]}'), _facts),
     Parser("picture.png", "png", _picture(".png"), in_file("a.png", _read_picture), share=0.1),

@@ -7,6 +7,7 @@ all that is wrong with a file is a ``ValueError``. Objects are never unpickled.
 
 from __future__ import annotations
 
+import lzma
 import math
 import struct
 import tokenize
@@ -24,11 +25,12 @@ from .documents import one_line
 
 MOST_BYTES: Final = 8 << 30
 """Of all arrays that are read from one file together."""
-_DAMAGE: Final = (
+DAMAGE: Final = (
     *(ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, AttributeError),
     *(SyntaxError, RecursionError, MemoryError, RuntimeError, NotImplementedError, struct.error),
-    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError),
 )
+"""What NumPy and zipfile raise over damaged files."""
 _HEADERS: Final = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -70,7 +72,7 @@ def read_npz(
                 with archive.open(members[name]) as stream:
                     arrays[name] = _array(stream, members[name].file_size, name)
             return arrays
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise ValueError(one_line(error)) from error
 
 
@@ -90,7 +92,7 @@ def read_npy(path: Path, *, mapped: bool = False) -> NDArray[Any]:
             if not mapped:
                 return _array(stream, path.stat().st_size, "it")
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise ValueError(one_line(error)) from error
 
 

@@ -24,12 +24,23 @@ def toml_of(text: str) -> dict[str, Any]:
     """The table of a TOML text.
 
     Raises:
-        ValueError: it is not TOML, or nested deeper than can be read.
+        ValueError: it is not TOML, nested deeper than can be read, or has a number beyond 64 bits,
+            which Python may not even print.
     """
     try:
-        return tomllib.loads(text)
+        table = tomllib.loads(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+    waiting: list[Any] = [table]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+            raise ValueError("a whole number beyond 64 bits")
+    return table
 
 
 def is_file(path: str | os.PathLike[str]) -> bool:

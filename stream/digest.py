@@ -231,13 +231,14 @@ def digest(
     """
     result = Digest(rate or 25.0)
     lost = LostStretches(1.0 / result.rate)
-    kept: list[tuple[float, int, Stretch]] = []
+    kept: list[tuple[float, int, int, Stretch]] = []
 
     def lose(stretch: Stretch | None) -> None:
         if stretch is not None:
             result.n_lost += 1
             result.lost_s += stretch.seconds
-            heapq.heappush(kept, (stretch.seconds, -stretch.first, stretch))
+            # Frames that are given twice make stretches that are alike: the later one goes first.
+            heapq.heappush(kept, (stretch.seconds, -stretch.first, -result.n_lost, stretch))
             if len(kept) > STRETCHES:
                 heapq.heappop(kept)
 

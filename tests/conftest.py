@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import resources
@@ -22,6 +23,12 @@ from mien.models.scans.box import FaceBox
 from mien.tools.demo import demo_clip
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure() -> None:
+    """A shell that runs tests in the background has them, and their children, ignore Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -23,7 +25,9 @@ from mien.models.portrait.sh import light_by_name_or_file, read_light
 from mien.models.scans.depth_files import read_depth
 from mien.models.scans.intrinsics import intrinsics_of
 from mien.stream.curve import public_key
+from mien.stream.digest import digest
 from mien.stream.echo import EchoClient
+from mien.stream.keyframes.folder import CropFacts
 from mien.stream.messages import check_topic, decode
 from mien.stream.observation import FaceObservation
 from mien.stream.onnx_session import open_session
@@ -36,6 +40,7 @@ from mien.tools.avatar.expression import read_expressions
 from mien.tools.cli import main
 from mien.tools.evaluate.labels import LABELS_NAME, read_labels
 from mien.tools.reconstruct.files import finished
+from mien.tools.report.page import video_page
 
 DEEP = "[" * 100_000
 HUGE = "9" * 400
@@ -95,6 +100,19 @@ def test_archives_say_what_is_wrong(content: bytes, words: str, tmp_path: Path) 
         read_npz(path, ("a",), most_bytes=1 << 20)
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_archives_that_are_packed_in_other_ways(method: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("a.npy", npy("(4,)", content=bytes(range(16))))
+    assert read_npz(path, ("a",))["a"].shape == (4,)
+    whole = path.read_bytes()
+    for at in range(30, len(whole), 3):
+        path.write_bytes(whole[:at] + b"\xff" + whole[at + 1 :])
+        with suppress(OSError, ValueError):
+            read_npz(path, ("a",))
+
+
 def test_a_face_model_is_no_bomb(tmp_path: Path) -> None:
     names = ("mean", "shape_basis", "expression_basis", "triangles", "landmark_vertices")
     path = tmp_path / "face_model.npz"
@@ -134,6 +152,16 @@ def test_nesting_and_sizes_of_others_files(tmp_path: Path) -> None:
 def test_deep_nesting_is_no_traceback(read: Any) -> None:
     with pytest.raises(ValueError, match=r"nested too deeply|not|Invalid|Expecting"):
         read("a = " + DEEP if read is toml_of else DEEP)
+
+
+def test_whole_numbers_of_toml_have_64_bits(tmp_path: Path) -> None:
+    for value in ("0x" + "f" * 4000, "[1, {a = 9223372036854775808}]", "-9223372036854775809"):
+        with pytest.raises(ValueError, match="beyond 64 bits"):
+            toml_of(f"preset = {value}")
+        (tmp_path / "s.toml").write_text(f"preset = {value}\n")
+        with pytest.raises(InputError, match="not a smoothing file in TOML"):
+            SmoothingConfig.load(tmp_path / "s.toml")
+    assert toml_of("a = [-9223372036854775808, {b = 0x7fffffffffffffff}]")["a"][0] == -(1 << 63)
 
 
 def test_what_an_error_says_is_one_line() -> None:
@@ -237,6 +265,31 @@ def test_a_row_with_a_number_too_large(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(text)
     with pytest.raises(InputError, match=r"a.jsonl"):
         list(read_observations(tmp_path / "a.jsonl"))
+
+
+@pytest.mark.parametrize("frames", [[1 << 32], [(1 << 62) + 3], [0, 2, 0, 2, 0, 2], [9, 9, 0, 9]])
+def test_a_report_of_frames_far_out_or_out_of_order(frames: list[int], tmp_path: Path) -> None:
+    lists = {"shape": 40, "expression": 10, "landmarks": 136, "pose_variance": 6, "blendshapes": 52}
+    plain: dict[str, Any] = dict.fromkeys(FaceObservation.__struct_fields__, 1)
+    plain |= {name: [0.5] * size for name, size in lists.items()}
+    plain |= {"t_capture_ns": None, "observed": True}
+    times = [{"frame": frame, "t_media_ns": place * 10**9} for place, frame in enumerate(frames)]
+    lines = [json.dumps({**plain, **time}) + "\n" for time in times]
+    (tmp_path / "a.jsonl").write_text("".join(lines))
+    annotation = Annotation.open(tmp_path / "a.jsonl", "a")
+    facts = digest(list(annotation.rows()), rate=None, frames=None, seconds=None)
+    assert "<html" in video_page(annotation, facts, [], "", "")
+
+
+@pytest.mark.parametrize("flat", [0.0, 1e-30, 1e30])
+def test_a_crop_that_is_no_square_of_the_picture(flat: float) -> None:
+    plain = {"side": 64, "image_from_crop": [[flat, 0, 1], [0, flat, 1]], "inside": 1}
+    with pytest.raises(msgspec.ValidationError, match="no map of a square"):
+        msgspec.json.decode(json.dumps(plain), type=CropFacts)
+    plain["image_from_crop"] = [[0.5, -0.5, 9], [0.5, 0.5, 9]]
+    crop = msgspec.json.decode(json.dumps(plain), type=CropFacts)
+    there_and_back = crop.crop_from_image @ np.vstack([crop.matrix, [0, 0, 1]])
+    np.testing.assert_allclose(there_and_back, np.eye(3), atol=1e-12)
 
 
 def test_facts_of_another_kind_are_in_the_way(tmp_path: Path) -> None:

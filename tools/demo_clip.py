@@ -13,7 +13,8 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from ..models.errors import InputError, SourceError
+from ..models.errors import InputError
+from ..models.picture_file import read_bgr
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,7 @@ class DemoClip:
 
     def run(self) -> int:
         """Make the clip."""
-        import cv2
-
-        image = cv2.imread(str(self.portrait), cv2.IMREAD_COLOR)
-        if image is None:
-            raise SourceError(f"{self.portrait}: not a picture that can be read")
-        small = _close_up(np.asarray(image, np.uint8), self)
+        small = _close_up(read_bgr(self.portrait), self)
         _write(self.out, _frames(small, self), self.rate)
         print(f"wrote {self.out}")
         return 0

@@ -184,6 +184,8 @@ class DiffusionConfig:
             Residuals never are: they are rare and large where the face moves.
         dropout: share of the examples whose condition is dropped in training.
         guidance: of the sampler unless said; 1 for none.
+        temperature: deviation of the noise that sampling begins from, over that of training: what
+            varies between samples shrinks with it, until at 0 the mean of all is made.
         sigma_data: deviation of what is diffused.
         p_mean: mean of ln sigma in training; the paper's -1.2 for generation. Where neutral and
             vector nearly say the result, what is learned far in the noise decides: ``small`` has
@@ -216,6 +218,7 @@ class DiffusionConfig:
     clamp: float = 10.0
     dropout: float = 0.12
     guidance: float = 1.0
+    temperature: float = 1.0
     sigma_data: float = 1.0
     p_mean: float = -1.2
     p_std: float = 1.2
@@ -234,6 +237,8 @@ class DiffusionConfig:
             raise InputError("avatar: a residual needs the neutral it is added to")
         if self.guide and not (self.neutral and "blendshapes" in dict(self.token_sets)):
             raise InputError("avatar: a guide needs a neutral face and blendshapes")
+        if not 0.0 <= self.temperature <= 2.0:
+            raise InputError(f"avatar: a temperature of {self.temperature}, expected 0 to 2")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain containers, for JSON."""
@@ -246,8 +251,9 @@ class DiffusionConfig:
         Raises:
             InputError: entries are missing, unknown or impossible.
         """
-        # Weights of before there were guides do not speak of them.
-        return cls(**_plain(cls, {"guide": False, **table}, "diffusion"))
+        # Weights of before there were guides and temperatures do not speak of them.
+        before = {"guide": False, "temperature": 1.0}
+        return cls(**_plain(cls, {**before, **table}, "diffusion"))
 
 
 def avatar_preset(name: Preset, *, cells: int | None = None) -> AvatarConfig:

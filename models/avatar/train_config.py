@@ -33,6 +33,8 @@ _SETS: Final[dict[ConditionKind, tuple[tuple[str, int], ...]]] = {
 _NEW_PEOPLE: Final = frozenset({"attributes", "captions", "none"})
 """Conditions of diffusions without a neutral."""
 _CAPTION_GUIDANCE: Final = 2.0
+_GUIDED_TEMPERATURE: Final = 0.25
+"""What a guide leaves is mostly the latent's own noise, which nobody wants drawn anew."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,7 @@ class AvatarTrainConfig:
             neutral=neutral,
             residual=self.residual and neutral,
             guide=self.guide,
+            temperature=_GUIDED_TEMPERATURE if self.guide else config.temperature,
             regression=self.regression,
             robust=self.robust,
             batch=self.batch or config.batch,

@@ -163,7 +163,7 @@ class LatentDiffusion(nn.Module):
             nothing = torch.ones(count, dtype=torch.bool, device=noisy.device)
             return guided(conditional, self(noisy, sigma, condition, nothing), strength)
 
-        noise = noise_like(shape, seed, some.device, shared=shared)
+        noise = noise_like(shape, seed, some.device, shared=shared) * self.config.temperature
         sigmas = schedule(self.config, steps).to(some.device)
         return self.latent(heun(denoise, noise, sigmas), self.start(condition))
 

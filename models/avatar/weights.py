@@ -90,7 +90,7 @@ def load_weights(path: Path, *, diffusion: bool = True) -> Avatar:
         objects, encoder = int(parts["objects"]), bool(parts["encoder"])
         moving = parts.get("keypoints")
         keypoints = KeypointConfig.from_dict(moving) if moving else None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{path}: its header is damaged: {one_line(error)}") from error
     if not diffusion:
         denoiser = None

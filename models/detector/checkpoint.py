@@ -10,7 +10,8 @@ from typing import Any, Final
 import torch
 
 from ..errors import InputError
-from ..learning.checkpoint_file import load_content, save_content
+from ..learning.checkpoint_file import load_content, save_content, unpacking
+from ..learning.tensor_file import check_state
 from .network import DetectorNetwork, DetectorNetworkConfig
 
 DETECTOR_CHECKPOINT_FORMAT: Final = "detector-1"
@@ -67,15 +68,20 @@ class DetectorCheckpoint:
             InputError: the file is missing, damaged, or no detector's.
         """
         content = load_content(path, DETECTOR_CHECKPOINT_FORMAT)
-        table = {name: _tuple(value) for name, value in content["network"].items()}
-        return cls(
-            network=DetectorNetworkConfig(**table),
-            weights=content["weights"],
-            averaged=content["averaged"],
-            optimiser=content["optimiser"],
-            progress=DetectorProgress(**content["progress"]),
-            threshold=float(content["threshold"]),
-        )
+        with unpacking(path):
+            table = {name: _tuple(value) for name, value in content["network"].items()}
+            config = DetectorNetworkConfig(**table)
+            with torch.device("meta"):
+                network = DetectorNetwork(config)
+            check_state(path, "its network", network.state_dict(), content["averaged"])
+            return cls(
+                network=config,
+                weights=content["weights"],
+                averaged=content["averaged"],
+                optimiser=content["optimiser"],
+                progress=DetectorProgress(**content["progress"]),
+                threshold=float(content["threshold"]),
+            )
 
     def averaged_network(self) -> DetectorNetwork:
         """The network with averaged weights, in evaluation mode."""

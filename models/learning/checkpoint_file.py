@@ -5,13 +5,15 @@ from __future__ import annotations
 import pickle
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..documents import one_line
-from ..errors import InputError
+from ..errors import InputError, MienError
 
 DAMAGE = (
     *(RuntimeError, EOFError, pickle.UnpicklingError, ValueError, TypeError, LookupError),
@@ -68,3 +70,20 @@ def load_content(path: Path, kind: object) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format") != kind:
         raise InputError(f"{path}: not a checkpoint of format {kind}")
     return content
+
+
+@contextmanager
+def unpacking(path: Path) -> Iterator[None]:
+    """What is raised inside over a checkpoint's entries is said of its file, in one line.
+
+    Raises:
+        InputError: an entry is missing, of another kind, or of another network.
+    """
+    try:
+        yield
+    except MienError:
+        raise
+    except DAMAGE as error:
+        raise InputError(
+            f"{path}: a checkpoint that is damaged, or of another network: {one_line(error)}"
+        ) from error

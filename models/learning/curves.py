@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from ..documents import json_of
 from ..errors import InputError
 
 _WIDTH, _HEIGHT = 700, 330
@@ -24,6 +24,8 @@ _COLOURS: Final = (
     (120, 120, 120), (150, 160, 20), (30, 90, 140), (200, 80, 90), (80, 40, 40),
 )  # fmt: skip
 _NOT_LOSSES: Final = frozenset({"images", "seconds", "done", "pictures", "lr"})
+_MOST: Final = 10**18
+"""What is larger, or not a number, is not drawn."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,19 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         InputError: the file cannot be read, or a line is damaged.
     """
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        kept: dict[tuple[int, bool], dict[str, Any]] = {}
+        for text in path.read_text(encoding="utf-8").splitlines():
+            line = json_of(text)
+            if not isinstance(line, dict) or not isinstance(line.get("validation", {}), dict):
+                raise ValueError("a line is no table")
+            if "begun" in line:
+                continue
+            images = line.get("images")
+            if not isinstance(images, int | float) or not 0 <= images < _MOST:
+                raise ValueError("a line does not say how many pictures were seen")
+            kept[int(images), "validation" in line] = line
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not the log of a training: {error}") from error
-    kept: dict[tuple[int, bool], dict[str, Any]] = {}
-    for line in lines:
-        if "begun" not in line:
-            kept[int(line["images"]), "validation" in line] = line
     return [kept[key] for key in sorted(kept)]
 
 
@@ -102,7 +110,7 @@ def _curves(lines: Sequence[dict[str, Any]], names: Sequence[str]) -> tuple[Curv
         points = [
             (float(line["images"]), float(line[name]))
             for line in lines
-            if isinstance(line.get(name), int | float) and math.isfinite(line[name])
+            if isinstance(line.get(name), int | float) and abs(line[name]) < _MOST
         ]
         if points:
             images, values = zip(*points, strict=True)

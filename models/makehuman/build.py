@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32
 from tqdm import tqdm
 
+from ..archives import fitted, read_npz
 from ..errors import BundleError
 from ..face.morphable import FaceModel
 from ..face.names import BLENDSHAPE_INDEX, BLENDSHAPE_NAMES, N_EXPRESSION, N_SHAPE
@@ -23,6 +24,11 @@ STANCE_DEG = 7.7
 """Lean of the eyes-to-mouth line of a frontal face, seen from the side (the Basel mean face's)."""
 MEAN_ADULT_IPD_MM = 63.0
 """Mean distance of adults' pupils; it makes the model metric."""
+_OWN = {
+    "base_vertices": (np.int32, "_"), "head_from_base": (np.float64, "3 4"),
+    "blink_scale": (np.float64, ""),
+}  # fmt: skip
+"""Arrays of the file that synthesis needs beside the linear model."""
 _EYE_CORNERS = (36, 39, 42, 45)
 _MOUTH_CORNERS = (48, 54)
 _LID_PAIRS = ((37, 41), (38, 40), (43, 47), (44, 46))
@@ -98,13 +104,17 @@ class HeadModel:
         """
         model = FaceModel.load(path)
         topology = HeadTopology.from_data(data)
-        with np.load(path, allow_pickle=False) as archive:
-            if "base_vertices" not in archive:
-                raise BundleError(f"{path}: made by another tool; mien build-face-model makes one")
-            matrix = archive["head_from_base"]
-            face = topology.place(archive["base_vertices"])
-            blink = float(archive["blink_scale"])
+        try:
+            said = fitted(read_npz(path, (), tuple(_OWN)), _OWN)
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{path}: not a face model: {error}") from error
+        if len(said) < len(_OWN):
+            raise BundleError(f"{path}: made by another tool; mien build-face-model makes one")
+        matrix, blink = said["head_from_base"], float(said["blink_scale"])
+        face = topology.place(said["base_vertices"])
         scale = float(np.cbrt(np.linalg.det(matrix[:, :3])))
+        if not scale > 0:
+            raise BundleError(f"{path}: head_from_base is no similarity")
         head_from_base = Similarity(scale, matrix[:, :3] / scale, matrix[:, 3])
         return cls(model, topology, face, head_from_base, blink)
 

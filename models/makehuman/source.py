@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import gzip
 import importlib.metadata
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Int32
 
+from ..documents import one_line
 from ..errors import InputError
 from ..face.names import BLENDSHAPE_NAMES
 
 N_BASE_VERTICES = 19158
+_MOST_BYTES = 64 << 20
+"""Of a target, unpacked: a line a vertex is below 2 MB."""
 _TARGETS = "mpfb2/targets"
 _FACE_UNITS = "faceunits01/targets/faceunits"
 
@@ -87,30 +91,43 @@ def read_obj(path: Path) -> BaseMesh:
             elif key == "f":
                 corners.append(_corners(rest.split()))
                 groups.append(group)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not an OBJ of triangles and quads: {error}") from error
-    faces = np.asarray(corners, np.int32).reshape(-1, 4, 2)
+        faces = np.asarray(corners, np.int32).reshape(-1, 4, 2)
+        places = np.asarray(vertices, np.float32).reshape(-1, 3)
+        uvs = np.asarray(uv, np.float32).reshape(-1, 2)
+        # Corners without texture coordinates have -1.
+        if faces.size and (faces.min(axis=(0, 1)) < (0, -1)).any():
+            raise ValueError("a face counts back from the last vertex")
+        if faces.size and (faces.max(axis=(0, 1)) >= (len(places), max(len(uvs), 1))).any():
+            raise ValueError("a face names a vertex beyond the last one")
+    except (OSError, ValueError, IndexError, OverflowError) as error:
+        raise InputError(f"{path}: not an OBJ of triangles and quads: {one_line(error)}") from error
     return BaseMesh(
-        vertices=np.asarray(vertices, np.float32).reshape(-1, 3),
+        vertices=places,
         quads=np.ascontiguousarray(faces[..., 0]),
         quad_uvs=np.ascontiguousarray(faces[..., 1]),
-        uv=np.asarray(uv, np.float32).reshape(-1, 2),
+        uv=uvs,
         groups=tuple(groups),
     )
 
 
 def _read_target(path: Path) -> tuple[Int32[np.ndarray, " K"], Float32[np.ndarray, "K 3"]]:
     try:
-        raw = path.read_bytes()
-        text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode()
-        rows = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            raw = stream.read(_MOST_BYTES + 1)
+        if len(raw) > _MOST_BYTES:
+            raise ValueError(f"more than {_MOST_BYTES >> 20} MB")
+        lines = raw.decode().splitlines()
+        rows = [line.split() for line in lines if line and not line.startswith("#")]
         index = np.array([int(row[0]) for row in rows], np.int32)
         offsets = np.array([[float(x) for x in row[1:4]] for row in rows], np.float32)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: not a MakeHuman target: {error}") from error
+        offsets = offsets.reshape(-1, 3)
+        if len(offsets) != len(index):
+            raise ValueError("a line is not a vertex and three offsets")
+    except (OSError, ValueError, EOFError, IndexError, OverflowError, zlib.error) as error:
+        raise InputError(f"{path}: not a MakeHuman target: {one_line(error)}") from error
     if index.size and (index.min() < 0 or index.max() >= N_BASE_VERTICES):
         raise InputError(f"{path}: vertex ids outside 0..{N_BASE_VERTICES - 1}")
-    return index, offsets.reshape(-1, 3)
+    return index, offsets
 
 
 @dataclass(frozen=True)

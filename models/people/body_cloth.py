@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float32, Int32
 from scipy import sparse
 from scipy.sparse import csgraph
 
+from ..documents import one_line
 from ..errors import InputError
 from ..makehuman.head import HeadTopology, triangulate
 from ..makehuman.source import MakeHumanData
@@ -156,6 +157,6 @@ def _hidden(path: Path, count: int) -> Bool[np.ndarray, " V"]:
                 hidden[int(words[place - 1]) : int(words[place + 1]) + 1] = True
             else:
                 hidden[int(word)] = True
-    except (OSError, ValueError, IndexError) as error:
-        raise InputError(f"{path}: not a MakeHuman fitting file: {error}") from error
+    except (OSError, ValueError, IndexError, OverflowError) as error:
+        raise InputError(f"{path}: not a MakeHuman fitting file: {one_line(error)}") from error
     return hidden

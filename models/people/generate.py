@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from ..errors import InputError
 from ..makehuman.build import HeadModel
 from ..makehuman.source import MakeHumanData
 from ..pifuhd.framing import CUBE_MM
+from ..processes import share_out
 from .dressed import HeadDresser
 from .heads import make_head
 from .record import Meta, Subject, save_subject, subject_path
@@ -136,12 +136,7 @@ def make_missing(
     if not tasks:
         return 0
     workers = min(config.workers or os.cpu_count() or 1, len(tasks))
-    # Spawned, not forked: numba's and OpenCV's threads do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with (
-        context.Pool(workers, start, (config,)) as pool,
-        tqdm(total=len(tasks), unit=unit, disable=None) as bar,
-    ):
-        for _ in pool.imap_unordered(make, tasks):
+    with tqdm(total=len(tasks), unit=unit, disable=None) as bar:
+        for _ in share_out(make, tasks, workers, start, config):
             bar.update()
     return len(tasks)

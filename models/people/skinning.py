@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,12 +9,14 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, Int32
 from scipy import sparse
 
+from ..documents import json_of, one_line
 from ..errors import InputError
 from ..face.rotation import matrix_from_rotation_vector, rotation_between
 from ..makehuman.source import MakeHumanData
 
 _FOLDER = "mpfb2/rigs/standard"
 _RIG = "game_engine"
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -58,26 +59,31 @@ class Rig:
         """
         folder = data.root / _FOLDER
         try:
-            bones = json.loads((folder / f"rig.{_RIG}.json").read_text())
-            weights = json.loads((folder / f"weights.{_RIG}.json").read_text())["weights"]
+            bones = json_of((folder / f"rig.{_RIG}.json").read_text(encoding="utf-8"))
+            text = (folder / f"weights.{_RIG}.json").read_text(encoding="utf-8")
+            weights = json_of(text)["weights"]
             names = _parents_first({name: bone["parent"] for name, bone in bones.items()})
             cubes = _cubes(data)
+            place = {name: number for number, name in enumerate(names)}
+            parents = np.array([place.get(bones[name]["parent"], -1) for name in names], np.int32)
             ends = [[_mean_of(bones[name][end], cubes) for name in names] for end in _ENDS]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{folder}: no {_RIG} skeleton to be read: {error}") from error
-        count = len(data.base.vertices)
-        rows = [np.asarray(weights.get(name, []), np.float64).reshape(-1, 2) for name in names]
-        column = np.repeat(np.arange(len(names)), [len(row) for row in rows])
-        pairs = np.concatenate(rows)
-        spread = sparse.csr_array(
-            (pairs[:, 1], (pairs[:, 0].astype(np.int64), column)), (count, len(names))
-        )
+            count = len(data.base.vertices)
+            heads, tails = (_means(members, count) for members in ends)
+            rows = [np.asarray(weights.get(name, []), np.float64).reshape(-1, 2) for name in names]
+            column = np.repeat(np.arange(len(names)), [len(row) for row in rows])
+            pairs = np.concatenate(rows)
+            if not ((pairs >= 0) & (pairs < (count, np.inf))).all():
+                raise ValueError("a weight is negative, or of a vertex that is not there")
+            spread = sparse.csr_array(
+                (pairs[:, 1], (pairs[:, 0].astype(np.int64), column)), (count, len(names))
+            )
+        except _DAMAGE as error:
+            raise InputError(
+                f"{folder}: no {_RIG} skeleton to be read: {one_line(error)}"
+            ) from error
         total = np.asarray(spread.sum(axis=1)).reshape(-1)
         if not (total > 0).all():
             raise InputError(f"{folder}: {int((total <= 0).sum())} vertices follow no bone")
-        place = {name: number for number, name in enumerate(names)}
-        parents = np.array([place.get(bones[name]["parent"], -1) for name in names], np.int32)
-        heads, tails = (_means(members, count) for members in ends)
         return cls(
             names, parents, heads, tails, sparse.csr_array(sparse.diags_array(1 / total) @ spread)
         )
@@ -157,6 +163,8 @@ def _mean_of(end: dict[str, object], cubes: dict[str, np.ndarray]) -> np.ndarray
 
 
 def _means(members: list[np.ndarray], count: int) -> sparse.csr_array:
+    if not all(m.ndim == 1 and m.size and 0 <= m.min() <= m.max() < count for m in members):
+        raise ValueError("a bone ends at vertices that are not there")
     row = np.repeat(np.arange(len(members)), [len(m) for m in members])
     value = np.concatenate([np.full(len(m), 1 / len(m)) for m in members])
     return sparse.csr_array((value, (row, np.concatenate(members))), (len(members), count))

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
+from ..archives import fitted
 from ..errors import InputError
 from ..mesh.triangle_mesh import TriangleMesh
 from .augment import Placement, photograph, placed_normals, placed_picture
 from .dataset import PeopleFolder, subject_path
 from .mapped import map_arrays
 from .pose import FitError, told_pose
+
+_SURFACE: Final = {
+    "vertices": (np.float32, "_ 3"), "triangles": (np.int32, "_ 3"), "height_mm": (np.float32, ""),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -115,8 +121,12 @@ def true_surface(folder: PeopleFolder, number: int) -> tuple[TriangleMesh, float
     """
     path = subject_path(folder.path, number)
     arrays = map_arrays(path)
-    missing = sorted({"vertices", "triangles", "height_mm"} - set(arrays))
+    missing = sorted(_SURFACE.keys() - set(arrays))
     if missing:
         raise InputError(f"{path}: no true surface: it has no {', '.join(missing)}")
-    mesh = TriangleMesh(np.array(arrays["vertices"]), np.array(arrays["triangles"]))
-    return mesh, float(arrays["height_mm"])
+    try:
+        found = fitted({name: arrays[name] for name in _SURFACE}, _SURFACE)
+    except ValueError as error:
+        raise InputError(f"{path}: no true surface: {error}") from error
+    mesh = TriangleMesh(np.array(found["vertices"]), np.array(found["triangles"]))
+    return mesh, float(found["height_mm"])

@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 
 from ..errors import InputError
-from ..learning.checkpoint_file import load_content, save_content
+from ..learning.checkpoint_file import load_content, save_content, unpacking
 from ..learning.pace import CHECKPOINT_NAME
 from .config import PifuhdConfig
 from .network import Pifuhd
@@ -87,15 +87,16 @@ class PartCheckpoint:
             InputError: the file is missing, damaged, or of another kind.
         """
         content = load_content(path, CHECKPOINT_FORMAT)
-        return cls(
-            part=content["part"],
-            config=PifuhdConfig.from_dict(content["config"]),
-            weights=content["weights"],
-            optimiser=content["optimiser"],
-            progress=PartProgress(**content["progress"]),
-            true_normals=bool(content["true_normals"]),
-            figures=content["figures"],
-        )
+        with unpacking(path):
+            return cls(
+                part=content["part"],
+                config=PifuhdConfig.from_dict(content["config"]),
+                weights=content["weights"],
+                optimiser=content["optimiser"],
+                progress=PartProgress(**content["progress"]),
+                true_normals=bool(content["true_normals"]),
+                figures=content["figures"],
+            )
 
 
 def part_path(out: Path, part: Part) -> Path:
@@ -134,13 +135,15 @@ def take_part(model: Pifuhd, checkpoint: PartCheckpoint, source: Path) -> None:
     Raises:
         InputError: they are of other sizes.
     """
-    wanted = part_weights(model, checkpoint.part)
-    same = wanted.keys() == checkpoint.weights.keys() and all(
-        wanted[name].shape == value.shape for name, value in checkpoint.weights.items()
-    )
+    with unpacking(source):
+        wanted = part_weights(model, checkpoint.part)
+        same = wanted.keys() == checkpoint.weights.keys() and all(
+            wanted[name].shape == value.shape for name, value in checkpoint.weights.items()
+        )
     if not same:
         raise InputError(f"{source}: its {checkpoint.part} is of other sizes or another preset")
-    model.load_state_dict(dict(checkpoint.weights), strict=False)
+    with unpacking(source):
+        model.load_state_dict(dict(checkpoint.weights), strict=False)
 
 
 def part_weights(model: Pifuhd, part: Part) -> dict[str, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
@@ -9,6 +10,9 @@ from ..errors import InputError
 
 Upsampling = Literal["bicubic", "bilinear", "nearest"]
 Preset = Literal["small", "paper"]
+_LAYERS: Final = ("stacks", "depth", "downs", "blocks")
+_MOST_LAYERS: Final = 32
+_MOST_SIZE: Final = 1 << 14
 PRESETS: Final[tuple[Preset, ...]] = ("small", "paper")
 
 
@@ -183,13 +187,37 @@ class PifuhdConfig:
                 "fine": EncoderConfig(**table["fine"]),
                 "fine_implicit": _implicit(table["fine_implicit"]),
             }
+            _check_sizes(parts, table)
             return cls(**{**table, **parts})
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError, IndexError, ZeroDivisionError) as error:
             raise InputError(f"PIFuHD: a configuration of other sizes: {error}") from error
 
 
 def _implicit(table: dict[str, Any]) -> ImplicitConfig:
     return ImplicitConfig(tuple(table["hidden"]), tuple(table["skips"]), table["embedding"])
+
+
+def _check_sizes(parts: Mapping[str, Any], table: Mapping[str, Any]) -> None:
+    """Refuse what no network is: sizes that are no numbers, and very many layers.
+
+    Raises:
+        InputError: there are such.
+    """
+    rest = {k: v for k, v in table.items() if k not in (*parts, "name", "depth_scale")}
+    sizes: list[Any] = [*rest.values()]
+    for part in parts.values():
+        for name, value in asdict(part).items():
+            most = _MOST_LAYERS if name in _LAYERS else _MOST_SIZE
+            if isinstance(value, int) and value > most:
+                raise InputError(f"PIFuHD: {name} {value}, expected {most} or less")
+            sizes += value if isinstance(value, tuple) else [value]
+    odd = [v for v in sizes if not isinstance(v, str) and not _is_size(v)]
+    if odd:
+        raise InputError(f"PIFuHD: a size of {odd[0]!r:.40}")
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and 0 <= value <= _MOST_SIZE
 
 
 def preset(name: str) -> PifuhdConfig:

@@ -6,7 +6,6 @@ at :class:`Subject`. Coordinates of the cube are those of :class:`~.network.Pifu
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,6 +15,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int8, Int32, UInt8
 from numpy.typing import NDArray
 
+from ..archives import fitted
+from ..documents import json_of, one_line
 from ..errors import InputError
 from .augment import Augmentation, Placement, photograph, placed_normals, placed_picture
 from .mapped import map_arrays
@@ -28,9 +29,12 @@ UNIFORM: Final = 3
 """The ``scale`` of points drawn uniformly from the cube."""
 SHARES: Final = {"coarse": (0.65, 0.20, 0.05, 0.10), "fine": (0.10, 0.30, 0.50, 0.10)}
 """Share of a step's points by their ``scale``: from far about the surface to near, uniform."""
-_NEEDED: Final = frozenset(
-    {"points", "inside", "scale", "images", "mask", "front", "back", "cube_from_subject"}
-)
+_ARRAYS: Final = {
+    "points": (np.float32, "P 3"), "inside": (np.bool_, "P"), "scale": (np.uint8, "P"),
+    "images": (np.uint8, "V S S 3"), "mask": (np.uint8, "V S S"), "front": (np.int8, "V S S 3"),
+    "back": (np.int8, "V S S 3"), "cube_from_subject": (np.float32, "V 3 4"),
+}  # fmt: skip
+_WHO: Final = {"identity": (np.int64, "")}
 _SPARE: Final = 4
 """Points looked at for each that must lie in a window."""
 
@@ -40,7 +44,7 @@ def subject_path(folder: Path, number: int) -> Path:
     return folder / f"subject-{number:05d}.npz"
 
 
-def split(meta: Mapping[str, Any]) -> tuple[list[int], list[int]]:
+def split(meta: Mapping[str, Any]) -> tuple[range, range]:
     """Numbers of the subjects to train on, and of those held out: the last 15 %.
 
     Args:
@@ -49,7 +53,7 @@ def split(meta: Mapping[str, Any]) -> tuple[list[int], list[int]]:
     count = int(meta["count"])
     held_out = round(HELD_OUT * count) if count > 1 else 0
     first = count - max(held_out, 1 if count > 1 else 0)
-    return list(range(first)), list(range(first, count))
+    return range(first), range(first, count)
 
 
 @dataclass(frozen=True)
@@ -86,11 +90,15 @@ class Subject:
             InputError: it cannot be read, or lacks something.
         """
         arrays = map_arrays(path)
-        missing = sorted(_NEEDED - set(arrays))
+        missing = sorted(_ARRAYS.keys() - set(arrays))
         if missing:
             raise InputError(f"{path}: not a subject: it has no {', '.join(missing)}")
-        named = {name: arrays[name] for name in _NEEDED}
-        return cls(**named, identity=int(arrays.get("identity", np.array(-1))))
+        try:
+            named: dict[str, Any] = fitted({name: arrays[name] for name in _ARRAYS}, _ARRAYS)
+            who = fitted({"identity": arrays.get("identity", np.array(-1))}, _WHO)
+        except ValueError as error:
+            raise InputError(f"{path}: not a subject: {one_line(error)}") from error
+        return cls(**named, identity=int(who["identity"]))
 
     @property
     def views(self) -> int:
@@ -111,11 +119,14 @@ class PeopleFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.meta: dict[str, Any] = json.loads((path / META_NAME).read_text(encoding="utf-8"))
-            training, held_out = split(self.meta)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            meta = json_of((path / META_NAME).read_text(encoding="utf-8"))
+            if not isinstance(meta, dict):
+                raise ValueError(f"{META_NAME} is no table")
+            self.meta: dict[str, Any] = meta
+            training, held_out = split(meta)
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise InputError(
-                f'{path}: not a folder of "mien synthesize heads" or "bodies": {error}'
+                f'{path}: not a folder of "mien synthesize heads" or "bodies": {one_line(error)}'
             ) from error
         self.training = self._load(training)
         self.held_out = self._load(held_out)
@@ -131,9 +142,11 @@ class PeopleFolder:
         """Whether the subjects' frame is the head frame: their heads' poses are known."""
         return self.meta.get("kind") == "heads"
 
-    def _load(self, numbers: Sequence[int]) -> dict[int, Subject]:
-        paths = {number: subject_path(self.path, number) for number in numbers}
-        return {n: Subject.load(path) for n, path in paths.items() if path.is_file()}
+    def _load(self, numbers: range) -> dict[int, Subject]:
+        """The subjects of these numbers that are there, whatever their count is said to be."""
+        words = (file.stem.rpartition("-")[2] for file in self.path.glob("subject-*.npz"))
+        there = sorted(int(word) for word in words if word.isdecimal())
+        return {n: Subject.load(subject_path(self.path, n)) for n in there if n in numbers}
 
 
 Drawn = Mapping[int, tuple[Int8[np.ndarray, "V S S 3"], Int8[np.ndarray, "V S S 3"]]]

@@ -17,12 +17,15 @@ import numpy as np
 import torch
 from jaxtyping import Int8
 
-from ..errors import OutputError
+from ..archives import fitted
+from ..documents import one_line
+from ..errors import InputError, OutputError
 from .augment import Augmentation, Placement, photograph, placed_picture
 from .dataset import Subject
 from .mapped import map_arrays
 from .network import Pifuhd
 
+_ARRAYS: Final = {"front": (np.int8, "V S S 3"), "back": (np.int8, "V S S 3")}
 _BATCH: Final = 6
 """Pictures drawn at a time."""
 
@@ -70,8 +73,12 @@ def draw_all(
         raise OutputError(f"{place}: cannot be written: {error.strerror}") from error
     found = {}
     for number in subjects:
-        arrays = map_arrays(place / f"{number:05d}.npz")
-        found[number] = (arrays["front"], arrays["back"])
+        path = place / f"{number:05d}.npz"
+        try:
+            arrays = fitted(map_arrays(path), _ARRAYS)
+            found[number] = (arrays["front"], arrays["back"])
+        except (ValueError, KeyError) as error:
+            raise InputError(f"{path}: not drawn normals: {one_line(error)}") from error
     return found
 
 

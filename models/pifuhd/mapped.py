@@ -11,6 +11,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from ..archives import DAMAGE, read_npz
+from ..documents import one_line
 from ..errors import InputError
 
 _LOCAL_HEADER: Final = 30
@@ -28,8 +30,7 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
             entries = archive.infolist()
             stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
             if not stored:
-                with np.load(path, allow_pickle=False) as arrays:
-                    return dict(arrays)
+                return read_npz(path)
             found: dict[str, NDArray[Any]] = {}
             for entry in entries:
                 file.seek(entry.header_offset)
@@ -37,8 +38,8 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
                 file.seek(name + extra, 1)
                 found[entry.filename.removesuffix(".npy")] = _map(path, file)
             return found
-    except (OSError, ValueError, zipfile.BadZipFile, struct.error) as error:
-        raise InputError(f"{path}: not a file of arrays (.npz): {error}") from error
+    except (OSError, *DAMAGE) as error:
+        raise InputError(f"{path}: not a file of arrays (.npz): {one_line(error)}") from error
 
 
 def _map(path: Path, file: Any) -> NDArray[Any]:
@@ -48,6 +49,8 @@ def _map(path: Path, file: Any) -> NDArray[Any]:
     shape, fortran, dtype = read(file)
     if dtype.hasobject:
         raise ValueError("it holds Python objects")
+    if min(shape, default=0) < 0:
+        raise ValueError(f"an array declares shape {shape!r:.60}")
     if 0 in shape:
         return np.zeros(shape, dtype)
     order = "F" if fortran else "C"

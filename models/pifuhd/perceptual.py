@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..errors import InputError
+from ..learning.checkpoint_file import DAMAGE, load_plain
 
 _LAYERS: Final = (64, 64, 0, 128, 128, 0, 256, 256, 256, 256, 0, 512, 512, 512, 512, 0, 512)
 """Channels of VGG19's convolutions to relu5_1; 0 halves the map."""
@@ -43,11 +43,11 @@ class VggDistance(nn.Module):
                 layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
         try:
-            weights = torch.load(path, map_location="cpu", weights_only=True)
+            weights = load_plain(path)
             kept = {name: weights[name] for name in self.state_dict()}
             self.load_state_dict(kept)
-        except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as e:
-            raise InputError(f"{path}: not VGG19's weights (features.0.weight, ...)") from e
+        except (OSError, *DAMAGE) as error:
+            raise InputError(f"{path}: not VGG19's weights (features.0.weight, ...)") from error
         self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None], persistent=False)
         self.register_buffer("deviation", torch.tensor(_DEVIATION)[:, None, None], persistent=False)
         self.requires_grad_(False)

@@ -77,12 +77,14 @@ def load_weights(path: Path) -> Pifuhd:
         about, tensors = _read_safetensors(path)
         try:
             config = PifuhdConfig.from_dict(json_of(about["config"]))
-        except (KeyError, TypeError, ValueError) as error:
+            with torch.device("meta"):
+                model = Pifuhd(config)
+        except DAMAGE as error:
             raise InputError(f"{path}: its header is damaged: {one_line(error)}") from error
     else:
-        config, tensors = preset("paper"), _read_published(path)
-    with torch.device("meta"):
-        model = Pifuhd(config)
+        tensors = _read_published(path)
+        with torch.device("meta"):
+            model = Pifuhd(preset("paper"))
     check_state(path, "this PIFuHD", model.state_dict(), tensors)
     tensors = {name: value.float() for name, value in tensors.items()}
     model.load_state_dict(tensors, strict=True, assign=True)

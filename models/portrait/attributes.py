@@ -14,7 +14,7 @@ from torch.nn import functional
 from ..errors import InputError
 from .convnet import Convnet, ConvnetConfig
 from .vocabulary import SLOTS, Description
-from .weights import fill, load_part, save_part
+from .weights import filled, load_part, save_part
 
 JUDGED: Final = (
     "age", "gender", "skin", "hair colour", "hair length", "beard", "glasses", "hat", "expression",
@@ -76,9 +76,8 @@ class AttributeClassifier(nn.Module):
         """
         stored = load_part(path, "attributes")
         table = dict(stored.config)
-        slots = {slot: tuple(values) for slot, values in table.pop("slots", {}).items()}
-        if slots != {slot: SLOTS[slot] for slot in JUDGED}:
+        if table.pop("slots", None) != {slot: list(SLOTS[slot]) for slot in JUDGED}:
             raise InputError(f"{path}: made for another vocabulary; train it again")
-        network = cls(ConvnetConfig.of_table(table))
-        fill(network, stored.tensors, path)
+        config = ConvnetConfig.of_table(table)
+        network = filled(lambda: cls(config), stored.tensors, path)
         return network.eval().requires_grad_(False)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from ..errors import InputError
+from ..learning.sizes import of_table
 
 PlaneAxes = Literal["xy_xz_yz", "xy_xz_zx"]
 """Which coordinates the three planes take as (column, row)."""
@@ -113,13 +114,7 @@ class PortraitConfig:
         Raises:
             InputError: a name is unknown, or a value is impossible.
         """
-        unknown = sorted(set(table) - {field.name for field in fields(cls)})
-        if unknown:
-            raise InputError(f"generator: unknown sizes {', '.join(unknown)}")
-        values = dict(table)
-        if "super_channels" in values:
-            values["super_channels"] = tuple(values["super_channels"])
-        return cls(**values)
+        return of_table(cls, table, "generator")
 
 
 SMALL: Final = PortraitConfig()

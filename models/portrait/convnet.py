@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..errors import InputError
+from ..learning.sizes import of_table
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,12 @@ class ConvnetConfig:
 
     @classmethod
     def of_table(cls, table: dict[str, Any]) -> ConvnetConfig:
-        """What :meth:`table` gave, or JSON of it."""
-        return cls(**{**table, "widths": tuple(table["widths"])})
+        """What :meth:`table` gave, or JSON of it.
+
+        Raises:
+            InputError: a name is unknown, or a value is impossible.
+        """
+        return of_table(cls, table, "convnet")
 
 
 class _Block(nn.Module):

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from ..errors import InputError, OutputError
-from ..learning.checkpoint_file import load_content, save_content
+from ..learning.checkpoint_file import load_content, save_content, unpacking
 from . import sh
 from .cameras import side_labels
 from .edit_options import Edit, EditOptions, Portrait, Report, Stage, Terms, Wish
@@ -354,9 +354,13 @@ class _Editor:
         """Go on from a state.
 
         Raises:
-            InputError: it is of another edit.
+            InputError: it is of another edit, or damaged.
         """
         content = load_content(path, FORMAT)
+        with unpacking(path):
+            self._restore(content, path)
+
+    def _restore(self, content: dict[str, Any], path: Path) -> None:
         if content["options"] != self._options.table() or not self._wish.is_of(content["wish"]):
             raise InputError(f"{path}: of another edit; leave --resume out to begin anew")
         device = self._wish.image.device

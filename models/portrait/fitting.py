@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from torch import nn
 
 from ..errors import InputError, OutputError
-from ..learning.checkpoint_file import load_content, save_content
+from ..learning.checkpoint_file import load_content, save_content, unpacking
 from ..learning.curves import draw_curves, read_log
 from ..learning.pace import (
     CHECKPOINT_NAME,
@@ -197,16 +197,12 @@ class _Training:
 
     def _restore(self) -> float:
         content = load_content(self._path, self._format)
-        try:
+        with unpacking(self._path):
             self._task.network.load_state_dict(content["network"])
             self._average.load_state_dict(content["average"])
             self._optimiser.load_state_dict(content["optimiser"])
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise InputError(
-                f"{self._path}: of another network: {str(error).splitlines()[0]}"
-            ) from error
-        self._step = int(content["step"])
-        return float(content["seconds"])
+            self._step = int(content["step"])
+            return float(content["seconds"])
 
     @property
     def _format(self) -> str:

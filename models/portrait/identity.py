@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from ..errors import InputError
 from .convnet import Convnet, ConvnetConfig
-from .weights import fill, load_part, save_part
+from .weights import filled, load_part, save_part
 
 EMBEDDING: Final = 512
 DEFAULT: Final = ConvnetConfig(side=48, margin=0.1, widths=(32, 64, 128), blocks=1)
@@ -81,8 +81,8 @@ class IdentityEmbedder(nn.Module):
             InputError: the file is missing, damaged or other weights.
         """
         stored = load_part(path, "identity")
-        network = cls(ConvnetConfig.of_table(stored.config))
-        fill(network, stored.tensors, path)
+        config = ConvnetConfig.of_table(stored.config)
+        network = filled(lambda: cls(config), stored.tensors, path)
         return network.eval().requires_grad_(False)
 
 

@@ -24,7 +24,7 @@ from ..errors import InputError
 from ..learning.checkpoint_file import load_plain
 from . import sh
 from .convnet import Convnet, ConvnetConfig
-from .weights import fill, load_part, save_part
+from .weights import fill, filled, load_part, save_part
 
 DEFAULT: Final = ConvnetConfig(side=48, margin=0.0, widths=(24, 48, 96), blocks=1)
 MIRRORED: Final = (3, 4, 7)
@@ -85,8 +85,8 @@ class LightEstimator(nn.Module):
             InputError: the file is missing, damaged or other weights.
         """
         stored = load_part(path, "light")
-        network = cls(ConvnetConfig.of_table(stored.config))
-        fill(network, stored.tensors, path)
+        config = ConvnetConfig.of_table(stored.config)
+        network = filled(lambda: cls(config), stored.tensors, path)
         return network.eval().requires_grad_(False)
 
 

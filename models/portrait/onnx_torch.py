@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ..documents import one_line
 from ..errors import InputError
 from ..onnx_wire import check_one_file
 
@@ -172,14 +173,13 @@ class OnnxModule(nn.Module):
         except InputError:
             raise
         except (OSError, DecodeError, ValueError) as error:
-            raise InputError(f"{path}: not an ONNX network: {error}") from error
+            raise InputError(f"{path}: not an ONNX network: {one_line(error)}") from error
         try:
             return cls(model)
         except InputError as error:
-            raise InputError(f"{path}: {error}") from error
+            raise InputError(f"{path}: {one_line(error, 400)}") from error
         except (TypeError, ValueError, KeyError, IndexError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(f"{path}: not an ONNX network: {reason}") from error
+            raise InputError(f"{path}: not an ONNX network: {one_line(error)}") from error
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The output of the graph."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch.nn import functional
 
-from ..archives import read_npz
-from ..documents import json_of
+from ..archives import fitted, read_npz
+from ..documents import json_of, one_line
 from ..errors import InputError
 from . import sh
 from .dataset import split
@@ -68,7 +68,10 @@ class Pictures:
         return np.stack([Description(words).tokens() for words in self.words])
 
 
-_ARRAYS = ("images", "mask", "cameras", "light", "identity")
+_ARRAYS: Final = {
+    "images": (np.uint8, "N V S S 3"), "mask": (np.uint8, "N V S S"),
+    "cameras": (np.float32, "N V 25"), "light": (np.float32, "N 9"), "identity": (np.int64, ""),
+}  # fmt: skip
 
 
 def load_pictures(folder: Path, held_out: bool, most_persons: int | None = None) -> Pictures:
@@ -82,6 +85,10 @@ def load_pictures(folder: Path, held_out: bool, most_persons: int | None = None)
     train, kept = split(len(files))
     chosen = [files[i] for i in (kept if held_out else train)[:most_persons]]
     rows = [_person(path, int(meta["size"])) for path in chosen]
+    other = [p for p, row in zip(chosen, rows, strict=True)
+             if row["images"].shape != rows[0]["images"].shape]  # fmt: skip
+    if other:
+        raise InputError(f"{other[0]}: has more or fewer pictures than {chosen[0].name}")
     looks, per_person = rows[0]["images"].shape[:2], len(rows[0]["images"])
     views = looks[1]
     words = tuple(word for row in rows for word in row["words"])
@@ -105,17 +112,22 @@ def load_pictures(folder: Path, held_out: bool, most_persons: int | None = None)
 
 def _person(path: Path, size: int) -> dict[str, Any]:
     try:
-        row: dict[str, Any] = dict(read_npz(path, (*_ARRAYS, "attributes")))
-        said = json_of(str(row.pop("attributes")))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
-    if row["images"].shape[2:] != (size, size, 3) or len(said) != len(row["images"]):
+        read = dict(read_npz(path, (*_ARRAYS, "attributes")))
+        said = json_of(str(read.pop("attributes")))
+        words = [
+            {**{s: v for s, v in look.items() if s in SLOTS}, **view}
+            for look in said
+            for view in look["views"]
+        ]
+        odd = [v for word in words for s, v in word.items() if s in SLOTS and v not in SLOTS[s]]
+        if odd:
+            raise ValueError(f"no property {odd[0]!r:.40}")
+        row: dict[str, Any] = {**fitted(read, _ARRAYS), "words": words}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"{path}: cannot be read: {one_line(error)}") from error
+    looks, views = row["images"].shape[:2]
+    if row["images"].shape[2:] != (size, size, 3) or len(words) != looks * views:
         raise InputError(f"{path}: does not fit the folder's meta.json")
-    row["words"] = [
-        {**{s: v for s, v in look.items() if s in SLOTS}, **view}
-        for look in said
-        for view in look["views"]
-    ]
     return row
 
 

@@ -23,8 +23,9 @@ from ..avatar.config import DiffusionConfig
 from ..avatar.diffusion import guided, heun, noise_like, preconditioning, schedule
 from ..errors import InputError
 from ..learning.layout import channels_last
+from ..learning.sizes import of_table
 from .vocabulary import MOST_TOKENS, PROPERTIES, TOKEN_COUNT, parse
-from .weights import fill, load_part, save_part
+from .weights import filled, load_part, save_part
 
 NOISE: Final = DiffusionConfig(
     channels=(), attention=(), blocks=0, head_channels=1, groups=1, token_width=0, field_channels=0,
@@ -58,8 +59,12 @@ class PriorConfig:
 
     @classmethod
     def of_table(cls, table: dict[str, Any]) -> PriorConfig:
-        """From a file's header."""
-        return cls(**{**table, "channels": tuple(table["channels"])})
+        """From a file's header.
+
+        Raises:
+            InputError: a name is unknown, or a value is impossible.
+        """
+        return of_table(cls, table, "prior")
 
 
 SMALL: Final = PriorConfig()
@@ -249,8 +254,8 @@ class CaptionedDiffusion(nn.Module):
         table = dict(stored.config)
         if table.pop("words", None) != [f"{slot}: {value}" for slot, value in PROPERTIES]:
             raise InputError(f"{path}: made for another vocabulary; train it again")
-        network = cls(PriorConfig.of_table(table))
-        fill(network, stored.tensors, path)
+        config = PriorConfig.of_table(table)
+        network = filled(lambda: cls(config), stored.tensors, path)
         channels_last(network)
         return network.eval().requires_grad_(False)
 

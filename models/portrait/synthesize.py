@@ -18,7 +18,6 @@ each view's own words; ``captions`` JSON: a list of sentences a look; ``identity
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from ..errors import InputError, OutputError
 from ..face.eg3d_camera import yaw_pitch_of
 from ..makehuman.build import HeadModel
 from ..makehuman.source import MakeHumanData
+from ..processes import share_out
 from ..render.scene import render
 from ..render.texture import to_srgb
 from ..synthetic.scene import Look
@@ -267,12 +267,10 @@ def synthesise(config: PortraitsConfig, report: Callable[[int, int], object] | N
             if report is not None:
                 report(done + 1, len(tasks))
         return len(tasks)
-    # Spawned, not forked: numba's and OpenCV's threads do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, _start_worker, (config,)) as pool:
-        for done, _ in enumerate(pool.imap_unordered(_render_person, tasks)):
-            if report is not None:
-                report(done + 1, len(tasks))
+    made = share_out(_render_person, tasks, workers, _start_worker, config)
+    for done, _ in enumerate(made):
+        if report is not None:
+            report(done + 1, len(tasks))
     return len(tasks)
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 import torch
 
 from ..documents import json_of
 from ..errors import InputError
+from ..learning.checkpoint_file import unpacking
 from ..learning.layout import channels_last
 from ..learning.tensor_file import check_state, read_tensors, write_tensors
 from .config import PortraitConfig
@@ -22,6 +23,7 @@ Part = Literal["generator", "prior", "identity", "light", "attributes"]
 _HEADER: Final = "mien"
 """Of the metadata: a JSON object with the network's kind, its sizes and what is known of it."""
 _EXTRA: Final = "extra."
+_Network = TypeVar("_Network", bound=torch.nn.Module)
 """Begins the names of tensors beside a network's own."""
 
 
@@ -116,7 +118,7 @@ def load_weights(path: Path) -> Generator:
             there, more than asked for, or of other sizes.
     """
     stored = load_part(path, "generator")
-    with torch.device("meta"):
+    with unpacking(path), torch.device("meta"):
         model = Generator(PortraitConfig.of_table(stored.config))
     fill(model, stored.tensors, path)
     return frozen(model)
@@ -141,6 +143,22 @@ def fill(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], path: Path
     model.load_state_dict(
         {name: value.float() for name, value in tensors.items()}, strict=True, assign=True
     )
+
+
+def filled(
+    make: Callable[[], _Network], tensors: Mapping[str, torch.Tensor], path: Path
+) -> _Network:
+    """A network of a header's sizes with a file's weights; made once the file is seen to have them.
+
+    Raises:
+        InputError: see :func:`fill`.
+    """
+    with unpacking(path), torch.device("meta"):
+        state = make().state_dict()
+    check_state(path, "this network", state, tensors)
+    network = make()
+    fill(network, tensors, path)
+    return network
 
 
 def frozen(model: Generator) -> Generator:

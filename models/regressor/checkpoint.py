@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..learning.checkpoint_file import load_content, save_content
+from ..learning.checkpoint_file import load_content, save_content, unpacking
+from ..learning.tensor_file import check_state
 from .dataset import SamplerState
 from .learner import OptimiserKind
 from .network import FaceNetwork, NetworkConfig, without_landmark_head
@@ -100,22 +101,27 @@ class Checkpoint:
         """Read a checkpoint; nothing but tensors and plain containers is unpickled.
 
         Raises:
-            InputError: the file is missing, damaged or of another version.
+            InputError: the file is missing, damaged, of another version or network.
         """
         content = load_content(path, CHECKPOINT_FORMAT)
-        sampler = content["sampler"]
-        return cls(
-            network=NetworkConfig(**content["network"]),
-            weights=content["weights"],
-            averaged=content["averaged"],
-            optimiser=content["optimiser"],
-            progress=Progress(
-                **content["progress"], sampler=None if sampler is None else _unpacked(sampler)
-            ),
-            # Files from before these were recorded lack them.
-            optimiser_kind=content.get("optimiser_kind", "adamw"),
-            history=tuple(Origin(**origin) for origin in content.get("history", ())),
-        )
+        with unpacking(path):
+            sampler = content["sampler"]
+            config = NetworkConfig(**content["network"])
+            with torch.device("meta"):
+                network = FaceNetwork(config)
+            check_state(path, "its network", network.state_dict(), content["averaged"])
+            return cls(
+                network=config,
+                weights=content["weights"],
+                averaged=content["averaged"],
+                optimiser=content["optimiser"],
+                progress=Progress(
+                    **content["progress"], sampler=None if sampler is None else _unpacked(sampler)
+                ),
+                # Files from before these were recorded lack them.
+                optimiser_kind=content.get("optimiser_kind", "adamw"),
+                history=tuple(Origin(**origin) for origin in content.get("history", ())),
+            )
 
     def averaged_network(self) -> FaceNetwork:
         """The network with averaged weights and without a landmark head, in evaluation mode."""

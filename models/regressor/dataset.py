@@ -143,8 +143,9 @@ class Sampler:
         if not self._shards:
             held = len(self._folder.validation)
             raise InputError(
-                f"{self._folder.folder}: no finished shard to train on beside the {held} held out "
-                "for validation; render more"
+                f"{self._folder.folder}: no finished shard to train on: the first "
+                f"{self._folder.held_out} are held out for validation, and {held} are there; "
+                "render more"
             )
         self._before = self._seen
         seen = [

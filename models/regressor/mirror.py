@@ -41,13 +41,19 @@ class Mirror:
             limit_mm: how far a vertex may lie from the mirror image of its partner.
 
         Raises:
-            InputError: the mesh has no such symmetry, or a landmark lacks its partner.
+            InputError: the mesh has no such symmetry, or the points are another mesh's.
         """
+        foreign = InputError(
+            "the labelled points are not this face model's: give the one that the pictures were "
+            "rendered with"
+        )
+        if not 0 <= min(point_vertices) <= max(point_vertices) < len(model.mean):
+            raise foreign
         partner = _partners(model.mean, limit_mm)
         index = {vertex: k for k, vertex in enumerate(point_vertices)}
         points = [index.get(int(partner[vertex]), -1) for vertex in point_vertices]
         if min(points[:N_LANDMARKS]) < 0:
-            raise InputError("the labelled points lack the partner of a landmark")
+            raise foreign
         return cls(
             shape=_basis_map(model.shape_basis, partner),
             expression=_basis_map(model.expression_basis, partner),

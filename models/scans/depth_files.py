@@ -14,6 +14,7 @@ from jaxtyping import Float32
 from ..archives import read_npy
 from ..documents import one_line
 from ..errors import InputError
+from ..picture_file import decoded
 
 DEPTH_SUFFIXES: Final = (".png", ".npy", ".tif", ".tiff", ".pfm")
 _MOST_PX: Final = 1 << 26
@@ -79,10 +80,10 @@ def _raw(path: Path) -> np.ndarray:
         head = content[:24].tobytes()  # of a PNG: its size, for which OpenCV would make room
         if head[12:16] == b"IHDR" and math.prod(struct.unpack(">II", head[16:24])) > _MOST_PX:
             raise ValueError("it declares more than 64 million pixels")
-        raw = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+        raw = decoded(content, cv2.IMREAD_UNCHANGED)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError, cv2.error, struct.error) as error:
+    except (ValueError, EOFError, struct.error) as error:
         raise InputError(f"{path}: not a depth map: {one_line(error)}") from error
     if raw is None:
         raise InputError(f"{path}: not a picture")

@@ -24,7 +24,7 @@ def read_scan_mesh(path: Path, unit: str | None = None) -> TriangleMesh:
     """Read a scanned mesh, mm, in the file's axes.
 
     Args:
-        path: .ply or .obj; an OBJ's material and texture lie beside it.
+        path: .ply or .obj; an OBJ's material and texture lie in its folder, or it has no colours.
         unit: of the file's numbers, ``mm``, ``cm`` or ``m``; None: mm or m, whichever a face fits.
 
     Raises:
@@ -56,10 +56,38 @@ def read_scan_mesh(path: Path, unit: str | None = None) -> TriangleMesh:
     )
 
 
+class _Beside:
+    """Gives a mesh's material and texture, which its own text names, out of its folder only.
+
+    A name that leads out of the folder (absolute, with ``..`` or through a link) is taken for one
+    in it, as programs write the places of their own machine; what is not there has no colours.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+
+    def __getitem__(self, name: str) -> bytes:
+        """The content of a file.
+
+        Raises:
+            FileNotFoundError: the folder has none of that name.
+        """
+        plain = name.strip().replace("\\", "/")
+        for place in (plain, plain.rpartition("/")[2]):
+            try:
+                path = (self._folder / place).resolve()
+                if path.is_relative_to(self._folder) and path.is_file():
+                    return path.read_bytes()
+            except (OSError, ValueError, RuntimeError):
+                continue  # a name that no file can have, or links in a ring
+        raise FileNotFoundError(f"{plain[:80]!r}: not in the mesh's folder")
+
+    get = __getitem__
+
+
 def _load(path: Path) -> Any:
     try:
         import trimesh
-        from trimesh.resolvers import FilePathResolver
     except ModuleNotFoundError as error:
         raise InputError("scans in meshes need trimesh: pip install 'mien[heavy]'") from error
     try:
@@ -67,10 +95,10 @@ def _load(path: Path) -> Any:
         if not content.strip():
             raise InputError(f"{path}: an empty mesh (an empty file)")
         check_indices(content, path.suffix.lower())
-        resolver = FilePathResolver(str(path.parent))
         kind = path.suffix.lower()[1:]
+        beside: Any = _Beside(path.parent)
         scene = trimesh.load_scene(
-            io.BytesIO(content), file_type=kind, resolver=resolver, process=False
+            io.BytesIO(content), file_type=kind, resolver=beside, process=False
         )
         return scene.to_mesh()
     except OSError as error:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float64
 
 from ..errors import InputError
 from ..mesh.triangle_mesh import TriangleMesh
+from ..picture_file import read_bgr
 from .depth_files import DEPTH_SUFFIXES, read_depth
 from .frame import DepthFrame
 from .intrinsics import UNITS_MM, CameraFile, intrinsics_of, read_intrinsics
@@ -140,7 +140,7 @@ def _frame_of(
     size = depth.shape[1], depth.shape[0]
     image, image_size = None, None
     if picture is not None:
-        image = _read_picture(picture)
+        image = read_bgr(picture)
         image_size = image.shape[1], image.shape[0]
         if abs(np.log((size[0] / size[1]) / (image_size[0] / image_size[1]))) > 0.05:
             raise InputError(
@@ -193,13 +193,3 @@ def _beside(path: Path, suffixes: Sequence[str], words: Sequence[str]) -> Path |
     near = [p for p in named if root and root in p.stem.lower()]
     found = same or near or named
     return found[0] if found else None
-
-
-def _read_picture(path: Path) -> UInt8[np.ndarray, "H W 3"]:
-    try:
-        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, cv2.error) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
-    if image is None:
-        raise InputError(f"{path}: not a picture")
-    return np.asarray(image, np.uint8)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float32, Int32
 
+from ..documents import one_line
 from ..errors import InputError
 from ..makehuman.head import HeadTopology, triangulate
 from ..makehuman.source import read_obj
 
 Vertices = Float32[np.ndarray, "V 3"]
+_SCALES: Final = ("x_scale", "y_scale", "z_scale")
 
 
 @dataclass(frozen=True)
@@ -53,57 +56,73 @@ def read_fitted_mesh(path: Path, topology: HeadTopology) -> FittedMesh | None:
     Raises:
         InputError: the file is not such a fitting.
     """
-    anchors: list[list[int]] = []
-    weights: list[list[float]] = []
-    offsets: list[list[float]] = []
-    scales: dict[str, tuple[int, int, float]] = {}
-    obj = ""
-    reading = False
     try:
-        for line in path.read_text().splitlines():
-            words = line.split()
-            if not words or words[0].startswith("#"):
-                continue
-            if words[0] == "obj_file":
-                obj = words[1]
-            elif words[0] in ("x_scale", "y_scale", "z_scale"):
-                scales[words[0]] = (int(words[1]), int(words[2]), float(words[3]))
-            elif words[0] == "verts":
-                reading = True
-            elif words[0] == "delete_verts":
-                reading = False
-            elif reading and words[0].lstrip("-").isdigit():
-                # Lines such as "material ..." may stand between the vertices.
-                if len(words) == 1:
-                    anchors.append([int(words[0])] * 3)
-                    weights.append([1.0, 0.0, 0.0])
-                    offsets.append([0.0, 0.0, 0.0])
-                else:
-                    anchors.append([int(x) for x in words[:3]])
-                    weights.append([float(x) for x in words[3:6]])
-                    offsets.append([float(x) for x in words[6:9]])
-    except (OSError, ValueError, IndexError) as error:
-        raise InputError(f"{path}: not a MakeHuman fitting file: {error}") from error
-    mesh = read_obj(path.parent / obj)
-    ids = np.asarray(anchors, np.int32)
-    if len(ids) != len(mesh.vertices) or len(scales) != 3:
+        lines = _read_lines(path)
+        ids = np.asarray(lines.anchors, np.int32).reshape(-1, 3)
+        weights = np.asarray(lines.weights, np.float32).reshape(-1, 3)
+        offsets = np.asarray(lines.offsets, np.float32).reshape(-1, 3)
+        ends = np.array([lines.scales[axis][:2] for axis in _SCALES], np.int32)
+        distances = [lines.scales[axis][2] for axis in _SCALES]
+        if not len(ids) == len(weights) == len(offsets):
+            raise ValueError("a line is not three vertices, three weights and an offset")
+        if not min(distances) > 0:
+            raise ValueError("a scale is not above 0")
+    except KeyError as error:
+        raise InputError(f"{path}: not a MakeHuman fitting file: it has no {error}") from error
+    except (OSError, ValueError, IndexError, OverflowError) as error:
+        raise InputError(f"{path}: not a MakeHuman fitting file: {one_line(error)}") from error
+    mesh = read_obj(path.parent / lines.obj)
+    if len(ids) != len(mesh.vertices):
         raise InputError(f"{path}: {len(ids)} fitted vertices, its OBJ has {len(mesh.vertices)}")
-    ends = np.array([scales[axis + "_scale"][:2] for axis in "xyz"], np.int32)
+    if not len(mesh.uv):
+        raise InputError(f"{path}: its OBJ has no texture coordinates")
     if not (np.isin(ids, topology.vertex_ids).all() and np.isin(ends, topology.vertex_ids).all()):
         return None
     placed = topology.place(ends)
     return FittedMesh(
         path.stem,
         topology.place(ids),
-        np.asarray(weights, np.float32),
-        np.asarray(offsets, np.float32),
-        tuple(
-            (int(a), int(b), scales[axis + "_scale"][2])
-            for (a, b), axis in zip(placed, "xyz", strict=True)
-        ),
+        weights,
+        offsets,
+        tuple((int(a), int(b), d) for (a, b), d in zip(placed, distances, strict=True)),
         triangulate(mesh.quads),
         mesh.uv[_triangulate_uv(mesh.quads, mesh.quad_uvs)],
     )
+
+
+@dataclass
+class _Lines:
+    """What stands in a ``.mhclo``."""
+
+    obj: str = ""
+    anchors: list[list[int]] = field(default_factory=list)
+    weights: list[list[float]] = field(default_factory=list)
+    offsets: list[list[float]] = field(default_factory=list)
+    scales: dict[str, tuple[int, int, float]] = field(default_factory=dict)
+
+
+def _read_lines(path: Path) -> _Lines:
+    found = _Lines()
+    reading = False
+    for line in path.read_text(encoding="utf-8").splitlines():
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        if words[0] == "obj_file":
+            found.obj = words[1]
+        elif words[0] in _SCALES:
+            found.scales[words[0]] = (int(words[1]), int(words[2]), float(words[3]))
+        elif words[0] == "verts":
+            reading = True
+        elif words[0] == "delete_verts":
+            reading = False
+        elif reading and words[0].lstrip("-").isdigit():
+            # Lines such as "material ..." may stand between the vertices.
+            alone = len(words) == 1
+            found.anchors.append([int(x) for x in (words * 3 if alone else words[:3])])
+            found.weights.append([1.0, 0.0, 0.0] if alone else [float(x) for x in words[3:6]])
+            found.offsets.append([0.0, 0.0, 0.0] if alone else [float(x) for x in words[6:9]])
+    return found
 
 
 def _triangulate_uv(

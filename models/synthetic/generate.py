@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -16,6 +15,7 @@ from ..errors import InputError, OutputError
 from ..face.morphable import FaceModel
 from ..makehuman.build import HeadModel
 from ..makehuman.source import MakeHumanData
+from ..processes import share_out
 from .scene import SIZE, Studio, Truth, spread_points
 from .shards import META_NAME, Labels, ShardMeta, save_shard
 
@@ -104,6 +104,7 @@ def synthesise(config: SynthesisConfig) -> int:
     """Render the shards that are missing; returns how many were rendered.
 
     Raises:
+        InputError: MakeHuman's data, the face model or the assets cannot be read.
         OutputError: the folder cannot be written, or holds shards of other settings.
     """
     points = spread_points(FaceModel.load(config.face_model))
@@ -123,12 +124,7 @@ def synthesise(config: SynthesisConfig) -> int:
     if not tasks:
         return 0
     workers = min(config.workers or os.cpu_count() or 1, len(tasks))
-    # Spawned, not forked: numba's and OpenCV's threads do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with (
-        context.Pool(workers, _start_worker, (config,)) as pool,
-        tqdm(total=len(tasks) * config.shard_size, unit="face", disable=None) as bar,
-    ):
-        for _ in pool.imap_unordered(_render_shard, tasks):
+    with tqdm(total=len(tasks) * config.shard_size, unit="face", disable=None) as bar:
+        for _ in share_out(_render_shard, tasks, workers, _start_worker, config):
             bar.update(config.shard_size)
     return len(tasks)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int32
 
+from ..documents import json_of, one_line
 from ..errors import InputError
 from ..face.rotation import matrix_from_rotation_vector, rotation_between
 from ..makehuman.head import triangulate
@@ -241,7 +241,7 @@ def _skinning(data: MakeHumanData, used: Int32[np.ndarray, " K"]) -> Float64[np.
     """Share of each bone of :data:`_PARENTS` in each vertex."""
     path = data.root / _WEIGHTS
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))["weights"]
+        table = json_of(path.read_text(encoding="utf-8"))["weights"]
         place = np.full(len(data.base.vertices), -1)
         place[used] = np.arange(len(used))
         shares = np.zeros((len(used), len(_PARENTS)))
@@ -252,10 +252,16 @@ def _skinning(data: MakeHumanData, used: Int32[np.ndarray, " K"]) -> Float64[np.
             column = 1 if stem == "wrist" or stem.startswith("metacarpal") else 0
             if stem.startswith("finger"):
                 column = _PARENTS.index(stem.removeprefix("finger"))
-            ids, values = np.array(rows).T
+            ids, values = np.array(rows, np.float64).T
+            if not ((ids >= 0) & (ids < len(place))).all():
+                raise ValueError(f"{name} is of a vertex that is not there")
             kept = place[ids.astype(int)]
             np.add.at(shares[:, column], kept[kept >= 0], values[kept >= 0])
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: no skinning weights of the base mesh: {error}") from error
+    except (
+        *(OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError),
+    ) as error:
+        raise InputError(
+            f"{path}: no skinning weights of the base mesh: {one_line(error)}"
+        ) from error
     shares[shares.sum(1) < 1e-6, 0] = 1
     return shares / shares.sum(1, keepdims=True)

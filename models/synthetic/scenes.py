@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from ..face.rotation import matrix_from_yaw_pitch_roll
 from ..makehuman.build import HeadModel
 from ..makehuman.expression import sample_expression
 from ..makehuman.source import MakeHumanData
+from ..processes import share_out
 from ..render.scene import Picture, render
 from ..render.texture import to_srgb
 from .framing import Pose, sample_body, sample_pose
@@ -161,6 +161,7 @@ def render_cut_outs(config: CutOutConfig) -> int:
     """Render the shards that are missing; returns how many were rendered.
 
     Raises:
+        InputError: MakeHuman's data, the face model or the assets cannot be read.
         OutputError: the folder cannot be written, or holds cut-outs of other settings.
     """
     settings = {"seed": config.seed, "shard_size": config.shard_size}
@@ -179,12 +180,7 @@ def render_cut_outs(config: CutOutConfig) -> int:
     if not tasks:
         return 0
     workers = min(config.workers or os.cpu_count() or 1, len(tasks))
-    # Spawned, not forked: numba's and OpenCV's threads do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with (
-        context.Pool(workers, _start_worker, (config,)) as pool,
-        tqdm(total=len(tasks) * config.shard_size, unit="head", disable=None) as bar,
-    ):
-        for _ in pool.imap_unordered(_render_shard, tasks):
+    with tqdm(total=len(tasks) * config.shard_size, unit="head", disable=None) as bar:
+        for _ in share_out(_render_shard, tasks, workers, _start_worker, config):
             bar.update(config.shard_size)
     return len(tasks)

@@ -158,6 +158,6 @@ class CutOutFolder:
         self.training = shards[validation:]
         if not self.training:
             raise InputError(
-                f"{folder}: no finished shard to train on beside the {len(self.validation)} held "
-                "out for validation; render more"
+                f"{folder}: no finished shard to train on: the first {validation} are held out for "
+                f"validation, and {len(shards)} are there; render more"
             )

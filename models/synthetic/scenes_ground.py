@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ..errors import InputError
+from ..picture_file import read_bgr
 from ..render.texture import to_srgb
 from .noise2d import octaves, smooth_field
 from .surroundings import sample_background
@@ -189,9 +190,7 @@ def _read(folder: Path) -> list[Picture]:
     for path in sorted(folder.glob("*")):
         if path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
             continue
-        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if picture is None:
-            raise InputError(f"{path}: not a readable picture")
+        picture = read_bgr(path)
         shrink = min(1.0, _MOST_PHOTOGRAPH / max(picture.shape[:2]))
         small = cv2.resize(picture, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
         pictures.append(np.asarray(small, np.uint8))

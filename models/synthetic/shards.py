@@ -177,12 +177,15 @@ class ShardFolder:
 
     Raises:
         InputError: there is no ``meta.json``, or a shard is damaged.
+
+    Attributes:
+        held_out: how many shards are for validation, as soon as they are there.
     """
 
     def __init__(self, folder: Path, validation: int = 1) -> None:
         self.folder = folder
         self.meta = ShardMeta.load(folder)
-        self._validation = validation
+        self.held_out = validation
         self._shards: dict[int, Shard] = {}
         self.rescan()
 
@@ -197,12 +200,12 @@ class ShardFolder:
     @property
     def training(self) -> list[Shard]:
         """Shards to train on, by number."""
-        return self._ordered()[self._validation :]
+        return self._ordered()[self.held_out :]
 
     @property
     def validation(self) -> list[Shard]:
         """Shards held out, by number."""
-        return self._ordered()[: self._validation]
+        return self._ordered()[: self.held_out]
 
     def _ordered(self) -> list[Shard]:
         return [self._shards[number] for number in sorted(self._shards)]

@@ -18,7 +18,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import cv2
 import msgspec
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, UInt8
@@ -26,6 +25,7 @@ from jaxtyping import Float32, Float64, Int32, UInt8
 from ...models.archives import fitted, read_npz
 from ...models.documents import one_line
 from ...models.errors import InputError
+from ...models.picture_file import read_bgr
 from ..observation import FaceObservation
 from ..schema import DAMAGE, from_plain, rounded
 
@@ -34,6 +34,9 @@ VERSION: Final = 1
 """Raised when a reader of old folders would misread new ones; added fields do not count."""
 FACTS: Final = "keyframes.json"
 SHEET: Final = "sheet.png"
+
+_LEAST_AREA: Final = 1e-9
+"""Of a crop's pixel in the picture, or the other way around, square px."""
 
 
 class CropFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +53,11 @@ class CropFacts(msgspec.Struct, frozen=True, kw_only=True):
     side: int
     image_from_crop: tuple[tuple[float, float, float], tuple[float, float, float]]
     inside: float
+
+    def __post_init__(self) -> None:
+        (a, b, _), (c, d, _) = self.image_from_crop
+        if not _LEAST_AREA < abs(a * d - b * c) < 1 / _LEAST_AREA:
+            raise ValueError("image_from_crop is no map of a square")
 
     @property
     def matrix(self) -> Float64[np.ndarray, "2 3"]:
@@ -302,13 +310,8 @@ class _Head(msgspec.Struct):
 
 
 def _read_png(place: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "H W 3"]:
-    try:
-        image = cv2.imdecode(np.fromfile(place, dtype=np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, cv2.error) as error:
-        raise InputError(f"{place}: cannot be read: {error}") from error
-    if image is None:
-        raise InputError(f"{place}: not a picture")
+    image = read_bgr(place)
     if image.shape[:2] != size:
         found = "{1}x{0}".format(*image.shape[:2])
         raise InputError(f"{place}: is {found} px, expected {size[1]}x{size[0]}")
-    return np.asarray(image, dtype=np.uint8)
+    return image

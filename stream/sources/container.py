@@ -25,6 +25,8 @@ from .truncation import missing_bytes
 _log = logging.getLogger(__name__)
 _FALLBACK_RATE = Fraction(25)
 _NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS
+_PLAUSIBLE_PX = 1 << 24
+_MOST_PX_A_BYTE = 200  # of larger pictures; even plain black, JPEG packs fewer into one
 _PENDING = 64  # packets whose arrival is remembered until their pictures come
 
 
@@ -82,6 +84,7 @@ class ContainerSource:
         try:
             self._stream = self._video_stream()
             context = self._stream.codec_context
+            self._check_size(context.width, context.height)
             # Frame threads hold several pictures back: good for files, not for the live.
             context.thread_type = "SLICE" if live else "AUTO"
             context.thread_count = decode_threads
@@ -140,6 +143,16 @@ class ContainerSource:
             if stream.codec_context is not None:
                 return stream
         raise SourceError(f"{self._name}: holds no video stream")
+
+    def _check_size(self, width: int, height: int) -> None:
+        """Refuse a small file that says it is very large: decoders make room before they look."""
+        if self._path is None or width * height <= _PLAUSIBLE_PX:
+            return
+        size = self._path.stat().st_size
+        if width * height > _MOST_PX_A_BYTE * size:
+            raise SourceError(
+                f"{self._name}: says that it is {width}x{height} px, and has only {size} bytes"
+            )
 
     def _nominal_rate(self) -> Fraction:
         stream = self._stream

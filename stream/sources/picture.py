@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from ...models.picture_file import decoded
 from .tone import HLG, PQ, to_sdr
 
 _QUARTER_TURNS = {
@@ -72,7 +73,7 @@ class PictureConverter:
                 EXIF may say how the picture lies, which PyAV cannot tell in full.
         """
         if file is not None and _has_exif(file):
-            again = cv2.imdecode(np.fromfile(file, dtype=np.uint8), cv2.IMREAD_COLOR)
+            again = decoded(np.fromfile(file, dtype=np.uint8), cv2.IMREAD_COLOR)
             if again is not None:
                 return np.asarray(again, dtype=np.uint8)
         orientation = _orientation(picture) if file is None else None

@@ -16,11 +16,12 @@ import av.logging
 
 from .camera_mode import CameraMode, sorted_modes
 
+_SIZE = r"(\d{1,6})x(\d{1,6})"
+_RATE = r"(\d{1,9}(?:\.\d{1,9})?(?:e\+\d{1,2})?)"
 _DSHOW = re.compile(
-    r"(?:pixel_format|vcodec)=(\S+)\s+min s=(\d+)x(\d+) fps=([\d.e+]+)"
-    r" max s=(\d+)x(\d+) fps=([\d.e+]+)"
+    rf"(?:pixel_format|vcodec)=(\S+)\s+min s={_SIZE} fps={_RATE} max s={_SIZE} fps={_RATE}"
 )
-_AVFOUNDATION = re.compile(r"(\d+)x(\d+)@\[([\d.]+) ([\d.]+)\]fps")
+_AVFOUNDATION = re.compile(rf"{_SIZE}@\[{_RATE} {_RATE}\]fps")
 _IMPOSSIBLE_RATE = "0.001"
 
 

@@ -31,9 +31,11 @@ def test_of_what_was_trained_twice_the_last_counts(tmp_path: Path) -> None:
     read = read_log(log)
     assert [row["images"] for row in read] == [10, 20, 20]
     assert [row.get("loss") for row in read] == [5.0, 3.0, None]
-    log.write_text("{broken", "utf-8")
-    with pytest.raises(InputError, match="not the log of a training"):
-        read_log(log)
+    odd = ("[1]", "5", "{}", '{"images": "x"}', '{"images": 1e999}', '{"images": -1}')
+    for text in ("{broken", *odd, '{"images": 5, "validation": 3}', "[" * 100_000):
+        log.write_text(text, "utf-8")
+        with pytest.raises(InputError, match="not the log of a training"):
+            read_log(log)
 
 
 def test_curves_are_drawn_where_the_values_are() -> None:
@@ -51,6 +53,7 @@ def test_curves_are_drawn_where_the_values_are() -> None:
 
 def test_an_empty_log_and_odd_values_can_be_drawn() -> None:
     assert draw_curves([]).shape == draw_curves([line(5, loss=float("nan"), lr=0.0)]).shape
+    draw_curves([line(5, loss=10**400, lr=1e300), line(10**17, loss=1.0), line(0, loss="x")])
     draw_curves([line(5, loss=0.0, lr=0.1), line(5, validation={"nme_percent": None})])
 
 

@@ -179,7 +179,7 @@ def test_mirror_needs_a_symmetric_mesh(
 ) -> None:
     with pytest.raises(InputError, match="not symmetric"):
         Mirror.of(face_model, point_vertices, limit_mm=0.01)
-    with pytest.raises(InputError, match="partner of a landmark"):
+    with pytest.raises(InputError, match="not this face model's"):
         Mirror.of(face_model, (int(face_model.landmark_vertices[0]),) * 68)
 
 

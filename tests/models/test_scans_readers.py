@@ -171,6 +171,44 @@ def test_an_objs_texture_colours_its_vertices(tmp_path: Path) -> None:
     assert (mesh.colours[~red] == (0, 255, 0)).all()
 
 
+def test_an_obj_opens_no_file_outside_of_its_folder(tmp_path: Path) -> None:
+    """Neither by an absolute name, nor through "..", nor through a link."""
+    pytest.importorskip("trimesh")
+    pytest.importorskip("PIL")
+    inside = tmp_path / "scan"
+    inside.mkdir()
+    cv2.imwrite(str(tmp_path / "secret.png"), np.full((8, 8, 3), 77, np.uint8))
+    (tmp_path / "secret.mtl").write_text("newmtl skin\nmap_Kd secret.png\n")
+    (inside / "link.png").symlink_to(tmp_path / "secret.png")
+    (inside / "folder").symlink_to(tmp_path)
+    (inside / "ring.png").symlink_to(inside / "ring.png")
+    mesh = (
+        "v 0 0 0\nv 200 0 0\nv 200 200 0\nvt 0.1 0.1\nvt 0.9 0.1\nvt 0.9 0.9\nusemtl skin\n"
+        "f 1/1 2/2 3/3\n"
+    )
+
+    def colours(library: str, texture: str) -> np.ndarray | None:
+        (inside / "face.mtl").write_text(f"newmtl skin\nmap_Kd {texture}\n")
+        (inside / "face.obj").write_text(f"mtllib {library}\n{mesh}")
+        read = read_scan_mesh(inside / "face.obj")
+        assert len(read.triangles) == 1
+        return read.colours
+
+    away = (str(tmp_path / "secret.png"), "../secret.png", "link.png", "folder/secret.png")
+    for texture in (*away, "ring.png", "/dev/zero", "x" * 5000, "a\0b", "folder"):
+        found = colours("face.mtl", texture)
+        assert found is None or not (found == 77).any(), texture
+    for library in (str(tmp_path / "secret.mtl"), "../secret.mtl", "folder/secret.mtl"):
+        found = colours(library, "none.png")
+        assert found is None or not (found == 77).any(), library
+    # What programs write of their own machine is looked for beside the mesh.
+    cv2.imwrite(str(inside / "skin.png"), np.full((8, 8, 3), 99, np.uint8))
+    for texture in ("skin.png", "/Users/a/skin.png", "C:\\scans\\skin.png", "./skin.png"):
+        found = colours("face.mtl", texture)
+        assert found is not None, texture
+        assert (found == 99).all(), texture
+
+
 def test_meshes_of_the_wrong_size_or_empty_are_refused(tmp_path: Path) -> None:
     pytest.importorskip("trimesh")
     write_mesh(tmp_path / "cm.ply", quad(20.0))

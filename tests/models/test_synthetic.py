@@ -149,6 +149,7 @@ def test_fitted_meshes_are_read_past_stray_lines(
     anchor = studio.reference[place(np.array([5399], np.int32))[0]]
     np.testing.assert_allclose(fitted[0], anchor, atol=1e-4)
     assert mesh.triangles.tolist() == [[0, 1, 2]]
-    (tmp_path / "wig.mhclo").write_text("obj_file wig.obj\nverts 0\n5399\n")
+    scales = "x_scale 5399 11998 1.0\ny_scale 791 881 1.0\nz_scale 962 5320 1.0\n"
+    (tmp_path / "wig.mhclo").write_text(f"obj_file wig.obj\n{scales}verts 0\n5399\n")
     with pytest.raises(InputError, match="1 fitted vertices, its OBJ has 3"):
         read_fitted_mesh(tmp_path / "wig.mhclo", studio.head.topology)

@@ -215,6 +215,10 @@ def test_what_ffmpeg_prints_is_read() -> None:
         CameraMode("", 640, 480, (30.0, 15.0)),
     ]
     assert modes_in_dshow("nothing") == []
+    for odd in ("1e+021e+0", "1.2.3", "9" * 5000):  # no number, or none that Python reads
+        assert modes_in_dshow(DSHOW.replace("fps=5", f"fps={odd}").replace("fps=30", "fps=")) == []
+        assert modes_in_avfoundation(f"640x480@[{odd} 30.0]fps") == []
+    assert modes_in_dshow(f"vcodec=a min s=1x1 fps=5 max s={'9' * 5000}x1 fps=5") == []
 
 
 def test_ffmpeg_is_asked_and_its_log_is_as_before() -> None:

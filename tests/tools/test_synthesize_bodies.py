@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -40,24 +39,16 @@ def _cube(_dresser: object, config: BodiesConfig, number: int) -> Subject:
     return Subject(mesh, points, [view] * config.views, 18.0, number)
 
 
-class _Inline:
-    """A pool of processes that works in this one."""
-
-    def __init__(
-        self, _workers: int, start: Callable[..., None], arguments: tuple[BodiesConfig]
-    ) -> None:
-        start(*arguments)
-
-    def __enter__(self) -> _Inline:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing is open."""
-
-    def imap_unordered(
-        self, work: Callable[[tuple[BodiesConfig, int]], int], tasks: list[tuple[BodiesConfig, int]]
-    ) -> Iterator[int]:
-        return (work(task) for task in tasks)
+def _inline(
+    make: Callable[[tuple[BodiesConfig, int]], int],
+    tasks: list[tuple[BodiesConfig, int]],
+    _workers: int,
+    prepare: Callable[[BodiesConfig], None],
+    config: BodiesConfig,
+) -> Iterator[int]:
+    """Processes' work, done in this one."""
+    prepare(config)
+    return (make(task) for task in tasks)
 
 
 def test_only_what_is_missing_is_made(
@@ -66,8 +57,7 @@ def test_only_what_is_missing_is_made(
     pytest.importorskip("skimage")
     monkeypatch.setattr(body_generate, "make_body_dresser", lambda _: object())
     monkeypatch.setattr(body_generate, "body_subject", _cube)
-    context = SimpleNamespace(Pool=_Inline)
-    monkeypatch.setattr(generate.multiprocessing, "get_context", lambda _: context)
+    monkeypatch.setattr(generate, "share_out", _inline)
     folder, sheet = tmp_path / "bodies", tmp_path / "sheet.png"
     tool = SynthesizeBodies(out=folder, count=2, first=2, views=2, size=32, sheet=sheet)
     assert tool.run() == 0

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -59,24 +58,16 @@ def _cube(_dresser: object, config: HeadsConfig, number: int) -> Subject:
     return Subject(mesh, points, [view] * config.views, 18.0, number)
 
 
-class _Inline:
-    """A pool of processes that works in this one."""
-
-    def __init__(
-        self, _workers: int, start: Callable[..., None], arguments: tuple[HeadsConfig]
-    ) -> None:
-        start(*arguments)
-
-    def __enter__(self) -> _Inline:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing is open."""
-
-    def imap_unordered(
-        self, work: Callable[[tuple[HeadsConfig, int]], int], tasks: list[tuple[HeadsConfig, int]]
-    ) -> Iterator[int]:
-        return (work(task) for task in tasks)
+def _inline(
+    make: Callable[[tuple[HeadsConfig, int]], int],
+    tasks: list[tuple[HeadsConfig, int]],
+    _workers: int,
+    prepare: Callable[[HeadsConfig], None],
+    config: HeadsConfig,
+) -> Iterator[int]:
+    """Processes' work, done in this one."""
+    prepare(config)
+    return (make(task) for task in tasks)
 
 
 def test_only_what_is_missing_is_made(
@@ -85,8 +76,7 @@ def test_only_what_is_missing_is_made(
     pytest.importorskip("skimage")
     monkeypatch.setattr(generate, "make_dresser", lambda _: object())
     monkeypatch.setattr(generate, "head_subject", _cube)
-    context = SimpleNamespace(Pool=_Inline)
-    monkeypatch.setattr(generate.multiprocessing, "get_context", lambda _: context)
+    monkeypatch.setattr(generate, "share_out", _inline)
     folder, sheet = tmp_path / "heads", tmp_path / "sheet.png"
     tool = SynthesizeHeads(out=folder, count=2, first=2, views=2, size=32, sheet=sheet)
     assert tool.run() == 0

@@ -210,12 +210,9 @@ class Evaluate:
 
 def read_image(path: Path) -> np.ndarray | None:
     """A picture as (H, W, 3) uint8 BGR, None where there is none."""
-    import cv2
-    import numpy as np
+    from ...models.picture_file import read_bgr
 
     try:
-        data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-    except OSError:
+        return read_bgr(path)
+    except InputError:
         return None
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    return None if image is None else np.asarray(image, dtype=np.uint8)

@@ -167,7 +167,7 @@ def _of_folder(place: Path, choice: Choice) -> _Found:
         image_bgr=folder.image_bgr(keyframe),
         row=keyframe.row,
         camera_matrix=folder.camera_matrix,
-        ipd_mm=float(ipd) if ipd is not None else None,
+        ipd_mm=float(ipd) if isinstance(ipd, int | float) else None,
         remarks=(),
     )
 

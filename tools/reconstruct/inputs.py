@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float64, UInt8
@@ -198,23 +198,20 @@ def read_mask(place: Path, names: Sequence[str]) -> UInt8[np.ndarray, "H W"] | N
         names: that the mask may have in a folder, the first that is there counts.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: it cannot be read, or has neither 8 nor 16 bits.
     """
-    import cv2
+    from ...models.picture_file import read_as_it_is
 
     if place.is_dir():
         found = [place / f"{name}.png" for name in names]
         place = next((path for path in found if path.is_file()), place)
         if place.is_dir():
             return None
-    try:
-        image: Any = cv2.imdecode(np.fromfile(place, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
-    except (OSError, cv2.error) as error:
-        raise InputError(f"{place}: cannot be read: {error}") from error
-    if image is None:
-        raise InputError(f"{place}: not a picture")
+    image = read_as_it_is(place)
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)
+    if image.dtype != np.uint8:
+        raise InputError(f"{place}: a mask of {image.dtype}, expected 8 or 16 bits")
     if image.ndim == 3:
         image = image[..., 3] if image.shape[2] == 4 else image.max(axis=2)
     return np.ascontiguousarray(image, np.uint8)

@@ -23,6 +23,7 @@ FACES: Final = 12
 _ANGLES: Final = ("yaw", "pitch", "roll")
 _NO_ANGLE: Final = -32768
 _NO_UNIT: Final = 255
+_U4: Final = 0xFFFFFFFF
 _STRETCHES: Final = 12
 # Whatever a name holds, the page loads nothing and sends nothing.
 _POLICY: Final = (
@@ -321,7 +322,8 @@ def _face_data(face: FaceDigest, place: Mapping[int, int]) -> dict[str, Any]:
     }
     return {
         "label": f"face {face.track}",
-        "bins": _pack(np.array([bin_.index for bin_ in face.curves], dtype="<u4")),
+        # Only neighbours are told from others by these: the lowest bits do.
+        "bins": _pack(np.array([bin_.index & _U4 for bin_ in face.curves], dtype="<u4")),
         "at": _pack(np.array([place[bin_.index] for bin_ in face.curves], dtype="<u4")),
         "seen": _pack(np.array([bin_.observed > 0 for bin_ in face.curves], dtype="u1")),
         "curves": curves,

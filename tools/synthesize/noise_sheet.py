@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from ...models.errors import InputError, OutputError, SourceError
+from ...models.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from ...models.noise.sheet import Still
@@ -83,19 +83,16 @@ def _rendered(settings: NoiseSheet) -> Still:
 
 def _portrait(settings: NoiseSheet) -> Still:
     """A photograph with the mesh that the tracker fits to it."""
-    import cv2
     import numpy as np
 
     from ...models.face.camera import Camera
     from ...models.face.rotation import matrix_from_quaternion
     from ...models.noise.placed_face import PlacedFace
     from ...models.noise.sheet import Still
+    from ...models.picture_file import read_bgr
     from ...stream import FaceTracker
 
-    image = cv2.imread(str(settings.portrait), cv2.IMREAD_COLOR)
-    if image is None:
-        raise SourceError(f"{settings.portrait}: not a picture that can be read")
-    image = np.asarray(image, np.uint8)
+    image = read_bgr(settings.portrait)
     tracker = FaceTracker(settings.bundle)
     rows = tracker.fit(image)
     if not rows:

@@ -20,6 +20,7 @@ from ...models.face.rotation import matrix_from_yaw_pitch_roll, rotation_vector_
 from ...models.noise.kinds import NOISE_KINDS
 from ...models.noise.placed_face import LabelledFaces, PlacedFace
 from ...models.noise.video import compose, degraded, moved_picture, similarity
+from ...models.picture_file import read_bgr
 from ...models.synthetic.shards import ShardFolder
 from ...stream.smoother.channels import DEPTH, DIRECTION, GROUPS, ROTATION
 from ...stream.smoother.error_fit import MeasuredErrors
@@ -100,10 +101,7 @@ def photographs(files: Sequence[Path], fitter: FaceFitter) -> Iterator[Still]:
 
     detector = None
     for path in files:
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if image is None:
-            raise InputError(f"{path}: not a picture that can be read")
-        image = np.asarray(image, np.uint8)
+        image = read_bgr(path)
         detector = detector or open_detector(DEFAULT_DETECTOR, Bundle.default())
         boxes = detector.detect(image, True)
         if not len(boxes):

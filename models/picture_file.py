@@ -1,0 +1,61 @@
+"""Pictures that others made, through OpenCV: whatever is wrong with one is an ``InputError``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+from numpy.typing import NDArray
+
+from .errors import InputError
+
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+
+
+def read_bgr(path: Path) -> UInt8[np.ndarray, "H W 3"]:
+    """A picture file, upright by its EXIF, in 8 bits.
+
+    Raises:
+        InputError: it cannot be read, or is no picture.
+    """
+    return np.asarray(read_as_it_is(path, cv2.IMREAD_COLOR), np.uint8)
+
+
+def read_as_it_is(path: Path, flags: int = cv2.IMREAD_UNCHANGED) -> NDArray[Any]:
+    """A picture file in its own type and channels.
+
+    Args:
+        path: of the file.
+        flags: OpenCV's, of another reading.
+
+    Raises:
+        InputError: it cannot be read, or is no picture.
+    """
+    try:
+        image = decoded(np.fromfile(path, np.uint8), flags)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if image is None:
+        raise InputError(f"{path}: not a picture that can be read")
+    return image
+
+
+def decoded(content: UInt8[np.ndarray, " B"], flags: int) -> NDArray[Any] | None:
+    """The picture that bytes hold; None where they hold none, or one beyond OpenCV's limits."""
+    try:
+        return cv2.imdecode(content, flags) if content.size and _has_its_chunks(content) else None
+    except cv2.error:
+        return None
+
+
+def _has_its_chunks(content: UInt8[np.ndarray, " B"]) -> bool:
+    """Whether a PNG has the bytes that its chunks declare: OpenCV makes room before it looks."""
+    if content[:8].tobytes() != _PNG:
+        return True
+    at = len(_PNG)
+    while at + 12 <= len(content) and content[at + 4 : at + 8].tobytes() != b"IEND":
+        at += 12 + int.from_bytes(content[at : at + 4].tobytes(), "big")
+    return at <= len(content)

@@ -1,0 +1,143 @@
+"""Checkpoints and weights that once brought mien down, one kind of fault a test."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mien.models.errors import InputError
+
+
+def test_entries_of_checkpoints_that_do_not_fit(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="reads checkpoints (extra: train)")
+    from mien.models.detector.checkpoint import DETECTOR_CHECKPOINT_FORMAT, DetectorCheckpoint
+    from mien.models.pifuhd.checkpoint import CHECKPOINT_FORMAT as PART
+    from mien.models.pifuhd.checkpoint import PartCheckpoint
+    from mien.models.regressor.checkpoint import CHECKPOINT_FORMAT, Checkpoint
+
+    path = tmp_path / "c.pt"
+    network = {"width": 0.1, "pooling": "weighted", "landmark_head": False}
+    odd: list[dict[str, Any]] = [
+        {}, {"network": 3, "sampler": None}, {"network": {"x": 1}, "sampler": None},
+        {"network": network, "sampler": None, "averaged": 3},
+        {"network": network, "sampler": None, "averaged": {"a": torch.zeros(3)}},
+        {"network": network, "sampler": None, "averaged": {"a": 3}}, {"sampler": 5},
+        {"config": 3}, {"config": {"normal": 3}},
+    ]  # fmt: skip
+    for kind, load in (
+        (CHECKPOINT_FORMAT, Checkpoint.load), (PART, PartCheckpoint.load),
+        (DETECTOR_CHECKPOINT_FORMAT, DetectorCheckpoint.load),
+    ):  # fmt: skip
+        for entries in odd:
+            torch.save({"format": kind, **entries}, path)
+            with pytest.raises(InputError) as caught:
+                load(path)
+            assert "\n" not in str(caught.value)
+
+
+def test_headers_of_networks_without_end(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="reads weights (extra: heavy)")
+    from mien.models.pifuhd.config import PifuhdConfig, preset
+
+    table = preset("small").as_dict()
+    assert PifuhdConfig.from_dict(json.loads(json.dumps(table))) == preset("small")
+    for place, name, value in (
+        ("coarse", "stacks", 2**31), ("normal", "blocks", 10**9), ("normal", "filters", "x"),
+        ("fine", "channels", -1), ("coarse_implicit", "hidden", [1, [2]]),
+        ("coarse", "depth", 0.5), ("coarse_implicit", "hidden", 3),
+    ):  # fmt: skip
+        odd = json.loads(json.dumps(table))
+        odd[place][name] = value
+        with pytest.raises(InputError, match="PIFuHD"):
+            PifuhdConfig.from_dict(odd)
+    with pytest.raises(InputError, match="PIFuHD"):
+        PifuhdConfig.from_dict({**table, "depth_waves": [1]})
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"plane_size": None}, {"plane_size": 2**40}, {"z_dim": 0.5}, {"z_dim": True},
+        {"super_channels": 3}, {"super_channels": [8] * 1000}, {"super_channels": [2**40]},
+        {"near": "x"}, {"near": float("nan")}, {"clamp": []}, {"mapping_layers": 10**9},
+        {"name": 3}, {"colour": 3}, {"far": 10**400},
+    ],
+)  # fmt: skip
+def test_sizes_of_portraits_that_no_network_has(odd: dict[str, Any]) -> None:
+    pytest.importorskip("torch", reason="reads weights (extra: heavy)")
+    from mien.models.portrait.config import EG3D, SMALL, PortraitConfig
+
+    for known in (SMALL, EG3D):
+        plain = json.loads(json.dumps(asdict(known)))
+        assert PortraitConfig.of_table(plain) == known
+        with pytest.raises(InputError, match="generator: "):
+            PortraitConfig.of_table({**plain, **odd})
+
+
+def test_networks_larger_than_their_files_are_not_made(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="reads weights (extra: heavy)")
+    pytest.importorskip("safetensors")
+    from mien.models.portrait.convnet import ConvnetConfig
+    from mien.models.portrait.light import LightEstimator
+    from mien.models.portrait.weights import save_part
+
+    path = tmp_path / "light.safetensors"
+    network = LightEstimator(ConvnetConfig(side=8, widths=(4, 4, 4)))
+    network.save(path, {})
+    assert LightEstimator.load(path).trunk.config == network.trunk.config
+    wide = {**network.trunk.config.table(), "widths": [65536, 65536], "blocks": 64}
+    save_part(path, "light", network, wide, {})  # two terabytes of them
+    with pytest.raises(InputError, match="not the weights of this network"):
+        LightEstimator.load(path)
+
+
+def test_numbers_that_a_file_repeats_are_looked_at_once(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="reads weights (extra: heavy)")
+    from mien.models.learning.tensor_file import check_state
+
+    begun = time.process_time()
+    for value in (torch.tensor(0.5), torch.tensor(float("nan"))):
+        state = {"w": value.expand(1 << 16, 1 << 18)}  # 64 GB of them
+        if bool(value.isfinite()):
+            check_state(tmp_path, "this", state, state)
+        else:
+            with pytest.raises(InputError, match="1 not finite: w"):
+                check_state(tmp_path, "this", state, state)
+    assert time.process_time() - begun < 1.0
+    state = {"w": torch.tensor([[1.0, float("inf")]]).expand(3, 2)}
+    with pytest.raises(InputError, match="1 not finite: w"):
+        check_state(tmp_path, "this", state, state)
+
+
+def test_operators_of_two_lines_are_named_in_one(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="reads networks (extra: train)")
+    onnx = pytest.importorskip("onnx", reason="reads networks (extra: train)")
+    from mien.models.portrait.onnx_torch import OnnxModule
+
+    node = onnx.helper.make_node("Two\nlines", ["x"], ["y"])
+    ends = [onnx.helper.make_tensor_value_info(name, 1, [1]) for name in "xy"]
+    graph = onnx.helper.make_graph([node], "g", ends[:1], ends[1:])
+    path = tmp_path / "n.onnx"
+    path.write_bytes(onnx.helper.make_model(graph).SerializeToString())
+    with pytest.raises(InputError, match="Two lines"):
+        OnnxModule.load(path)
+
+
+def test_an_avatar_of_infinitely_many_objects(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="reads weights (extra: heavy)")
+    pytest.importorskip("monai")
+    from mien.models.avatar.config import avatar_preset
+    from mien.models.avatar.weights import WEIGHTS_FORMAT, load_weights
+    from mien.models.learning.tensor_file import write_tensors
+
+    path = tmp_path / "a.safetensors"
+    parts = '{"diffusion": null, "objects": 1e999, "encoder": true}'
+    config = json.dumps(avatar_preset("small").as_dict())
+    write_tensors(path, {}, {"format": WEIGHTS_FORMAT, "config": config, "parts": parts})
+    with pytest.raises(InputError, match="header is damaged"):
+        load_weights(path)
