@@ -123,7 +123,7 @@ def _template(folder: Path) -> Sequence[bytes]:
         np.zeros(1, np.uint8), np.array([[0, 1]], np.int32), some,
         HeadPlacer(membrane, membrane, membrane, (one, some), np.zeros(6, np.int32), (one, some)),
     )  # fmt: skip
-    path = folder / "t.safetensors"
+    path = folder / "t.npz"
     head.save(path)
     return [path.read_bytes()]
 
@@ -267,9 +267,9 @@ PARSERS: Final = (
     ),
     Parser(
         "head-template",
-        "safetensors",
+        "npz",
         _template,
-        in_file("t.safetensors", _read_template),
+        in_file("t.npz", _read_template),
         share=0.3,
         needs=_TORCH,
     ),
