@@ -6,7 +6,8 @@
 Runs ``mien annotate``, ``mien keyframes --for avatar`` and ``mien avatar``; then each mesh is drawn
 from in front, whatever way the driving head looks, and read by mien's tracker. Compared with the
 driving vectors over time: correlation of each blendshape that moves in the video, and of all.
-The sheet shows the avatar alone: the pictures of an evaluation set are not ours to print.
+The sheet shows the avatar's form alone, in one colour: the pictures of an evaluation set, and what
+is coloured after them, are not ours to print.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -35,6 +37,7 @@ from mien.tools.options import load_bundle
 MOVES = 0.08
 """Deviation over the clip from which a blendshape is one that moves."""
 SHOWN = 8
+CLAY = (205, 190, 175)
 
 
 def make(options: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
@@ -56,20 +59,27 @@ def make(options: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
     return rows, avatar
 
 
-def tracked(
-    meshes: Sequence[Path],
-) -> tuple[Float32[np.ndarray, "F 52"], list[UInt8[np.ndarray, "S S 3"]]]:
-    """What the tracker reads off each mesh, NaN where it finds no face; and the pictures."""
+def tracked(meshes: Sequence[Path]) -> Float32[np.ndarray, "F 52"]:
+    """What the tracker reads off each mesh, NaN where it finds no face."""
     drawer = FacePicture()
-    pictures, rows = [], []
+    rows = []
     with picture_tracker(load_bundle(None)) as tracker:
         for place in meshes:
-            picture = drawer.draw(read_mesh(place))
-            found = tracker.fit(picture)
+            found = tracker.fit(drawer.draw(read_mesh(place)))
             values = found[0].blendshapes if found else None
             rows.append(np.full(52, np.nan, np.float32) if values is None else values)
-            pictures.append(picture)
-    return np.stack(rows), pictures
+    return np.stack(rows)
+
+
+def drawn(meshes: Sequence[Path]) -> list[UInt8[np.ndarray, "240 240 3"]]:
+    """Pictures of the meshes as if of clay."""
+    drawer, pictures = FacePicture(), []
+    for place in meshes:
+        mesh = read_mesh(place)
+        clay = replace(mesh, colours=np.full(mesh.vertices.shape, CLAY, np.uint8))
+        picture = cv2.resize(drawer.draw(clay), (240, 240), interpolation=cv2.INTER_AREA)
+        pictures.append(np.asarray(picture, np.uint8))
+    return pictures
 
 
 def correlated(
@@ -132,7 +142,9 @@ def main() -> None:
         rows, avatar = make(options, options.work or Path(temporary))
         meshes = sorted(avatar.rglob("*.ply"))
         theirs = read_expressions(str(rows)).every(options.every).vectors
-        ours, pictures = tracked(meshes)
+        ours = tracked(meshes)
+        places = np.linspace(0, len(meshes) - 1, SHOWN).round().astype(int)
+        pictures = drawn([meshes[i] for i in places]) if options.sheet is not None else []
     if len(meshes) != len(theirs):
         raise SystemExit(f"talking_avatar: {len(meshes)} meshes of {len(theirs)} expressions")
     about = (
@@ -144,9 +156,7 @@ def main() -> None:
     if options.table is not None:
         options.table.write_text(text + "\n", encoding="utf-8")
     if options.sheet is not None:
-        places = np.linspace(0, len(pictures) - 1, SHOWN).round().astype(int)
-        small = [cv2.resize(pictures[i], (240, 240), interpolation=cv2.INTER_AREA) for i in places]
-        write_png(options.sheet, np.vstack([np.hstack(small), strip(ours, theirs, places)]))
+        write_png(options.sheet, np.vstack([np.hstack(pictures), strip(ours, theirs, places)]))
 
 
 if __name__ == "__main__":

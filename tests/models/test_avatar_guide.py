@@ -182,6 +182,26 @@ def test_weights_with_a_guide_bring_its_template(
     assert load_weights(path, diffusion=False).guide is None
 
 
+def test_temperature_sets_how_far_seeds_differ(
+    template: HeadTemplate, tiny_avatar: Callable[..., Any]
+) -> None:
+    pytest.importorskip("monai")
+    box = FaceBox(16)
+    scan = NeutralScan.clean(
+        grid(template, template.mean, box), np.full((*box.shape, 3), 120, np.uint8)
+    )
+    spread = []
+    for temperature in (0.0, 0.25, 1.0):
+        model = tiny_avatar(guide=True, temperature=temperature)
+        model.guide = Guide(template, box)
+        one, other = (generate(model, scan, TALLER, steps=3, seed=k).sdf for k in (0, 1))
+        spread.append(float(np.abs(one - other).mean()))
+    assert spread[0] == 0.0
+    assert spread[0] < spread[1] < spread[2]
+    with pytest.raises(InputError, match="temperature"):
+        tiny_avatar(temperature=3.0)
+
+
 def test_a_denoiser_is_trained_from_guides(
     template: HeadTemplate,
     ellipsoid_scans: Path,
