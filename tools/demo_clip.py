@@ -128,4 +128,6 @@ def _write(path: Path, frames: list[np.ndarray], rate: int) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(tyro.cli(DemoClip).run())
+    from .module_main import end_with
+
+    end_with(DemoClip)

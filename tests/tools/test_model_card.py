@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +96,20 @@ def test_training_and_groups() -> None:
     row = {"mean": 3.0, "standard_error": 0.1, "count": 7}
     table = group_text({"nme_by_group": {"age": {"9 to 15": row, "3 to 8": row}}})
     assert table.splitlines()[-1] == ("| age | 3 to 8 3.00 ± 0.10 (7), 9 to 15 3.00 ± 0.10 (7) |")
+
+
+@pytest.mark.parametrize(
+    ("module", "options"),
+    [
+        ("mien.tools.evaluate.model_card", ["absent.md"]),
+        ("mien.tools.demo_clip", ["absent.png", "clip.mp4"]),
+        ("mien.tools.synthesize.noise_sheet", ["absent.png", "--sheet", "sheet.jpg"]),
+    ],
+)
+def test_helpers_end_a_mistake_with_one_line(
+    module: str, options: list[str], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", module, *options]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2, ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -138,4 +138,6 @@ def filled(text: str, name: str, part: str) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(tyro.cli(ModelCard).run())
+    from ..module_main import end_with
+
+    end_with(ModelCard)

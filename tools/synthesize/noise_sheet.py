@@ -107,4 +107,6 @@ def _portrait(settings: NoiseSheet) -> Still:
 
 
 if __name__ == "__main__":
-    raise SystemExit(tyro.cli(NoiseSheet).run())
+    from ..module_main import end_with
+
+    end_with(NoiseSheet)
