@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, runtime_checkable
 
 import tyro
 
@@ -11,6 +11,7 @@ from ..models.errors import MienError
 from .cli import ExitStatus
 
 
+@runtime_checkable
 class Helper(Protocol):
     """A dataclass of options that does something."""
 
