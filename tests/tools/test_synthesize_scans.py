@@ -12,6 +12,7 @@ import pytest
 
 from mien.models.errors import InputError, OutputError
 from mien.models.portrait.vocabulary import parse
+from mien.models.scans.template import HeadTemplate
 from mien.tools.synthesize.scans import SynthesizeScans
 
 
@@ -26,7 +27,8 @@ def test_a_person_is_made_with_a_sheet(tmp_path: Path) -> None:
     tool = SynthesizeScans(out, count=1, expressions=2, cells=16, first=3, workers=1, sheet=sheet)
     assert tool.run() == 0
     names = sorted(path.name for path in out.iterdir())
-    assert names == ["captions.json", "meta.json", "meta.npz", "person-00003.npz"]
+    assert names == ["captions.json", "meta.json", "meta.npz", "person-00003.npz", "template.npz"]
+    assert len(HeadTemplate.load(out / "template.npz").units) == 52
     with np.load(out / "person-00003.npz", allow_pickle=False) as person:
         assert person["sdf"].shape == (2, 16, 16, 16)
     picture = cv2.imread(str(sheet))
@@ -35,12 +37,14 @@ def test_a_person_is_made_with_a_sheet(tmp_path: Path) -> None:
     said = json.loads((out / "captions.json").read_text())
     assert list(said) == ["3"]
     assert {"age", "gender", "skin"} <= parse(said["3"]).properties.keys()
-    # Data made before captions were recorded get them, and keep the rest.
+    # Data made before captions and template were recorded get them, and keep the rest.
     (out / "captions.json").unlink()
+    (out / "template.npz").unlink()
     before = (out / "person-00003.npz").read_bytes()
     assert tool.run() == 0
     assert json.loads((out / "captions.json").read_text()) == said
     assert (out / "person-00003.npz").read_bytes() == before
+    assert (out / "template.npz").is_file()
 
 
 def test_what_cannot_be_made_is_refused_at_once(tmp_path: Path) -> None:
