@@ -51,11 +51,14 @@ def open_session(model: Path | bytes, threads: int = 1) -> onnxruntime.Inference
     except InputError as error:
         raise BundleError(str(error)) from error
     try:
-        return onnxruntime.InferenceSession(
+        session = onnxruntime.InferenceSession(
             content,
             options,
             providers=["CPUExecutionProvider"],
         )
+        for node in (*session.get_inputs(), *session.get_outputs()):
+            _ = node.name, node.shape  # raises where a name is no text
+        return session
     except (
         *(Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile),
         *(NoKernel, RuntimeException, RuntimeError, ValueError),

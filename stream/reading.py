@@ -16,6 +16,9 @@ from ..models.errors import InputError
 from .observation import FaceObservation
 from .schema import COLUMNS, CSV_HEADER, DAMAGE, from_plain, observation_from_csv, rounded
 
+_MOST = 1 << 63
+"""Of frames, tracks and nanoseconds: Parquet has no larger ones, other files could."""
+
 
 def read_observations(path: str | os.PathLike[str]) -> Iterator[FaceObservation]:
     """The rows of a ``.parquet``, ``.csv`` or ``.jsonl`` file, in order.
@@ -29,7 +32,11 @@ def read_observations(path: str | os.PathLike[str]) -> Iterator[FaceObservation]
     if reader is None:
         raise InputError(f"{place}: expected a name that ends with {', '.join(readers)}")
     try:
-        yield from reader(place)
+        for row in reader(place):
+            whole = row.frame, row.track, row.t_media_ns or 0, row.t_capture_ns or 0
+            if not all(-_MOST <= number < _MOST for number in whole):
+                raise InputError(f"row of frame {row.frame!s:.20}: a number beyond 64 bits")
+            yield row
     except InputError as error:
         raise InputError(f"{place}: {error}") from error
     except (OSError, csv.Error, *DAMAGE) as error:

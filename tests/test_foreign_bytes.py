@@ -281,6 +281,21 @@ def test_a_report_of_frames_far_out_or_out_of_order(frames: list[int], tmp_path:
     assert "<html" in video_page(annotation, facts, [], "", "")
 
 
+@pytest.mark.parametrize("name", ["frame", "track", "t_media_ns", "t_capture_ns"])
+def test_a_row_with_a_number_beyond_64_bits(name: str, tmp_path: Path) -> None:
+    lists = {"shape": 40, "expression": 10, "landmarks": 136, "pose_variance": 6, "blendshapes": 52}
+    plain: dict[str, Any] = dict.fromkeys(FaceObservation.__struct_fields__, 1)
+    plain |= {key: [0.5] * size for key, size in lists.items()}
+    path = tmp_path / "a.jsonl"
+    for number, fine in (((1 << 63) - 1, True), (1 << 63, False), (10**400, False)):
+        path.write_text(json.dumps({**plain, "observed": True, name: number}) + "\n")
+        if fine:
+            assert len(list(read_observations(path))) == 1
+            continue
+        with pytest.raises(InputError, match="64 bits"):
+            list(read_observations(path))
+
+
 @pytest.mark.parametrize("flat", [0.0, 1e-30, 1e30])
 def test_a_crop_that_is_no_square_of_the_picture(flat: float) -> None:
     plain = {"side": 64, "image_from_crop": [[flat, 0, 1], [0, flat, 1]], "inside": 1}
@@ -367,3 +382,29 @@ def test_checkpoints_that_break_torch_s_own_reader(tmp_path: Path) -> None:
             path.write_bytes(whole[:at] + bytes([value]) + whole[at + 1 :])
             with suppress(InputError):
                 load_content(path, "x")
+
+
+def test_names_of_classes_that_torch_would_search_for_long(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="reads checkpoints (extra: train)")
+    from mien.models.learning.checkpoint_file import load_plain
+    from mien.models.tddfa.checkpoint import read_state
+
+    long = b"\x80\x02c" + b"collections{" * 4000 + b"\nOrderedDict\n."
+    other = io.BytesIO()
+    torch.save({"w": torch.zeros(2)}, other)
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(other.getvalue())) as old, zipfile.ZipFile(zipped, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, long if name.endswith("data.pkl") else old.read(name))
+    path = tmp_path / "c.pt"
+    for content in (long, zipped.getvalue()):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="class of 48"):
+            load_plain(path)
+        with pytest.raises(InputError, match="more than tensors"):
+            read_state(path)
+    path.write_bytes(b"\x80\x02c\xff\xfe\nOrderedDict\n.")
+    with pytest.raises(ValueError, match="letters"):
+        load_plain(path)
+    path.write_bytes(other.getvalue())
+    assert load_plain(path)["w"].shape == (2,)

@@ -15,7 +15,7 @@ import torch
 
 from ..documents import json_of, one_line
 from ..errors import InputError
-from ..learning.checkpoint_file import DAMAGE
+from ..learning.checkpoint_file import DAMAGE, names_fault
 from ..learning.tensor_file import check_state, read_tensors, write_tensors
 from .config import PifuhdConfig, preset
 from .network import Pifuhd
@@ -115,6 +115,9 @@ def _read_safetensors(
 def _read_published(path: Path) -> dict[str, torch.Tensor]:
     """The state dict in ``pifuhd.pt``; of its objects only ``argparse.Namespace`` is admitted."""
     try:
+        fault = names_fault(path)
+        if fault:
+            raise pickle.UnpicklingError(fault)
         with (
             torch.serialization.safe_globals([argparse.Namespace]),
             warnings.catch_warnings(action="ignore", category=UserWarning),

@@ -6,9 +6,6 @@ torch and onnx.
 
 from __future__ import annotations
 
-import pickle
-import struct
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -46,20 +43,15 @@ def read_state(path: Path) -> dict[str, NDArray[np.float32]]:
     """
     import torch
 
+    from ..learning.checkpoint_file import load_plain
+
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what other files of torch's might hold
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+        content = load_plain(path)
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{path}: not read: it is damaged, or holds more than tensors and plain containers; "
             f"{_EXPECTED}"
         ) from error
-    except (
-        *(OSError, RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError),
-        *(MemoryError, OverflowError, AssertionError, ImportError, struct.error),
-    ) as error:
-        raise InputError(f"{path}: not read: it is damaged; {_EXPECTED}") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict):
         raise InputError(f"{path}: holds no tensors by name; {_EXPECTED}")
