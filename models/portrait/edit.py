@@ -22,9 +22,9 @@ import torch
 
 from ..errors import InputError, OutputError
 from ..learning.checkpoint_file import load_content, save_content, unpacking
-from . import sh
 from .cameras import side_labels
 from .edit_options import Edit, EditOptions, Portrait, Report, Stage, Terms, Wish
+from .edit_start import start_of
 from .generator import Generator, Planes
 from .invert import (
     InversionOptions,
@@ -41,8 +41,8 @@ from .losses import (
     illumination_loss,
     reconstruction_loss,
 )
-from .mapping import GaussianMapping
 from .sds import ScorePrior, annealed, sds_gradient, sds_loss
+from .word_directions import WordDirections
 
 FORMAT: Final = "portrait-edit-1"
 _SAVE_SECONDS: Final = 60.0
@@ -57,6 +57,7 @@ def edit(
     report: Report | None = None,
     checkpoint: Path | None = None,
     resume: bool = False,
+    directions: WordDirections | None = None,
 ) -> Edit:
     """Make an edit.
 
@@ -69,6 +70,7 @@ def edit(
         report: told after every step.
         checkpoint: file for the state, written each minute; None for none.
         resume: go on from it, where it is there.
+        directions: what words add to the generator's codes; None: distillation finds it alone.
 
     Raises:
         InputError: neither sentence nor light is given, or the checkpoint is of another edit.
@@ -76,7 +78,7 @@ def edit(
     """
     if wish.light is None and (wish.condition is None or prior is None):
         raise InputError("nothing to change: give a text, a light, or both")
-    editor = _Editor(generator, prior, judges, wish, options, report, checkpoint)
+    editor = _Editor(generator, prior, judges, wish, options, report, checkpoint, directions)
     if resume and checkpoint is not None and checkpoint.is_file():
         editor.restore(checkpoint)
     try:
@@ -99,7 +101,9 @@ class _Editor:
         options: EditOptions,
         report: Report | None,
         checkpoint: Path | None,
+        directions: WordDirections | None,
     ) -> None:
+        self._directions = directions
         self._given = self._generator = generator
         self._prior, self._judges, self._wish = prior, judges, wish
         self._options, self._report, self._checkpoint = options, report, checkpoint
@@ -152,7 +156,10 @@ class _Editor:
 
     def _begin_edit(self) -> None:
         self._stage, self._done = "edit", 0
-        self._begin = self._pivot + self._light_shift()
+        self._begin, self._kept = start_of(
+            self._given, self._directions, self._judges.light, self._wish, self._options,
+            self._pivot, self._pivot_noise,
+        )  # fmt: skip
         self._away = torch.zeros_like(self._begin, requires_grad=True)
         self._noise = [field.clone().requires_grad_(True) for field in self._pivot_noise]
         with torch.no_grad():
@@ -186,21 +193,6 @@ class _Editor:
             weight.requires_grad_(True)
         self._peaks = [self._options.tuning_rate]
         self._optimiser = torch.optim.Adam(moved, lr=self._options.tuning_rate)
-
-    def _light_shift(self) -> torch.Tensor:
-        """What changes in a code with the light, where the generator knows; else nothing."""
-        mapping, light = self._given.mapping, self._wish.light
-        unchanged = torch.zeros_like(self._pivot)
-        if light is None or not self._options.known_light:
-            return unchanged
-        if not isinstance(mapping, GaussianMapping):
-            return unchanged
-        with torch.no_grad():
-            seen = self._judges.light(self._wish.image)[0].cpu().numpy()
-            turn = sh.view_from_world(np.asarray(self._wish.label)).T
-            pair = np.stack([light, sh.rotate(seen, turn)]).astype(np.float32)
-            codes = mapping.light_code(torch.from_numpy(pair).to(unchanged.device))
-            return (codes[0] - codes[1]).expand_as(unchanged)
 
     # -- one step
 
@@ -260,7 +252,7 @@ class _Editor:
         if weights.reconstruction > 0:
             pixels = weights.pixels if wish.light is None else 0.0
             terms["rec"] = weights.reconstruction * reconstruction_loss(
-                self._judges.features, image, wish.image, wish.mask, pixels
+                self._judges.features, image, wish.image, self._kept, pixels
             )
         if weights.identity > 0:
             off = identity_loss(self._judges.identity, image, self._known)

@@ -37,7 +37,6 @@ def edit_figures(
     made: Edit,
     wish: Wish,
     judges: Judges,
-    said: Description | None = None,
     classifier: AttributeClassifier | None = None,
 ) -> dict[str, Any]:
     """Figures by name.
@@ -46,7 +45,6 @@ def edit_figures(
         made: the edit.
         wish: what was wanted.
         judges: the losses' networks: what they say is no independent judgement.
-        said: properties that the sentence names, for the classifier.
         classifier: no loss has seen it.
     """
     label = np.asarray(wish.label)[None]
@@ -65,8 +63,8 @@ def edit_figures(
                 name: light_error(portrait, judges, np.asarray(wish.light))
                 for name, portrait in (("before", made.before), ("after", made.after))
             }
-        if classifier is not None and said is not None:
-            figures["attributes"] = attribute_shift(made, classifier, said)
+        if classifier is not None and wish.said is not None:
+            figures["attributes"] = attribute_shift(made, classifier, wish.said)
     return figures
 
 

@@ -15,6 +15,7 @@ from .cameras import SIDE_SPREAD_RAD
 from .generator import Generator, Planes, Rendering
 from .losses import Weights
 from .sds import SMALL_GUIDANCE
+from .vocabulary import Description
 
 Space = Literal["code", "planes"]
 Stage = Literal["invert", "edit", "tune"]
@@ -42,6 +43,7 @@ class EditOptions:
         space: ``code``, or free ``planes`` without a code (as DreamFusion has no generator).
         known_light: begin from the pivot with what the generator says the wanted light adds to a
             code, where it says so.
+        known_words: the same of the words, where what they add to codes is known.
         balance_every: steps between two measurements of gradients.
         seed: of everything random.
     """
@@ -59,6 +61,7 @@ class EditOptions:
     spread_rad: float = SIDE_SPREAD_RAD
     space: Space = "code"
     known_light: bool = True
+    known_words: bool = True
     balance_every: int = 5
     seed: int = 0
 
@@ -83,6 +86,7 @@ class Wish:
         label: its camera.
         condition: the prior's, of the sentence; None: no sentence.
         light: nine coefficients, axes of the world; None: as it is.
+        said: the sentence's properties, where it is of the vocabulary.
     """
 
     image: Float[torch.Tensor, "1 3 S S"]
@@ -90,6 +94,7 @@ class Wish:
     label: Float[np.ndarray, " 25"]
     condition: Any
     light: Float[np.ndarray, " 9"] | None
+    said: Description | None = None
 
     def table(self) -> dict[str, Any]:
         """What an edit's state must agree on, as tensors and plain containers."""
@@ -98,6 +103,7 @@ class Wish:
             "label": np.asarray(self.label, np.float64).tolist(),
             "condition": self.condition.cpu() if isinstance(self.condition, torch.Tensor) else None,
             "light": None if self.light is None else np.asarray(self.light).tolist(),
+            "said": None if self.said is None else dict(self.said.properties),
         }
 
     def is_of(self, table: dict[str, Any]) -> bool:

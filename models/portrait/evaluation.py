@@ -27,9 +27,13 @@ from .losses import Judges
 from .pictures import Pictures, load_pictures
 from .sds import ScorePrior
 from .vocabulary import parse
+from .word_directions import WordDirections
 
-VARIANTS: Final = ("full", "no_identity", "no_reconstruction", "no_sds", "planes")
-"""The whole method, and what the paper leaves out of it; ``planes``: free planes, no generator."""
+VARIANTS: Final = (
+    "full", "no_identity", "no_reconstruction", "no_sds", "no_directions", "planes",
+)  # fmt: skip
+"""The whole method, and what the paper leaves out of it; ``no_directions`` begins at the pivot, as
+the paper does, and so does ``planes``: free planes, no generator."""
 RETRACKED_DEG: Final = (-30.0, -15.0, 0.0, 15.0, 30.0)
 ENLARGED: Final = 6
 """Pictures are enlarged so much for the tracker."""
@@ -71,6 +75,7 @@ class Networks:
         judges: of the losses.
         classifier: of no loss; None: attributes are not judged.
         tracker: None: poses are not judged.
+        directions: what words add to codes; None: distillation finds it alone.
     """
 
     generator: Generator
@@ -78,6 +83,7 @@ class Networks:
     judges: Judges
     classifier: AttributeClassifier | None
     tracker: Tracker | None
+    directions: WordDirections | None
 
 
 def held_out_cases(folder: Path, count: int, size: int) -> list[Case]:
@@ -127,7 +133,8 @@ def variant_options(name: str, options: EditOptions) -> EditOptions:
         "no_identity": replace(options, weights=replace(weights, identity=0.0)),
         "no_reconstruction": replace(options, weights=replace(weights, reconstruction=0.0)),
         "no_sds": replace(options, weights=replace(weights, sds=0.0)),
-        "planes": replace(options, space="planes"),
+        "no_directions": replace(options, known_words=False),
+        "planes": replace(options, space="planes", known_words=False),
     }
     return changed[name]
 
@@ -162,16 +169,19 @@ def evaluate_case(
     """
     device = next(networks.generator.parameters()).device
     condition = None if text is None else networks.prior.condition(text)
-    wish = Wish(case.image.to(device), case.mask.to(device), case.label, condition, light)
+    said = None if text is None else parse(text)
+    wish = Wish(case.image.to(device), case.mask.to(device), case.label, condition, light, said)
 
     def tell(*_: object) -> None:
         if report is not None:
             report()
 
     prior = None if text is None else networks.prior
-    made = edit(networks.generator, prior, networks.judges, wish, options, tell)
-    said = None if text is None else parse(text)
-    figures = edit_figures(made, wish, networks.judges, said, networks.classifier)
+    made = edit(
+        networks.generator, prior, networks.judges, wish, options, tell,
+        directions=networks.directions,
+    )  # fmt: skip
+    figures = edit_figures(made, wish, networks.judges, networks.classifier)
     if len(case.others):
         seen = made.before.seen(case.other_labels).image.cpu()
         figures["novel_psnr_db"] = float(

@@ -110,18 +110,40 @@ def load_pictures(folder: Path, held_out: bool, most_persons: int | None = None)
     )
 
 
+def load_words(folder: Path) -> tuple[dict[str, str], ...]:
+    """Properties of every look of a folder's training persons, by slot; none of a single view.
+
+    Raises:
+        InputError: the folder holds no portraits, or a file is damaged.
+    """
+    read_meta(folder)
+    files = sorted(folder.glob("person-[0-9]*.npz"))
+    found: list[dict[str, str]] = []
+    for path in (files[i] for i in split(len(files))[0]):
+        try:
+            looks = json_of(str(read_npz(path, ("attributes",))["attributes"]))
+            found += _checked([_properties(look) for look in looks])
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise InputError(f"{path}: cannot be read: {one_line(error)}") from error
+    return tuple(found)
+
+
+def _properties(look: dict[str, Any]) -> dict[str, str]:
+    return {slot: value for slot, value in look.items() if slot in SLOTS}
+
+
+def _checked(words: list[dict[str, str]]) -> list[dict[str, str]]:
+    odd = [v for word in words for s, v in word.items() if s in SLOTS and v not in SLOTS[s]]
+    if odd:
+        raise ValueError(f"no property {odd[0]!r:.40}")
+    return words
+
+
 def _person(path: Path, size: int) -> dict[str, Any]:
     try:
         read = dict(read_npz(path, (*_ARRAYS, "attributes")))
         said = json_of(str(read.pop("attributes")))
-        words = [
-            {**{s: v for s, v in look.items() if s in SLOTS}, **view}
-            for look in said
-            for view in look["views"]
-        ]
-        odd = [v for word in words for s, v in word.items() if s in SLOTS and v not in SLOTS[s]]
-        if odd:
-            raise ValueError(f"no property {odd[0]!r:.40}")
+        words = _checked([{**_properties(look), **view} for look in said for view in look["views"]])
         row: dict[str, Any] = {**fitted(read, _ARRAYS), "words": words}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path}: cannot be read: {one_line(error)}") from error

@@ -19,7 +19,7 @@ from ..learning.tensor_file import check_state, read_tensors, write_tensors
 from .config import PortraitConfig
 from .generator import Generator
 
-Part = Literal["generator", "prior", "identity", "light", "attributes"]
+Part = Literal["generator", "prior", "identity", "light", "attributes", "words"]
 _HEADER: Final = "mien"
 """Of the metadata: a JSON object with the network's kind, its sizes and what is known of it."""
 _EXTRA: Final = "extra."

@@ -21,6 +21,7 @@ from mien.models.portrait.convnet import ConvnetConfig
 from mien.models.portrait.edit import edit
 from mien.models.portrait.edit_figures import edit_figures, light_error, psnr
 from mien.models.portrait.edit_options import EditOptions, Wish
+from mien.models.portrait.edit_start import unchanged
 from mien.models.portrait.generator import Generator
 from mien.models.portrait.identity import IdentityEmbedder
 from mien.models.portrait.light import LightEstimator
@@ -34,7 +35,9 @@ from mien.models.portrait.losses import (
 )
 from mien.models.portrait.prior import CaptionedDiffusion, PriorConfig
 from mien.models.portrait.sds import SmallPrior
+from mien.models.portrait.vocabulary import Description
 from mien.models.portrait.weights import frozen
+from mien.models.portrait.word_directions import COLUMNS, WordDirections
 
 TINY = PortraitConfig(
     name="tiny", z_dim=8, w_dim=8, plane_size=8, plane_channels=4, channel_max=8, decoder_hidden=8,
@@ -203,3 +206,30 @@ def test_losses_vanish_where_nothing_is_wrong(judges: Judges, wish: Wish) -> Non
     none = illumination_loss(judges.light, wish.image, world, label)
     assert float(none) == pytest.approx(0.0, abs=1e-8)
     assert float(illumination_loss(judges.light, wish.image, -world, label)) > 1e-3
+
+
+def test_words_that_the_codes_know_are_where_the_edit_begins(
+    generator: Generator, prior: SmallPrior, judges: Judges, wish: Wish
+) -> None:
+    directions = WordDirections(TINY.w_dim)
+    hat = COLUMNS.index(("hat", "hat"))
+    directions.effects[hat, 0] = 1.0
+    directions.reading[hat, 0] = 1.0
+    said = replace(wish, said=Description({"hat": "hat"}), light=None)
+    still = replace(QUICK, learning_rate=1e-9, tuning_steps=0)
+    began = edit(generator, prior, judges, said, still, directions=directions)
+    moved = began.after.ws - began.before.ws
+    assert (moved[..., 0] > 0.1).all()
+    torch.testing.assert_close(moved[..., 1:], torch.zeros_like(moved[..., 1:]), atol=1e-5, rtol=0)
+    for other, using in ((replace(still, known_words=False), directions), (still, None)):
+        unmoved = edit(generator, prior, judges, said, other, directions=using)
+        torch.testing.assert_close(unmoved.after.ws, unmoved.before.ws, atol=1e-5, rtol=0)
+
+
+def test_the_input_is_not_held_to_where_words_change_it() -> None:
+    before = torch.zeros(1, 3, 16, 16)
+    after = before.clone()
+    after[..., :4] = 1.0
+    kept = unchanged(before, after)
+    assert kept[..., :2].max() < 0.05
+    assert kept[..., 8:].min() > 0.99

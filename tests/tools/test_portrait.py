@@ -67,6 +67,7 @@ def test_words_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ({"text": None}, "nothing to change"),
         ({"text": ""}, "the text is empty"),
+        ({"text": "lit from left", "light": "right"}, "text says light 'left', --light says 'r"),
         ({"text": "an old wizrd"}, "'wizrd' is not in the vocabulary"),
         ({"light": "sideways"}, "neither a file nor one of left, right"),
         ({"keyframe": None}, "--keyframe and --out"),
@@ -109,7 +110,7 @@ def test_a_portrait_from_a_picture(
 ) -> None:
     out = tmp_path / "out"
     tool = Portrait(
-        keyframe=face, text="an old man, smiling", light="left", out=out, weights_dir=weights,
+        keyframe=face, text="an old man, smiling, lit from left", out=out, weights_dir=weights,
         steps=2, invert_steps=2, tuning_steps=1, cells=16, level=0.11, formats="mp4,png,ply,glb",
     )  # fmt: skip
     assert tool.run() == 0
@@ -122,7 +123,7 @@ def test_a_portrait_from_a_picture(
     figures = facts["figures"]
     assert figures["inversion_psnr_db"] > 0
     assert set(figures["light"]) == {"before", "after"}
-    assert set(figures["attributes"]) == {"age", "gender", "expression"}
+    assert set(figures["attributes"]) == {"age", "gender", "expression", "light"}
     assert set(figures["terms"]) >= {"rec", "id", "sds", "light", "pivot"}
     assert len(facts["label"]) == 25
     first = (out / "astronaut.view-1.png").read_bytes()
@@ -131,7 +132,7 @@ def test_a_portrait_from_a_picture(
     assert tool.run() == 0
     assert "there already" in capsys.readouterr().out
     with pytest.raises(OSError, match="other text"):
-        replace(tool, text="an old man").run()
+        replace(tool, text="an old man, lit from left").run()
     assert replace(tool, overwrite=True).run() == 0
     assert (out / "astronaut.view-1.png").read_bytes() == first
 

@@ -62,7 +62,8 @@ class EvaluatePortrait:
         count: held-out people, at most.
         edits: sentences, separated by semicolons; each picture gets one that is not so already.
         lights: names of lights, separated by commas, by turns.
-        variants: full, no_identity, no_reconstruction, no_sds, planes; separated by commas.
+        variants: full, no_identity, no_reconstruction, no_sds, no_directions, planes; separated by
+            commas.
         seeds: repetitions of each with another seed, for the spread.
         steps: of an edit; inversion and tuning take the same share of their usual steps.
         stable_diffusion: folder of Stable Diffusion in place of mien's prior.
@@ -224,7 +225,7 @@ class EvaluatePortrait:
         from ...models.face.eg3d_camera import StandardFace, frontal_label, project
         from ...models.portrait.evaluation import Networks
         from ..options import load_bundle
-        from ..portrait.models import load_classifier, load_judges, load_prior
+        from ..portrait.models import load_classifier, load_directions, load_judges, load_prior
 
         model = load_bundle(self.bundle).face_model
         standard = StandardFace.of(model)
@@ -239,8 +240,9 @@ class EvaluatePortrait:
             return float(found[0].yaw) if found else None
 
         return Networks(
-            generator, load_prior(files, device), judges, load_classifier(files, device), yaw
-        )
+            generator, load_prior(files, device), judges, load_classifier(files, device), yaw,
+            load_directions(files, generator, device),
+        )  # fmt: skip
 
     def _cases(self, size: int) -> list[Case]:
         import numpy as np

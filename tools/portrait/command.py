@@ -18,6 +18,7 @@ from .models import Files, need_heavy
 if TYPE_CHECKING:
     from ...models.portrait.edit_options import Edit, EditOptions, Wish
     from ...models.portrait.losses import Judges
+    from ...models.portrait.vocabulary import Description
     from .inputs import PortraitInput
 
 FORMATS: Final = ("mp4", "png", "ply", "obj", "glb")
@@ -125,7 +126,7 @@ class Portrait:
         files = self._files()
         need_heavy("mien portrait")
         check_folder(out)
-        digests = files.digests(self.text is not None, self.light is not None)
+        digests = files.digests(self.text is not None, light is not None)
         device = device_of(self.device)
         from ...models.learning.pace import processor_threads
 
@@ -145,24 +146,40 @@ class Portrait:
 
     def _checked(self) -> tuple[Path, Path, tuple[str, ...], Any]:
         """What must be right before anything slow is loaded: input, place, formats, light."""
-        from ...models.portrait import sh, vocabulary
+        from ...models.portrait import sh
 
         if self.keyframe is None or self.out is None:
             raise InputError("portrait: --keyframe and --out must be given (or --words)")
         if self.text is None and self.light is None:
             raise InputError("nothing to change: give --text, --light, or both")
-        if self.text is not None and self.stable_diffusion is None:
-            vocabulary.parse(self.text)
         if self.text is not None and not self.text.strip():
             raise InputError("the text is empty")
+        said = self.said()
         if min(self.steps, self.invert_steps, self.threads) < 1 or self.tuning_steps < 0:
             raise InputError("--steps, --invert-steps and --threads: expected 1 or more")
-        light = None if self.light is None else sh.light_by_name_or_file(self.light)
+        # Light in the sentence is a wish for light like any other, and better met as one.
+        named = None if said is None else said.properties.get("light")
+        if self.light is not None and named not in (None, self.light):
+            raise InputError(f"the text says light {named!r}, --light says {self.light!r}")
+        chosen = self.light or named
+        light = None if chosen is None else sh.light_by_name_or_file(chosen)
         formats = choices(self.formats, FORMATS, "--formats")
         if not self.keyframe.exists():
             raise InputError(f"{self.keyframe}: no such folder of key frames, and no such picture")
         self._files().check()
         return self.keyframe, self.out, formats, light
+
+    def said(self) -> Description | None:
+        """The text's properties; None where it is free, or there is none.
+
+        Raises:
+            InputError: a word of it is not in the vocabulary.
+        """
+        from ...models.portrait import vocabulary
+
+        if self.text is None or self.stable_diffusion is not None:
+            return None
+        return vocabulary.parse(self.text)
 
     def _files(self) -> Files:
         return Files(
@@ -224,7 +241,7 @@ class _Job:
 
         from ...models.face.eg3d_camera import five_points
         from ...models.portrait.edit import edit
-        from .models import load_classifier, load_judges, load_prior
+        from .models import load_classifier, load_directions, load_judges, load_prior
 
         tool, started = self.tool, time.perf_counter()
         # The right eye is the picture's left one.
@@ -237,7 +254,10 @@ class _Job:
         wish = self._wish(condition)
         state = self.out / f"{self.given.name}{STATE}"
         with _edit_bar(tool.options()) as report:
-            made = edit(generator, prior, judges, wish, tool.options(), report, state, tool.resume)
+            made = edit(
+                generator, prior, judges, wish, tool.options(), report, state, tool.resume,
+                load_directions(self.files, generator, self.device),
+            )  # fmt: skip
         classifier = load_classifier(self.files, self.device)
         figures = self._figures(made, wish, judges, classifier)
         figures["seconds"] = round(time.perf_counter() - started, 1)
@@ -273,17 +293,13 @@ class _Job:
         mask = mask.clamp(min=0.3)
         return Wish(
             image.to(self.device), mask.to(self.device), self.given.aligned.label, condition,
-            self.light,
+            self.light, self.tool.said(),
         )  # fmt: skip
 
     def _figures(self, made: Edit, wish: Wish, judges: Judges, classifier: Any) -> dict[str, Any]:
-        from ...models.portrait import vocabulary
         from ...models.portrait.edit_figures import edit_figures
 
-        said = None
-        if self.tool.text is not None and self.tool.stable_diffusion is None:
-            said = vocabulary.parse(self.tool.text)
-        figures = edit_figures(made, wish, judges, said, classifier)
+        figures = edit_figures(made, wish, judges, classifier)
         figures["terms"] = made.history[-1] if made.history else {}
         figures["mask_quality"] = self.given.cut.quality
         return figures

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ...models.portrait.generator import Generator
     from ...models.portrait.losses import Judges
     from ...models.portrait.sds import ScorePrior
+    from ...models.portrait.word_directions import WordDirections
 
 Device = Literal["auto", "cpu", "cuda"]
 _NEEDED = ("torch", "safetensors", "skimage", "trimesh", "scipy")
@@ -64,6 +65,13 @@ class Files:
             )
         return path
 
+    def optional(self, part: str) -> Path | None:
+        """The file of a part that a folder need not have; None where it is not there."""
+        try:
+            return self.place(part)
+        except InputError:
+            return None
+
     def check(self) -> None:
         """See that what the user names is there, before anything slow.
 
@@ -89,6 +97,8 @@ class Files:
             places["light"] = self.dpr or self.place("light")
         if said and self.stable_diffusion is None:
             places["prior"] = self.place("prior")
+            if (words := self.optional("words")) is not None:
+                places["words"] = words
         if self.lpips is not None:
             places["features"] = self.lpips
         return {
@@ -195,8 +205,27 @@ def load_classifier(files: Files, device: torch.device) -> AttributeClassifier |
     """The attribute classifiers; None where the folder has none: they only measure."""
     from ...models.portrait.attributes import AttributeClassifier
 
-    try:
-        path = files.place("attributes")
-    except InputError:
+    path = files.optional("attributes")
+    return None if path is None else AttributeClassifier.load(path).to(device)
+
+
+def load_directions(
+    files: Files, generator: Generator, device: torch.device
+) -> WordDirections | None:
+    """What words add to codes; None where the folder has no such file, or words are free.
+
+    Raises:
+        InputError: it is of another generator's codes, or damaged.
+    """
+    from ...models.portrait.word_directions import WordDirections
+
+    path = files.optional("words")
+    if path is None or files.stable_diffusion is not None:
         return None
-    return AttributeClassifier.load(path).to(device)
+    found = WordDirections.load(path)
+    width = generator.config.w_dim
+    if len(found.mean) != width:
+        raise InputError(
+            f"{path}: of codes of {len(found.mean)} numbers, the generator's have {width}"
+        )
+    return found.to(device)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ...models.portrait.fitting import FitResult
     from ...models.portrait.train_generator import GeneratorOptions
 
-Stage = Literal["generator", "prior", "identity", "light", "attributes"]
+Stage = Literal["generator", "prior", "identity", "light", "attributes", "words"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class TrainPortrait:
 
     Stages, in any order: generator (heads in 3D from codes), prior (pictures from words), identity
     (who it is), light (nine spherical harmonics of a picture), attributes (what is seen, which
-    judges edits and is in no loss). Each writes checkpoint.pt, log.jsonl, curves.png and sheet.png
+    judges edits and is in no loss), and words (what each adds to the codes of a generator; takes
+    seconds and no budget). Each writes checkpoint.pt, log.jsonl, curves.png and sheet.png
     into --out while it runs, and weights.safetensors at its end; an interrupted stage goes on with
     --resume.
 
@@ -44,6 +45,8 @@ class TrainPortrait:
         device: where to train; auto takes the graphics card where there is one.
         regressor: exported regressor whose features judge the generator's pictures; default: the
             one that mien ships.
+        generator: weights of the generator that words are fitted to; it must have been trained on
+            --data.
         resume: go on from the checkpoint in --out.
     """
 
@@ -60,6 +63,7 @@ class TrainPortrait:
     threads: int = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
     regressor: Annotated[Path | None, tyro.conf.arg(metavar="FILE.onnx")] = None
+    generator: Annotated[Path | None, tyro.conf.arg(metavar="FILE.safetensors")] = None
     resume: bool = False
 
     def run(self) -> int:
@@ -67,10 +71,23 @@ class TrainPortrait:
         need_torch("train")
         if self.stage != "generator" and (self.views is not None or self.regressor is not None):
             raise InputError("train: --views and --regressor are of the generator's stage")
+        if (self.stage == "words") != (self.generator is not None):
+            raise InputError("train: --stage words needs --generator, and no other stage has it")
+        if self.generator is not None:
+            return self._fit_words(self.generator)
         with training_bar() as report:
             result = self._train(report)
         figures = ", ".join(f"{name} {value:.4g}" for name, value in result.figures.items())
         print(f"{self.stage}: {result.steps} steps in {result.seconds / 60:.1f} min; {figures}")
+        print(f"wrote {result.weights}")
+        return 0
+
+    def _fit_words(self, generator: Path) -> int:
+        from ...models.portrait.train_words import WordOptions, train
+
+        result = train(WordOptions(self.data, self.out, generator))
+        figures = ", ".join(f"{name} {value:.2f}" for name, value in result.figures.items())
+        print(f"words, as read off the codes (balanced accuracy): {figures}")
         print(f"wrote {result.weights}")
         return 0
 

@@ -1,0 +1,122 @@
+"""Where an edit begins: at the pivot, with what light and words are known to add to its code.
+
+An auto-decoder knows what a light adds to a code (:meth:`.mapping.GaussianMapping.light_code`), and
+what a word adds was fitted to its codes (:mod:`.word_directions`). Distillation, which the paper
+begins at the pivot, then has less to find; and what the words have changed in the picture is no
+longer held to the input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch.nn import functional
+
+from . import sh
+from .edit_options import EditOptions, Wish
+from .generator import Generator
+from .light import Illumination
+from .mapping import GaussianMapping
+from .word_directions import WordDirections
+
+_SEEN_CHANGE: Final = 0.06
+"""Change of a pixel, of -1 to 1, at which the input counts half."""
+_BLUR_PX: Final = 5
+
+
+class Start(NamedTuple):
+    """Where an edit begins.
+
+    Attributes:
+        ws: the code.
+        kept: how much the input is to be believed, of its mask and what the words change.
+    """
+
+    ws: Float[torch.Tensor, "1 l w"]
+    kept: Float[torch.Tensor, "1 1 S S"]
+
+
+@torch.no_grad()
+def start_of(
+    generator: Generator,
+    directions: WordDirections | None,
+    illumination: Illumination,
+    wish: Wish,
+    options: EditOptions,
+    pivot: Float[torch.Tensor, "1 l w"],
+    noise: Sequence[torch.Tensor],
+) -> Start:
+    """The pivot with all that is known of the wish.
+
+    Args:
+        generator: frozen.
+        directions: what words add to its codes; None: that is not known.
+        illumination: tells the light of the input, which its code holds too.
+        wish: what is wanted.
+        options: of the edit.
+        pivot: code of the input.
+        noise: maps that belong to it.
+    """
+    shifts = known_shifts(generator, directions, illumination, wish, options, pivot)
+    lit = pivot + shifts.light
+    if not shifts.words.any():
+        return Start(lit, wish.mask)
+    worded = lit + shifts.words
+    label = torch.from_numpy(np.asarray(wish.label, np.float32))[None].to(pivot.device)
+    first, second = (
+        generator.render(generator.planes(ws, noise), label).image for ws in (lit, worded)
+    )
+    return Start(worded, wish.mask * unchanged(first, second))
+
+
+class Shifts(NamedTuple):
+    """What is added to the pivot's code for every layer.
+
+    Attributes:
+        light: by the wanted light.
+        words: by the sentence.
+    """
+
+    light: Float[torch.Tensor, "1 1 w"]
+    words: Float[torch.Tensor, "1 1 w"]
+
+
+@torch.no_grad()
+def known_shifts(
+    generator: Generator,
+    directions: WordDirections | None,
+    illumination: Illumination,
+    wish: Wish,
+    options: EditOptions,
+    pivot: Float[torch.Tensor, "1 l w"],
+) -> Shifts:
+    """What light and words of a wish add to the pivot, where it is known; else nothing."""
+    mapping = generator.mapping
+    by_light, by_words = torch.zeros_like(pivot[:, :1]), torch.zeros_like(pivot[:, :1])
+    if not isinstance(mapping, GaussianMapping):
+        return Shifts(by_light, by_words)
+    turn = sh.view_from_world(np.asarray(wish.label)).T
+    seen = illumination(wish.image)[0].float().cpu().numpy()
+    now = mapping.light_code(_row(sh.rotate(seen, turn), pivot))
+    if wish.light is not None and options.known_light:
+        by_light = by_light + mapping.light_code(_row(wish.light, pivot)) - now
+    if wish.said is not None and directions is not None and options.known_words:
+        by_words = by_words + directions.shift(pivot[0].mean(0) - now[0], wish.said)
+    return Shifts(by_light, by_words)
+
+
+def _row(light: np.ndarray, like: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(light, np.float32)[None]).to(like.device)
+
+
+def unchanged(
+    before: Float[torch.Tensor, "1 3 S S"], after: Float[torch.Tensor, "1 3 S S"]
+) -> Float[torch.Tensor, "1 1 S S"]:
+    """Where two pictures agree, 1, to where they differ, 0; soft at its edges."""
+    apart = (after - before).abs().mean(1, keepdim=True)
+    apart = functional.avg_pool2d(apart, _BLUR_PX, 1, _BLUR_PX // 2, count_include_pad=False)
+    return 1 / (1 + (apart / _SEEN_CHANGE).square())

@@ -1,0 +1,140 @@
+"""What words add to codes: people made by the very model are read and changed as they were made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("safetensors")
+
+import torch
+
+from mien.models.errors import InputError
+from mien.models.portrait.config import PortraitConfig
+from mien.models.portrait.generator import Generator
+from mien.models.portrait.train_words import WordOptions, train
+from mien.models.portrait.vocabulary import SLOTS, Description
+from mien.models.portrait.weights import save_weights
+from mien.models.portrait.word_directions import CODED, COLUMNS, WordDirections
+from mien.tools.train.portrait import TrainPortrait
+
+TINY = PortraitConfig(
+    name="tiny", z_dim=8, w_dim=8, plane_size=8, plane_channels=4, channel_max=8, decoder_hidden=8,
+    feature_channels=4, render_size=8, super_channels=(4,), coarse=4, fine=4,
+)  # fmt: skip
+WIDTH, LOOKS = 24, 4000
+
+
+def _people(rng: np.random.Generator) -> tuple[np.ndarray, list[dict[str, str]], np.ndarray]:
+    """Codes, words and true effects of people who are the sum of both and of themselves."""
+    effects = rng.normal(0, 1, (len(COLUMNS), WIDTH))
+    words, codes = [], rng.normal(0, 0.3, (LOOKS, WIDTH)) + 5.0
+    for i in range(LOOKS):
+        said = {slot: str(rng.choice(SLOTS[slot])) for slot in CODED}
+        codes[i] += effects[[COLUMNS.index(pair) for pair in said.items()]].sum(0)
+        words.append(said)
+    return codes, words, effects
+
+
+@pytest.fixture(scope="module")
+def people() -> tuple[np.ndarray, list[dict[str, str]], np.ndarray]:
+    return _people(np.random.default_rng(0))
+
+
+def test_effects_are_found_up_to_what_all_of_a_slot_share(
+    people: tuple[np.ndarray, list[dict[str, str]], np.ndarray],
+) -> None:
+    codes, words, effects = people
+    made = WordDirections.fit(codes, words)
+    for slot in CODED:
+        own = [i for i, (other, _) in enumerate(COLUMNS) if other == slot]
+        found, true = made.effects.numpy()[own], effects[own]
+        off = (found - found.mean(0)) - (true - true.mean(0))
+        assert np.sqrt((off**2).mean()) < 0.15
+
+
+def test_a_shift_makes_it_so_and_leaves_the_rest(
+    people: tuple[np.ndarray, list[dict[str, str]], np.ndarray],
+) -> None:
+    codes, words, _ = people
+    made = WordDirections.fit(codes, words)
+    bare = [i for i, said in enumerate(words) if said["hat"] == "none"][:50]
+    hat, glasses = (COLUMNS.index(pair) for pair in (("hat", "hat"), ("glasses", "none")))
+    for i in bare:
+        code = torch.from_numpy(codes[i]).float()
+        moved = code + made.shift(code, Description({"hat": "hat"}))
+        before, after = made.read(torch.stack([code, moved]))
+        assert after[hat] > 0.9 > before[hat]
+        assert abs(float(after[glasses] - before[glasses])) < 0.25
+
+
+def test_what_is_so_already_and_what_no_code_holds_moves_nothing(
+    people: tuple[np.ndarray, list[dict[str, str]], np.ndarray],
+) -> None:
+    codes, words, _ = people
+    made = WordDirections.fit(codes, words)
+    code = torch.from_numpy(codes[0]).float()
+    assert not made.shift(code, Description({"light": "left", "view": "front"})).any()
+    wanted = Description({"skin": "dark"})
+    there = code + made.shift(code, wanted)
+    assert made.shift(there, wanted).norm() < 0.1 * made.shift(code, wanted).norm() + 1e-3
+
+
+def test_what_is_not_said_is_no_evidence() -> None:
+    rng = np.random.default_rng(1)
+    codes, words, _ = _people(rng)
+    for said in words[::2]:
+        del said["beard"]
+    made = WordDirections.fit(codes, words)
+    own = [i for i, (slot, _) in enumerate(COLUMNS) if slot == "beard"]
+    assert float(made.middle[own].sum()) == pytest.approx(1.0)
+
+
+def test_weights_keep(
+    people: tuple[np.ndarray, list[dict[str, str]], np.ndarray], tmp_path: Path
+) -> None:
+    codes, words, _ = people
+    made = WordDirections.fit(codes, words)
+    made.save(tmp_path / "words.safetensors", {"looks": LOOKS})
+    again = WordDirections.load(tmp_path / "words.safetensors")
+    for name, value in made.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name])
+
+
+def _generator(path: Path, looks: int | None) -> Path:
+    codes = None if looks is None else {"codes": torch.randn(looks, 8)}
+    save_weights(path, Generator(TINY), {}, codes)
+    return path
+
+
+def test_the_command_fits_words_to_a_generators_codes(
+    portrait_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generator = _generator(tmp_path / "generator.safetensors", 6)  # 3 of 4 persons, 2 looks
+    tool = TrainPortrait(portrait_folder, tmp_path / "words", "words", generator=generator)
+    assert tool.run() == 0
+    made = WordDirections.load(tmp_path / "words" / "weights.safetensors")
+    old, young = (COLUMNS.index(("age", value)) for value in ("old", "young"))
+    assert float(made.middle[old] + made.middle[young]) == pytest.approx(1.0)
+    assert made.effects[old].norm() > 0
+    assert "age" in capsys.readouterr().out
+
+
+def test_what_does_not_belong_together_is_refused(portrait_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="3 codes, but 2 descriptions"):
+        WordDirections.fit(np.zeros((3, 4)), [{}, {}])
+    with pytest.raises(InputError, match="1 codes, expected 2"):
+        WordDirections.fit(np.zeros((1, 4)), [{}])
+    for looks, message in ((None, "holds no codes"), (5, "trained on 5 looks, but .* has 6")):
+        generator = _generator(tmp_path / f"{looks}.safetensors", looks)
+        with pytest.raises(InputError, match=message):
+            train(WordOptions(portrait_folder, tmp_path / "out", generator))
+    with pytest.raises(InputError, match="needs --generator"):
+        TrainPortrait(portrait_folder, tmp_path / "out", "words").run()
+    with pytest.raises(InputError, match="no other stage has it"):
+        TrainPortrait(
+            portrait_folder, tmp_path / "out", "light", generator=tmp_path / "5.safetensors"
+        ).run()
