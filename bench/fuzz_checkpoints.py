@@ -154,12 +154,13 @@ def _parts(folder: Path) -> Sequence[bytes]:
     from mien.models.portrait.identity import IdentityEmbedder
     from mien.models.portrait.light import LightEstimator
     from mien.models.portrait.prior import CaptionedDiffusion, PriorConfig
+    from mien.models.portrait.word_directions import WordDirections
 
     path = folder / "p.safetensors"
     config = ConvnetConfig(side=8, widths=(4, 4, 4))
     prior = CaptionedDiffusion(PriorConfig(side=8, channels=(8, 8), width=8))
     found = []
-    for network in (IdentityEmbedder(config), LightEstimator(config), prior):
+    for network in (IdentityEmbedder(config), LightEstimator(config), prior, WordDirections(8)):
         network.save(path, {"seed": 0})
         found.append(path.read_bytes())
     return found
@@ -172,9 +173,12 @@ def _read_parts(path: Path) -> object:
     from mien.models.portrait.identity import IdentityEmbedder
     from mien.models.portrait.light import LightEstimator
     from mien.models.portrait.prior import CaptionedDiffusion
+    from mien.models.portrait.word_directions import WordDirections
 
     last: InputError | None = None
-    for kind in (AttributeClassifier, LightEstimator, CaptionedDiffusion, IdentityEmbedder):
+    for kind in (
+        AttributeClassifier, LightEstimator, CaptionedDiffusion, IdentityEmbedder, WordDirections,
+    ):  # fmt: skip
         try:
             return kind.load(path)
         except InputError as error:

@@ -260,6 +260,9 @@ class _Editor:
         if weights.cloud > 0 and self._options.space == "code":
             away = (ws - self._mean) @ self._inverse
             terms["cloud"] = weights.cloud * away.square().mean()
+        if self._directions is not None and wish.said is not None and self._options.known_words:
+            less = self._directions.shortfall(ws, self._begin, wish.said)
+            terms["words"] = weights.words * less
         return terms
 
     def _side_terms(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from .vocabulary import Description
 Space = Literal["code", "planes"]
 Stage = Literal["invert", "edit", "tune"]
 Terms = dict[str, float]
+_MOST_STRENGTH: Final = 5.0
 Report = Callable[[Stage, int, int, Terms], object]
 """Told the stage, steps done in it, steps of it, and the terms."""
 
@@ -44,6 +45,7 @@ class EditOptions:
         known_light: begin from the pivot with what the generator says the wanted light adds to a
             code, where it says so.
         known_words: the same of the words, where what they add to codes is known.
+        strength: of the words at the beginning; at 1 the code is read as what they say.
         balance_every: steps between two measurements of gradients.
         seed: of everything random.
     """
@@ -51,7 +53,7 @@ class EditOptions:
     invert_steps: int = 300
     steps: int = 300
     tuning_steps: int = 80
-    learning_rate: float = 0.03
+    learning_rate: float = 0.01
     planes_rate: float = 0.02
     tuning_rate: float = 5e-4
     weights: Weights = field(default_factory=Weights)
@@ -62,6 +64,7 @@ class EditOptions:
     space: Space = "code"
     known_light: bool = True
     known_words: bool = True
+    strength: float = 1.5
     balance_every: int = 5
     seed: int = 0
 
@@ -70,6 +73,8 @@ class EditOptions:
             raise InputError("edit: steps must be 1 or more (tuning steps 0 or more)")
         if min(self.learning_rate, self.planes_rate, self.tuning_rate) <= 0:
             raise InputError("edit: rates must be positive")
+        if not 0 <= self.strength <= _MOST_STRENGTH:
+            raise InputError(f"edit: strength is {self.strength}, expected 0 to {_MOST_STRENGTH:g}")
 
     def table(self) -> dict[str, Any]:
         """As plain containers."""

@@ -105,7 +105,8 @@ def known_shifts(
     if wish.light is not None and options.known_light:
         by_light = by_light + mapping.light_code(_row(wish.light, pivot)) - now
     if wish.said is not None and directions is not None and options.known_words:
-        by_words = by_words + directions.shift(pivot[0].mean(0) - now[0], wish.said)
+        shift = directions.shift(pivot[0].mean(0) - now[0], wish.said)
+        by_words = by_words + options.strength * shift
     return Shifts(by_light, by_words)
 
 

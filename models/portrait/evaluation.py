@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
+from ..errors import InputError
 from .attributes import JUDGED, AttributeClassifier
 from .cameras import orbit_label
 from .edit import edit
@@ -86,15 +87,23 @@ class Networks:
     directions: WordDirections | None
 
 
-def held_out_cases(folder: Path, count: int, size: int) -> list[Case]:
+def held_out_cases(folder: Path, count: int, size: int, first: int = 0) -> list[Case]:
     """First looks of held-out people, seen from near the front.
 
+    Args:
+        folder: of portraits.
+        count: people, at most.
+        size: to which pictures are brought, px.
+        first: so many held-out people are passed over, such as those that something was tuned on.
+
     Raises:
-        InputError: the folder holds no portraits.
+        InputError: the folder holds no portraits, or no more held-out people than are passed over.
     """
     pictures = load_pictures(folder, held_out=True)
     cases = []
-    for person in range(min(count, len(pictures.numbers))):
+    if first >= len(pictures.numbers):
+        raise InputError(f"{folder}: {len(pictures.numbers)} held-out people, {first} passed over")
+    for person in range(first, min(first + count, len(pictures.numbers))):
         views = np.flatnonzero(
             (pictures.person == person)
             & (pictures.look == pictures.look[pictures.person == person][0])

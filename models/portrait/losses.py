@@ -41,20 +41,23 @@ class Weights:
             effect where the light is to change.
         cloud: of the code's distance from the middle of the codes' cloud.
         noise: of the noise maps' regulariser.
+        words: of how much less the code is read as the words say than where the edit began, where
+            what words add to codes is known: identity would take glasses off again.
     """
 
     reconstruction: float = 0.6
     identity: float = 0.6
-    sds: float = 1.0
+    sds: float = 2.0
     sds_fixed: float | None = None
     light: float = 0.7
     pixels: float = 0.5
     cloud: float = 2e-3
     noise: float = 1e3
+    words: float = 10.0
 
     def __post_init__(self) -> None:
         values = (self.reconstruction, self.identity, self.sds, self.light, self.pixels, self.cloud)
-        if min(*values, self.noise, self.sds_fixed or 0.0) < 0:
+        if min(*values, self.noise, self.words, self.sds_fixed or 0.0) < 0:
             raise InputError("weights of losses must not be negative")
 
 

@@ -125,6 +125,23 @@ class WordDirections(nn.Module):
                 total = total + min(max(missing / gained, 1.0), _MOST_STEP) * step
         return total
 
+    def shortfall(
+        self,
+        ws: Float[torch.Tensor, "1 l w"],
+        begin: Float[torch.Tensor, "1 l w"],
+        said: Description,
+    ) -> Float[torch.Tensor, ""]:
+        """How much less codes are read as what a description says than others are, squared.
+
+        Args:
+            ws: codes of the layers, each of which is read: they may part.
+            begin: those to compare with.
+            said: slots that lie in no code are passed over.
+        """
+        wanted = [COLUMNS.index(pair) for pair in said.properties.items() if pair in COLUMNS]
+        less = (begin - ws) @ self.reading[wanted].T
+        return less.clamp(min=0).square().mean((0, 1)).sum()
+
     def save(self, path: Path, facts: Mapping[str, Any]) -> None:
         """Write it.
 

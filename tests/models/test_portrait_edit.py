@@ -220,6 +220,11 @@ def test_words_that_the_codes_know_are_where_the_edit_begins(
     began = edit(generator, prior, judges, said, still, directions=directions)
     moved = began.after.ws - began.before.ws
     assert (moved[..., 0] > 0.1).all()
+    twice = edit(
+        generator, prior, judges, said, replace(still, strength=2 * still.strength),
+        directions=directions,
+    )  # fmt: skip
+    torch.testing.assert_close(twice.after.ws - twice.before.ws, 2 * moved, atol=1e-5, rtol=0)
     torch.testing.assert_close(moved[..., 1:], torch.zeros_like(moved[..., 1:]), atol=1e-5, rtol=0)
     for other, using in ((replace(still, known_words=False), directions), (still, None)):
         unmoved = edit(generator, prior, judges, said, other, directions=using)
@@ -233,3 +238,8 @@ def test_the_input_is_not_held_to_where_words_change_it() -> None:
     kept = unchanged(before, after)
     assert kept[..., :2].max() < 0.05
     assert kept[..., 8:].min() > 0.99
+
+
+def test_a_strength_out_of_range_is_refused() -> None:
+    with pytest.raises(InputError, match="strength is 6, expected 0 to 5"):
+        EditOptions(strength=6)

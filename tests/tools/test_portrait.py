@@ -170,3 +170,5 @@ def test_evaluation_on_a_real_picture(
         EvaluatePortrait().run()
     with pytest.raises(InputError, match="vocabulary"):
         replace(tool, edits="a dragon").run()
+    with pytest.raises(InputError, match="--first is -1"):
+        replace(tool, first=-1).run()

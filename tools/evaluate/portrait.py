@@ -60,6 +60,7 @@ class EvaluatePortrait:
         keyframes: folders of key frames or pictures, to be judged beside them (no true views).
         weights_dir: folder with the networks; default: those that mien ships.
         count: held-out people, at most.
+        first: held-out people to pass over.
         edits: sentences, separated by semicolons; each picture gets one that is not so already.
         lights: names of lights, separated by commas, by turns.
         variants: full, no_identity, no_reconstruction, no_sds, no_directions, planes; separated by
@@ -81,6 +82,7 @@ class EvaluatePortrait:
     keyframes: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="KEYFRAMES|PICTURE")] = ()
     weights_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     count: int = 8
+    first: int = 0
     edits: str = _EDITS
     lights: str = _LIGHTS
     variants: str = "full"
@@ -104,6 +106,8 @@ class EvaluatePortrait:
             raise InputError("nothing to evaluate on: give --data, --keyframes, or both")
         if min(self.count, self.seeds, self.steps, self.threads) < 1:
             raise InputError("--count, --seeds, --steps and --threads: expected 1 or more")
+        if self.first < 0:
+            raise InputError(f"--first is {self.first}, expected 0 or more")
         files = Files(self.weights_dir, self.stable_diffusion, self.arcface, self.dpr, self.lpips)
         files.check()
         need_heavy("mien evaluate-models portrait")
@@ -251,7 +255,7 @@ class EvaluatePortrait:
         from ...models.portrait.evaluation import Case, held_out_cases
         from ..portrait.inputs import Choice, read_input
 
-        cases = [] if self.data is None else held_out_cases(self.data, self.count, size)
+        cases = [] if self.data is None else held_out_cases(self.data, self.count, size, self.first)
         for place in self.keyframes:
             given = read_input(place, Choice(bundle=self.bundle), size)
             rgb = np.ascontiguousarray(given.cut.image[..., ::-1].transpose(2, 0, 1))

@@ -58,7 +58,9 @@ class Portrait:
         mask: picture of the input's size that is white where the person is; default: cut out.
         formats: what to write besides sheet and figures, separated by commas: mp4, png (views),
             ply, obj (mm), glb (metres).
-        guidance: how strictly the text is followed; default: 20, with Stable Diffusion 100.
+        strength: how far the text's words are followed, 0 to 5; 1 is just so.
+        guidance: how strictly distillation follows the text; default: 20, with Stable Diffusion
+            100.
         sds: share that the text's gradient has of those of reconstruction and identity.
         relight: share that the light's has.
         reconstruction: weight of the reconstruction.
@@ -93,8 +95,9 @@ class Portrait:
     camera: Annotated[str | None, tyro.conf.arg(metavar="FILE|FOV")] = None
     mask: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     formats: Annotated[str, tyro.conf.arg(metavar="LIST")] = "mp4,png,ply,glb"
+    strength: float = 1.5
     guidance: Annotated[float | None, tyro.conf.arg(metavar="G")] = None
-    sds: float = 1.0
+    sds: float = 2.0
     relight: float = 0.7
     reconstruction: float = 0.6
     identity: float = 0.6
@@ -203,6 +206,7 @@ class Portrait:
                 sds=self.sds,
                 light=self.relight,
             ),
+            strength=self.strength,
             guidance=usual if self.guidance is None else self.guidance,
             seed=self.seed,
         )

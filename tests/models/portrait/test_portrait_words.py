@@ -83,6 +83,23 @@ def test_what_is_so_already_and_what_no_code_holds_moves_nothing(
     assert made.shift(there, wanted).norm() < 0.1 * made.shift(code, wanted).norm() + 1e-3
 
 
+def test_only_what_is_lost_of_the_words_counts(
+    people: tuple[np.ndarray, list[dict[str, str]], np.ndarray],
+) -> None:
+    codes, words, _ = people
+    made = WordDirections.fit(codes, words)
+    said = Description({"hat": "hat", "light": "left"})
+    plain = torch.from_numpy(codes[words.index(next(w for w in words if w["hat"] == "none"))])
+    plain = plain.float()[None, None].expand(1, 3, -1)
+    worded = plain + made.shift(plain[0, 0], said)
+    assert made.shortfall(worded, worded, said) == 0
+    assert made.shortfall(worded + (worded - plain), worded, said) == 0
+    assert made.shortfall(plain, worded, said) > 0.5
+    # One layer of three that lost it is no less lost for the others.
+    parted = torch.cat([plain[:, :1], 2 * worded[:, 1:] - plain[:, 1:]], 1)
+    assert made.shortfall(parted, worded, said) > 0.15
+
+
 def test_what_is_not_said_is_no_evidence() -> None:
     rng = np.random.default_rng(1)
     codes, words, _ = _people(rng)
