@@ -49,7 +49,8 @@ def test_headers_of_networks_without_end(tmp_path: Path) -> None:
     for place, name, value in (
         ("coarse", "stacks", 2**31), ("normal", "blocks", 10**9), ("normal", "filters", "x"),
         ("fine", "channels", -1), ("coarse_implicit", "hidden", [1, [2]]),
-        ("coarse", "depth", 0.5), ("coarse_implicit", "hidden", 3),
+        ("coarse", "depth", 0.5), ("coarse_implicit", "hidden", 3), ("fine", "groups", 0),
+        ("normal", "kernel", True), ("coarse_implicit", "embedding", 4),
     ):  # fmt: skip
         odd = json.loads(json.dumps(table))
         odd[place][name] = value
@@ -57,6 +58,8 @@ def test_headers_of_networks_without_end(tmp_path: Path) -> None:
             PifuhdConfig.from_dict(odd)
     with pytest.raises(InputError, match="PIFuHD"):
         PifuhdConfig.from_dict({**table, "depth_waves": [1]})
+    with pytest.raises(InputError, match="PIFuHD: depth_scale is 'x', expected a number"):
+        PifuhdConfig.from_dict({**table, "depth_scale": "x"})
 
 
 @pytest.mark.parametrize(
@@ -139,5 +142,61 @@ def test_an_avatar_of_infinitely_many_objects(tmp_path: Path) -> None:
     parts = '{"diffusion": null, "objects": 1e999, "encoder": true}'
     config = json.dumps(avatar_preset("small").as_dict())
     write_tensors(path, {}, {"format": WEIGHTS_FORMAT, "config": config, "parts": parts})
+    with pytest.raises(InputError, match="header is damaged"):
+        load_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "accepted"),
+    [
+        ("latent_cells", 0, "a whole number from 1 to 65536"),
+        ("latent_cells", 8.0, "a whole number"), ("cells", -32, "a whole number"),
+        ("cells", True, "a whole number"), ("cells", 2**40, "a whole number"),
+        ("blocks", 10**6, "a whole number from 1 to 64"), ("norm", "x", "one of batch, group"),
+        ("attention", [8, 0.5], "of each a whole number"), ("clip", float("nan"), "a number"),
+        ("widths", [[8, 8, 8]], "of each a list"), ("widths", [[8, 8]] * 99, "a list of 64"),
+        ("shuffled", 1, "a bool"), ("betas", None, "a list"), ("learning_rate", "x", "a number"),
+    ],
+)  # fmt: skip
+def test_sizes_of_avatars_that_no_network_has(name: str, value: Any, accepted: str) -> None:
+    from mien.models.avatar.config import PRESETS, AvatarConfig, avatar_preset
+
+    for preset in PRESETS:
+        known = avatar_preset(preset)
+        plain = json.loads(json.dumps(known.as_dict()))
+        assert AvatarConfig.from_dict(plain) == known
+        with pytest.raises(InputError, match=f"^avatar: {name} is .*, expected {accepted}"):
+            AvatarConfig.from_dict({**plain, name: value})
+
+
+def test_sizes_of_denoisers_and_key_points_that_no_network_has() -> None:
+    pytest.importorskip("torch", reason="has networks (extra: heavy)")
+    from mien.models.avatar.config import DiffusionConfig, diffusion_preset
+    from mien.models.avatar.keypoints import KeypointConfig, keypoint_preset
+
+    known = diffusion_preset("small")
+    plain = json.loads(json.dumps(known.as_dict()))
+    assert DiffusionConfig.from_dict(plain) == known
+    points = json.loads(json.dumps(keypoint_preset("small").as_dict()))
+    assert KeypointConfig.from_dict(points) == keypoint_preset("small")
+    for name, value in (("groups", 0), ("p_mean", None), ("token_sets", [["blendshapes", 0]])):
+        with pytest.raises(InputError, match=f"{name} is .*, expected"):
+            DiffusionConfig.from_dict({**plain, name: value})
+    for name, value in (("steps", 0.5), ("points", True), ("near_mm", -1), ("channels", [8.0])):
+        with pytest.raises(InputError, match=f"{name} is .*, expected"):
+            KeypointConfig.from_dict({**points, name: value})
+
+
+def test_groups_that_divide_no_channels_of_a_pifuhd(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="reads weights (extra: heavy)")
+    pytest.importorskip("safetensors")
+    from mien.models.learning.tensor_file import write_tensors
+    from mien.models.pifuhd.config import preset
+    from mien.models.pifuhd.weights import WEIGHTS_FORMAT, load_weights
+
+    table = json.loads(json.dumps(preset("small").as_dict()))
+    table["coarse"]["stem"] = 1
+    path = tmp_path / "p.safetensors"
+    write_tensors(path, {}, {"format": WEIGHTS_FORMAT, "config": json.dumps(table)})
     with pytest.raises(InputError, match="header is damaged"):
         load_weights(path)

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final, Literal
 
 from ..errors import InputError
+from ..learning.sizes import check_kinds
 
 Preset = Literal["small", "paper"]
 PRESETS: Final[tuple[Preset, ...]] = ("small", "paper")
@@ -29,6 +30,8 @@ Activation = Literal["relu", "silu"]
 LATENT_CELLS: Final = (4, 8, 16)
 """Resolutions of the latent that are compared."""
 
+_ZERO: Final = ("pieces", "mixing", "field_channels", "text_width")
+"""Sizes that stand for nothing of a kind where they are 0."""
 _LATENT_CHANNELS: Final = {4: 128, 8: 64, 16: 32}
 
 
@@ -108,7 +111,7 @@ class AvatarConfig:
     batch: int
 
     def __post_init__(self) -> None:
-        ratio = self.cells // self.latent_cells
+        ratio = self.cells // max(self.latent_cells, 1)
         if self.latent_cells < 2 or ratio * self.latent_cells != self.cells or ratio & (ratio - 1):
             raise InputError(
                 f"avatar: a grid of {self.cells} cells does not come of a latent of "
@@ -342,7 +345,9 @@ def _plain(kind: type, table: Mapping[str, Any], what: str) -> dict[str, Any]:
     if set(table) != names:
         odd = sorted(names ^ set(table))
         raise InputError(f"{what}: a configuration of other entries: {', '.join(odd[:4])}")
-    return {name: _tuples(value) for name, value in table.items()}
+    values = {name: _tuples(value) for name, value in table.items()}
+    check_kinds(kind, values, what, zero=_ZERO, negative=("p_mean",))
+    return values
 
 
 def _tuples(value: Any) -> Any:

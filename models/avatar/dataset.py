@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Float16, Float32, Int64, UInt8
 
-from ..archives import read_npz
+from ..archives import fitted, read_npz
 from ..documents import json_of, one_line
 from ..errors import InputError
 
@@ -18,19 +18,14 @@ _META: Final = "meta.json"
 _CAPTIONS: Final = "captions.json"
 _HELD_OUT: Final = 0.15
 _FIELDS: Final = {
-    "sdf": (np.float16, 4),
-    "colour": (np.uint8, 5),
-    "blendshapes": (np.float32, 2),
-    "expression": (np.float32, 2),
-    "shape": (np.float32, 1),
-    "scan_sdf": (np.float16, 4),
-    "scan_seen": (np.uint8, 4),
-    "scan_colour": (np.uint8, 5),
-    "scan_kind": (np.uint8, 1),
-    "views": (np.uint8, 5),
-    "cameras": (np.float32, 4),
-    "vertices": (np.float32, 3),
-}
+    "sdf": (np.float16, "E N N N"), "colour": (np.uint8, "E N N N 3"),
+    "blendshapes": (np.float32, "E 52"), "expression": (np.float32, "E 10"),
+    "shape": (np.float32, "_"),
+    "scan_sdf": (np.float16, "K N N N"), "scan_seen": (np.uint8, "K N N N"),
+    "scan_colour": (np.uint8, "K N N N 3"), "scan_kind": (np.uint8, "K"),
+    "views": (np.uint8, "E C H W 4"), "cameras": (np.float32, "E C 3 4"),
+    "vertices": (np.float32, "E V 3"),
+}  # fmt: skip
 CLEAN: Final = 255
 """Weight of observation of a complete, clean grid."""
 
@@ -152,15 +147,15 @@ class ScanFolder:
     def _read(self, number: int) -> ScannedPerson:
         path = self.path / f"person-{number:05d}.npz"
         try:
-            arrays = read_npz(path, list(_FIELDS))
+            arrays = fitted(read_npz(path, list(_FIELDS)), _FIELDS)
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: not a person of scans: {error}") from error
-        n = self.cells
-        for name, (kind, axes) in _FIELDS.items():
-            array = arrays[name]
-            if array.ndim != axes or (axes >= 4 and "sdf" in name and array.shape[1:] != (n, n, n)):
-                raise InputError(f"{path}: {name} is {array.shape}, expected grids of {n}^3 cells")
-            arrays[name] = array.astype(kind, copy=False)
+        expressions, n = arrays["sdf"].shape[:2]
+        if n != self.cells or expressions < 1:
+            raise InputError(
+                f"{path}: {expressions} expressions in grids of {n}^3 cells, expected 1 or more in "
+                f"grids of {self.cells}^3"
+            )
         return ScannedPerson(**arrays, caption=self.captions.get(number))
 
 

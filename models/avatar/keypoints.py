@@ -23,6 +23,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..errors import InputError
+from ..learning.sizes import check_kinds
 from ..scans.box import HIGH_MM, LOW_MM, FaceBox
 from .autodecoder import Volume
 from .config import Preset
@@ -77,11 +78,16 @@ class KeypointConfig:
         """What :meth:`as_dict` gave, or JSON of it.
 
         Raises:
-            TypeError: entries are unknown.
-            KeyError: there is no prior.
+            InputError: entries are impossible.
+            TypeError: entries are unknown, or no table or list where one is wanted.
+            KeyError: there is no prior, or are no channels.
         """
-        prior = PosePrior(**table["prior"])
-        return cls(**{**table, "channels": tuple(table["channels"]), "prior": prior})
+        check_kinds(PosePrior, table["prior"], "avatar")
+        values = {
+            **table, "channels": tuple(table["channels"]), "prior": PosePrior(**table["prior"])
+        }  # fmt: skip
+        check_kinds(cls, values, "avatar", zero=("coarse",))
+        return cls(**values)
 
 
 def keypoint_preset(name: Preset) -> KeypointConfig:

@@ -21,7 +21,7 @@ from ..errors import InputError, MienError
 
 DAMAGE = (
     *(RuntimeError, EOFError, pickle.UnpicklingError, ValueError, TypeError, LookupError),
-    *(AttributeError, MemoryError, OverflowError, AssertionError, ImportError, struct.error),
+    *(AttributeError, MemoryError, ArithmeticError, AssertionError, ImportError, struct.error),
 )
 """What torch raises over damaged files."""
 _LONGEST_NAME = 1000

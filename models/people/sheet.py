@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import UInt8
 
+from ..archives import fitted, read_npz
 from ..errors import InputError
 from .record import subject_path
 
 Array = npt.NDArray[Any]
+_ARRAYS: Final = {
+    "images": (np.uint8, "V S S 3"), "mask": (np.uint8, "V S S"), "front": (np.int8, "V S S 3"),
+    "back": (np.int8, "V S S 3"),
+}  # fmt: skip
 
 
 def people_sheet(
@@ -22,7 +27,7 @@ def people_sheet(
     """Pictures with the outline of the mask, front and back normals; a subject a row (BGR).
 
     Raises:
-        InputError: a subject is not there.
+        InputError: a subject is not there, or damaged.
     """
     rows = [_row(subject_path(folder, number), views) for number in range(first, first + count)]
     return np.concatenate(rows)
@@ -30,11 +35,11 @@ def people_sheet(
 
 def _row(path: Path, views: int) -> UInt8[np.ndarray, "S W 3"]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = [archive[name][:views] for name in ("images", "mask", "front", "back")]
-    except (OSError, KeyError, ValueError) as error:
+        found = fitted(read_npz(path, list(_ARRAYS)), _ARRAYS)
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: no synthetic subject: {error}") from error
     tiles: list[Array] = []
+    arrays = [found[name][:views] for name in _ARRAYS]
     for image, mask, front, back in zip(*arrays, strict=True):
         tiles += [_outlined(image, mask), _coloured(front, mask), _coloured(back, mask)]
     return np.concatenate(tiles, axis=1).astype(np.uint8)

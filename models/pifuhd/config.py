@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
+from ..documents import one_line
 from ..errors import InputError
+from ..learning.sizes import check_kinds
 
 Upsampling = Literal["bicubic", "bilinear", "nearest"]
 Preset = Literal["small", "paper"]
-_LAYERS: Final = ("stacks", "depth", "downs", "blocks")
-_MOST_LAYERS: Final = 32
-_MOST_SIZE: Final = 1 << 14
+_Config = TypeVar("_Config")
+_ZERO: Final = ("skips", "embedding", "depth_waves", "pose_waves")
+"""Numbers of layers counted from 0, and what may be left away."""
 PRESETS: Final[tuple[Preset, ...]] = ("small", "paper")
 
 
@@ -68,6 +70,12 @@ class ImplicitConfig:
     hidden: tuple[int, ...]
     skips: tuple[int, ...]
     embedding: int
+
+    def __post_init__(self) -> None:
+        if self.embedding >= len(self.hidden):
+            raise InputError(
+                f"PIFuHD: embedding is {self.embedding}, expected one of {len(self.hidden)} layers"
+            )
 
 
 @dataclass(frozen=True)
@@ -177,47 +185,27 @@ class PifuhdConfig:
         """What :meth:`as_dict` gave, or JSON of it.
 
         Raises:
-            InputError: entries are missing or unknown.
+            InputError: entries are missing, unknown or impossible.
         """
         try:
             parts = {
-                "normal": NormalConfig(**table["normal"]),
-                "coarse": EncoderConfig(**table["coarse"]),
-                "coarse_implicit": _implicit(table["coarse_implicit"]),
-                "fine": EncoderConfig(**table["fine"]),
-                "fine_implicit": _implicit(table["fine_implicit"]),
+                "normal": _part(NormalConfig, table["normal"]),
+                "coarse": _part(EncoderConfig, table["coarse"]),
+                "coarse_implicit": _part(ImplicitConfig, table["coarse_implicit"]),
+                "fine": _part(EncoderConfig, table["fine"]),
+                "fine_implicit": _part(ImplicitConfig, table["fine_implicit"]),
             }
-            _check_sizes(parts, table)
-            return cls(**{**table, **parts})
+            return _part(cls, {**table, **parts})
         except (KeyError, TypeError, AttributeError, IndexError, ZeroDivisionError) as error:
-            raise InputError(f"PIFuHD: a configuration of other sizes: {error}") from error
+            raise InputError(
+                f"PIFuHD: a configuration of other sizes: {one_line(error)}"
+            ) from error
 
 
-def _implicit(table: dict[str, Any]) -> ImplicitConfig:
-    return ImplicitConfig(tuple(table["hidden"]), tuple(table["skips"]), table["embedding"])
-
-
-def _check_sizes(parts: Mapping[str, Any], table: Mapping[str, Any]) -> None:
-    """Refuse what no network is: sizes that are no numbers, and very many layers.
-
-    Raises:
-        InputError: there are such.
-    """
-    rest = {k: v for k, v in table.items() if k not in (*parts, "name", "depth_scale")}
-    sizes: list[Any] = [*rest.values()]
-    for part in parts.values():
-        for name, value in asdict(part).items():
-            most = _MOST_LAYERS if name in _LAYERS else _MOST_SIZE
-            if isinstance(value, int) and value > most:
-                raise InputError(f"PIFuHD: {name} {value}, expected {most} or less")
-            sizes += value if isinstance(value, tuple) else [value]
-    odd = [v for v in sizes if not isinstance(v, str) and not _is_size(v)]
-    if odd:
-        raise InputError(f"PIFuHD: a size of {odd[0]!r:.40}")
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, int) and 0 <= value <= _MOST_SIZE
+def _part(kind: type[_Config], table: Mapping[str, Any]) -> _Config:
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+    check_kinds(kind, values, "PIFuHD", zero=_ZERO)
+    return kind(**values)
 
 
 def preset(name: str) -> PifuhdConfig:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from ..archives import fitted, read_npz
 from ..errors import InputError
 from ..mesh.turntable import view
 from .box import HIGH_MM, LOW_MM
@@ -16,6 +18,11 @@ from .surface import surface_of_box
 
 _TILE = 150
 _GREY = 96
+_ARRAYS: Final = {
+    "sdf": (np.float16, "E N N N"), "colour": (np.uint8, "E N N N 3"),
+    "views": (np.uint8, "E C H W 4"), "scan_sdf": (np.float16, "K N N N"),
+    "scan_seen": (np.uint8, "K N N N"), "scan_colour": (np.uint8, "K N N N 3"),
+}  # fmt: skip
 
 
 def scans_sheet(folder: Path, number: int, columns: int = 8) -> UInt8[np.ndarray, "H W 3"]:
@@ -29,9 +36,8 @@ def scans_sheet(folder: Path, number: int, columns: int = 8) -> UInt8[np.ndarray
     """
     path = person_path(folder, number)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError) as error:
+        arrays = fitted(read_npz(path, list(_ARRAYS)), _ARRAYS)
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a person of mien synthesize scans: {error}") from error
     sdf, colour = arrays["sdf"].astype(np.float32), arrays["colour"]
     shown = range(min(columns, len(sdf)))

@@ -8,7 +8,7 @@ of training pictures draws the same people.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -314,9 +314,20 @@ def load_people(folder: Path, number: int) -> PeopleTable | None:
         InputError: the file is damaged.
     """
     path = folder / f"people-{number:05d}.npz"
-    return PeopleTable(**_load(path, PeopleTable)) if path.exists() else None
+    if not path.exists():
+        return None
+    people = PeopleTable(**_load(path, PeopleTable, _PEOPLE))
+    known = (people.person >= -1) & (people.person < len(people.neutral))
+    if not known.all():
+        raise InputError(f"{path}: names people beyond the {len(people.neutral)} that it holds")
+    return people
 
 
+_PEOPLE: Final = {
+    "person": (np.int32, "n"), "age_years": (np.float32, "n"), "masculinity": (np.float32, "n"),
+    "ancestry": (np.float32, "n 3"), "skin": (np.float32, "n 3"), "beard": (np.float32, "n"),
+    "glasses": (np.bool_, "n"), "covered": (np.bool_, "n"), "neutral": (np.float32, "P N 3"),
+}  # fmt: skip
 _CLIP: Final = {
     "images": (np.uint8, "T H W 3"), "t_ns": (np.int64, "_"), "camera": (np.float64, "4"),
     "rotation": (np.float64, "T 3 3"), "translation_mm": (np.float64, "T 3"),
@@ -331,11 +342,7 @@ def load_clip(path: Path) -> Clip:
     Raises:
         InputError: the file is missing or damaged.
     """
-    arrays = _load(path, Clip)
-    try:
-        arrays = fitted(arrays, _CLIP)
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from error
+    arrays = _load(path, Clip, _CLIP)
     clip = Clip(**{**arrays, "head_size": float(arrays["head_size"])})
     frames = len(clip.images)
     wanted = (frames, N_LANDMARKS, 2), (frames, N_BLENDSHAPES)
@@ -350,11 +357,15 @@ def clip_paths(folder: Path) -> list[Path]:
     return sorted(folder.glob("clip-[0-9][0-9][0-9][0-9][0-9].npz"))
 
 
-def _load(path: Path, kind: type[PeopleTable | Clip]) -> dict[str, Any]:
+def _load(
+    path: Path,
+    kind: type[PeopleTable | Clip],
+    wanted: Mapping[str, tuple[type[np.generic], str]],
+) -> dict[str, Any]:
     try:
         columns = fields(kind)
         needed = [column.name for column in columns if column.default is MISSING]
-        return read_npz(path, needed, [column.name for column in columns])
+        return fitted(read_npz(path, needed, [column.name for column in columns]), wanted)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
 

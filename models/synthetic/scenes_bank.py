@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
-from ..archives import read_npy, read_npz
+from ..archives import fitted, read_npy, read_npz
 from ..documents import json_of
 from ..errors import InputError
 
@@ -119,6 +119,9 @@ def save_shard(folder: Path, number: int, cut_outs: Sequence[CutOut]) -> None:
     temporary.replace(path)
 
 
+_ARRAYS: Final = {"landmarks": (np.float32, "n 68 2"), "kinds": (np.int32, "n")}
+
+
 def load_shard(folder: Path, number: int) -> CutOutShard:
     """Open one finished shard.
 
@@ -127,15 +130,14 @@ def load_shard(folder: Path, number: int) -> CutOutShard:
     """
     path = shard_path(folder, number)
     try:
-        arrays = read_npz(path, ("landmarks", "kinds"))
-        landmarks = np.asarray(arrays["landmarks"], np.float32)
-        kinds = np.asarray(arrays["kinds"], np.int32).reshape(-1)
+        arrays = fitted(read_npz(path, list(_ARRAYS)), _ARRAYS)
+        landmarks, kinds = arrays["landmarks"], arrays["kinds"]
         images = read_npy(path.with_name(path.stem + _IMAGES), mapped=True)
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not a finished shard of cut-outs: {error}") from error
     n = len(kinds)
-    if images.shape != (n, SIZE, SIZE, 4) or landmarks.shape != (n, 68, 2):
-        raise InputError(f"{path}: shapes {images.shape} and {landmarks.shape} for {n} cut-outs")
+    if images.shape != (n, SIZE, SIZE, 4):
+        raise InputError(f"{path}: pictures of shape {images.shape} for {n} cut-outs")
     return CutOutShard(number, images, landmarks, kinds)
 
 

@@ -11,11 +11,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from ..archives import read_npy, read_npz
+from ..archives import fitted, read_npy, read_npz
 from ..documents import json_of
 from ..errors import InputError
 from ..face.names import N_BLENDSHAPES, N_EXPRESSION, N_LANDMARKS, N_SHAPE
@@ -132,6 +133,14 @@ def save_shard(
     temporary.replace(stem.with_name(stem.name + ".npz"))
 
 
+_LABELS: Final = {
+    "pose": (np.float32, "n 3 4"), "shape": (np.float32, f"n {N_SHAPE}"),
+    "expression": (np.float32, f"n {N_EXPRESSION}"),
+    "blendshapes": (np.float32, f"n {N_BLENDSHAPES}"), "points": (np.float32, "n K 2"),
+    "presence": (np.float32, "n"), "angles": (np.float32, "n 3"),
+}  # fmt: skip
+
+
 def load_shard(folder: Path, number: int, meta: ShardMeta) -> Shard:
     """Open one finished shard and check its shapes.
 
@@ -140,26 +149,15 @@ def load_shard(folder: Path, number: int, meta: ShardMeta) -> Shard:
     """
     path = folder / f"shard-{number:05d}.npz"
     try:
-        read = read_npz(path, [column.name for column in fields(Labels)])
-        arrays = {
-            name: np.ascontiguousarray(array, dtype=np.float32) for name, array in read.items()
-        }
+        read = fitted(read_npz(path, list(_LABELS)), _LABELS)
+        arrays = {name: np.ascontiguousarray(array) for name, array in read.items()}
         images = read_npy(path.with_name(path.stem + _IMAGES), mapped=True)
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not a finished shard: {error}") from error
     n = len(images) if images.ndim else 0
-    wanted = {
-        "pose": (n, 3, 4),
-        "shape": (n, N_SHAPE),
-        "expression": (n, N_EXPRESSION),
-        "blendshapes": (n, N_BLENDSHAPES),
-        "points": (n, len(meta.point_vertices), 2),
-        "presence": (n,),
-        "angles": (n, 3),
-    }
-    for name, shape in wanted.items():
-        if arrays[name].shape != shape:
-            raise InputError(f"{path}: {name} has shape {arrays[name].shape}, expected {shape}")
+    wanted, found = (n, len(meta.point_vertices), 2), arrays["points"].shape
+    if found != wanted:
+        raise InputError(f"{path}: points has shape {found}, expected {wanted}")
     if images.shape != (n, meta.size, meta.size, 3) or images.dtype != np.uint8:
         raise InputError(f"{path}: pictures are {images.dtype} {images.shape}")
     return Shard(number, images, Labels(**arrays))

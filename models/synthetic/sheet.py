@@ -9,20 +9,20 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ..errors import InputError
+from .shards import ShardMeta, load_shard
 
 
 def contact_sheet(folder: Path, count: int = 60, columns: int = 10) -> UInt8[np.ndarray, "H W 3"]:
     """Pictures of the first finished shard of a folder, BGR.
 
     Raises:
-        InputError: the folder holds no finished shard.
+        InputError: the folder holds no finished shard, or a damaged one.
     """
-    shards = sorted(folder.glob("shard-*.npz"))
+    shards = sorted(folder.glob("shard-[0-9][0-9][0-9][0-9][0-9].npz"))
     if not shards:
         raise InputError(f"{folder}: no finished shard (shard-*.npz) in it")
-    images = np.load(shards[0].with_suffix(".images.npy"), mmap_mode="r", allow_pickle=False)
-    with np.load(shards[0], allow_pickle=False) as labels:
-        points, presence = labels["points"][:, :68], labels["presence"]
+    shard = load_shard(folder, int(shards[0].stem[6:]), ShardMeta.load(folder))
+    images, points, presence = shard.images, shard.labels.points[:, :68], shard.labels.presence
     tiles = []
     for i in range(min(count, len(images) // columns * columns)):
         tile = np.array(images[i])

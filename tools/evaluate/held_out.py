@@ -111,6 +111,13 @@ def measure_shards(
     if not shards:
         raise InputError(f"{folder}: no finished shard in it")
     people = {shard.number: load_people(folder, shard.number) for shard in shards}
+    for shard in shards:
+        table = people[shard.number]
+        if table is not None and len(table.person) != len(shard):
+            raise InputError(
+                f"{folder}: shard {shard.number} has {len(shard)} pictures, its table of people "
+                f"{len(table.person)}"
+            )
     rows, faces, false = _Rows(), [], []
     presence: list[float] = []
     is_face: list[bool] = []
