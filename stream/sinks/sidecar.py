@@ -31,6 +31,8 @@ class Sidecar(msgspec.Struct, frozen=True, kw_only=True):
             ``failed``.
         options: everything that the rows depend on, as plain values.
         bundle_hash: of the model bundle.
+        input_bytes: size of the file that was read, which tells it from another of its name; None
+            where it was no file, or before this was recorded.
     """
 
     frames_read: int
@@ -40,6 +42,7 @@ class Sidecar(msgspec.Struct, frozen=True, kw_only=True):
     stopped: Stop
     options: dict[str, Any]
     bundle_hash: str
+    input_bytes: int | None = None
 
 
 def read_sidecar(path: str | os.PathLike[str]) -> Sidecar:
@@ -65,7 +68,11 @@ class SidecarSink(FileSink):
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], options: dict[str, Any], bundle_hash: str
+        self,
+        path: str | os.PathLike[str],
+        options: dict[str, Any],
+        bundle_hash: str,
+        input_bytes: int | None = None,
     ) -> None:
         """Begin the file.
 
@@ -77,6 +84,7 @@ class SidecarSink(FileSink):
         self.decode_errors = 0
         self._options = options
         self._bundle_hash = bundle_hash
+        self._input_bytes = input_bytes
         self._frames = 0
         self._with_faces = 0
         self._first_ns: int | None = None
@@ -96,6 +104,7 @@ class SidecarSink(FileSink):
             stopped=self.stopped,
             options=self._options,
             bundle_hash=self._bundle_hash,
+            input_bytes=self._input_bytes,
         )
 
     def _write(self, frame: Frame, observations: Sequence[FaceObservation]) -> None:

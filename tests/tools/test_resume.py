@@ -20,6 +20,7 @@ from mien.stream.sinks.partial import sweep
 from mien.tools.annotate.files import Wanted
 
 Mien = Callable[..., subprocess.CompletedProcess[str]]
+Told = Callable[..., None]
 MIEN = Path(sys.executable).parent / "mien"
 
 
@@ -135,3 +136,20 @@ def test_a_sidecar_that_is_empty_after_a_power_cut_is_no_finished_one(
     done = mien(*command)
     assert done.stdout.startswith("1 done;"), done.stderr
     assert bytes_of(tmp_path / "out") == whole
+
+
+def test_another_file_of_the_same_name_is_not_taken_for_a_finished_one(
+    mien: Mien, told: Told, tmp_path: Path, empty_room_video: Path
+) -> None:
+    other = tmp_path / "other" / empty_room_video.name
+    other.parent.mkdir()
+    assert mien("annotate", empty_room_video, "--out", "out").returncode == 0
+    whole = bytes_of(tmp_path / "out")
+    shutil.copy(empty_room_video, other)  # moved or copied, it is still the same
+    assert mien("annotate", other, "--out", "out").stdout.startswith("1 skipped;")
+    with other.open("ab") as stream:
+        stream.write(b"\0" * 9)
+    words = ("empty.json: was made of another file", "--overwrite")
+    told(mien("annotate", other, "--out", "out"), 2, *words)
+    assert bytes_of(tmp_path / "out") == whole
+    assert mien("annotate", other, "--out", "out", "--overwrite").returncode == 0

@@ -128,7 +128,7 @@ def finished(batch: Batch, item: Input) -> Sidecar | None:
     """The sidecar of an input that was finished with these options, None where it was not.
 
     Raises:
-        OutputError: it was finished with other options or another bundle.
+        OutputError: it was finished with other options or another bundle, or is of another file.
     """
     path = batch.sidecar(item)
     # An empty one was being written when the machine went down.
@@ -138,6 +138,12 @@ def finished(batch: Batch, item: Input) -> Sidecar | None:
         sidecar = read_sidecar(path)
     except InputError as error:
         raise OutputError(f"{path}: in the way: {error}; --overwrite replaces it") from error
+    size = _input_bytes(item)
+    if None not in (size, sidecar.input_bytes) and size != sidecar.input_bytes:
+        raise OutputError(
+            f"{path}: was made of another file, of {sidecar.input_bytes} bytes; {item.path} has "
+            f"{size}; --overwrite replaces it, another --out keeps it"
+        )
     changed = _changes(sidecar.options, batch.options)
     if sidecar.bundle_hash != batch.bundle.hash:
         changed.append("the bundle")
@@ -148,6 +154,13 @@ def finished(batch: Batch, item: Input) -> Sidecar | None:
         )
     whole = sidecar.stopped in ("end", "truncated")
     return sidecar if whole and batch.wanted.complete(batch.stem(item)) else None
+
+
+def _input_bytes(item: Input) -> int | None:
+    try:
+        return item.path.stat().st_size
+    except OSError:
+        return None  # opening it says what is wrong
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -163,7 +176,7 @@ def annotate(batch: Batch, item: Input, watcher: Watcher) -> Result:
         watcher: told what happens.
 
     Raises:
-        OutputError: it was finished with other options or another bundle.
+        OutputError: it was finished with other options or another bundle, or is of another file.
     """
     sidecar = finished(batch, item)
     if sidecar is not None:
@@ -186,7 +199,8 @@ def annotate(batch: Batch, item: Input, watcher: Watcher) -> Result:
 def _annotate_open(batch: Batch, item: Input, source: Source, watcher: Watcher) -> Result:
     reason = ""
     stem = batch.stem(item)
-    with SidecarSink(batch.sidecar(item), batch.options, batch.bundle.hash) as facts:
+    size = _input_bytes(item)
+    with SidecarSink(batch.sidecar(item), batch.options, batch.bundle.hash, size) as facts:
         with ExitStack() as stack:
             follower = Follower(batch.bundle, batch.tracking, source.info)
             later = None if batch.causal else follower.two_pass(batch.out)
