@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,3 +108,13 @@ def test_sheet_shows_the_worst_first_and_survives_the_unreadable() -> None:
     assert asked == ["missed", "bad", "good"]
     assert sheet.shape == (TILE_PX, 6 * TILE_PX, 3)
     assert worst_cases([], read).shape == (TILE_PX, 6 * TILE_PX, 3)
+
+
+def test_profiles_are_as_bad_as_the_turn_between_truth_and_estimate() -> None:
+    # Every attitude has two sets of angles; near 90 degrees of yaw both are met.
+    profile = TrueFace(0, yaw_deg=95.0, pitch_deg=30.0, roll_deg=25.0)
+    said = replace(estimate(), yaw_deg=83.0, pitch_deg=30.0, roll_deg=25.0)
+    flipped = replace(estimate(), yaw_deg=180.0 - 95.0, pitch_deg=-150.0, roll_deg=-155.0)
+    assert score("near", profile, said).badness == pytest.approx(12.0)
+    assert score("same", profile, flipped).badness == pytest.approx(0.0, abs=1e-5)
+    assert score("yaw alone", TrueFace(0, yaw_deg=95.0), said).badness == pytest.approx(12.0)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float64
 
 from ...models.face import metrics
 from ...models.face.names import LANDMARK_GROUPS
-from ...models.face.rotation import pan_tilt
+from ...models.face.rotation import angle_between_deg, matrix_from_yaw_pitch_roll, pan_tilt
 from .labels import TrueFace
 
 ANGLES: Final = ("yaw", "pitch", "roll", "pan", "tilt")
@@ -73,10 +73,25 @@ class Scored:
 
     @property
     def badness(self) -> float:
-        """For the sheet of worst cases: missed first, then NME in percent or degrees."""
+        """For the sheet of worst cases: missed first, then NME in percent or degrees.
+
+        Where all three angles are known the degrees are those of the turn between both attitudes:
+        near 90 degrees of yaw, pitch and roll differ widely between attitudes that hardly do.
+        """
         if self.estimate is None:
             return float("inf")
-        return max([self.nme or 0.0, *self.errors.values()])
+        truth = self.truth
+        angles = self.errors.values()
+        if not (truth.yaw_deg is None or truth.pitch_deg is None or truth.roll_deg is None):
+            both = np.array(
+                [
+                    (truth.yaw_deg, truth.pitch_deg, truth.roll_deg),
+                    (self.estimate.yaw_deg, self.estimate.pitch_deg, self.estimate.roll_deg),
+                ]
+            )
+            true, said = matrix_from_yaw_pitch_roll(both)
+            angles = [float(angle_between_deg(true, said))]
+        return max([self.nme or 0.0, *angles])
 
     @property
     def binning_yaw_deg(self) -> float | None:
