@@ -66,9 +66,9 @@ class MakeAvatar:
         formats: of the meshes, separated by commas: glb (one file, metres, y up), ply, obj (a file
             a frame, mm, head frame).
         refine: triangles this many times finer than the grid's cells.
-        film: write the film.
+        film: a film is written; --no-film: none.
         video: driving video; default: that of the annotation, where it is found.
-        turn: turn the face in the film as the driving head turns.
+        turn: the face in the film turns as the driving head does; --no-turn: it looks ahead.
         picture: RGB picture of a depth map; default: the one beside it.
         intrinsics: JSON file of the depth map's camera; default: the one beside it.
         unit: of the scan's numbers: mm, cm or m; default: found.
@@ -76,7 +76,7 @@ class MakeAvatar:
         track: face of the annotation; default: the one that is seen in most frames.
         bundle: folder of the model bundle that fits faces; default: the one that mien ships.
         device: where the networks run; auto: CUDA where there is one.
-        threads: processor threads.
+        threads: processor threads; more than one only pay where as many cores are idle.
         overwrite: replace an avatar in the folder.
     """
 
@@ -87,7 +87,7 @@ class MakeAvatar:
     people: Annotated[int, tyro.conf.arg(metavar="N")] = 4
     weights: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     steps: int = 32
-    guidance: float | None = None
+    guidance: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
     seed: int = 0
     fps: float = 25.0
     every: Annotated[int, tyro.conf.arg(metavar="N")] = 1
@@ -98,12 +98,12 @@ class MakeAvatar:
     turn: bool = True
     picture: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     intrinsics: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    unit: Literal["mm", "cm", "m"] | None = None
+    unit: Annotated[Literal["mm", "cm", "m"] | None, tyro.conf.arg(metavar="{mm,cm,m}")] = None
     keyframe: Annotated[int | None, tyro.conf.arg(metavar="FRAME")] = None
     track: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     bundle: BundleOption = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int = 2
+    threads: int = 1
     overwrite: bool = False
 
     def run(self) -> int:
@@ -127,7 +127,7 @@ class MakeAvatar:
         Raises:
             InputError: there is one.
         """
-        for name in ("steps", "every", "refine", "people"):
+        for name in ("steps", "every", "refine", "people", "threads"):
             value = getattr(self, name)
             if value < 1:
                 raise InputError(f"--{name} is {value}, expected 1 or more")
@@ -151,7 +151,7 @@ class MakeAvatar:
 
         from ...models.avatar.weights import load_weights, shipped
 
-        torch.set_num_threads(max(1, self.threads))
+        torch.set_num_threads(self.threads)
         path = self.weights or shipped()
         device = self.device
         if device == "auto":

@@ -71,7 +71,7 @@ class EvaluateAvatar:
     expressions: int = 4
     steps: int = 32
     steps_sweep: Annotated[str, tyro.conf.arg(metavar="LIST")] = ""
-    guidance: float | None = None
+    guidance: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
     seeds: int = 4
     seed: int = 0
     calibration: int = 160

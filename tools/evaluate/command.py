@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import tyro
 from tyro.conf import Positional
 
 from ...models.errors import InputError, OutputError
@@ -47,18 +48,18 @@ class Evaluate:
         bundle: folder of a model bundle; default: the one that mien ships.
         detector: what finds faces: own (the bundle's, trained on rendered scenes only) or
             centerface.
-        camera: camera file (TOML or JSON: fx, fy, cx, cy, width, height in pixels), or field of
-            view across the longer side in degrees.
+        camera: camera file (TOML or JSON: fx, fy, cx, cy, width, height in pixels; or YAML or XML
+            of OpenCV's calibration or ROS), or field of view across the longer side in degrees.
         threads: threads of the networks.
     """
 
     set: Positional[Path]
     use_boxes: bool = False
-    json: Path | None = None
-    sheet: Path | None = None
+    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    sheet: Annotated[Path | None, tyro.conf.arg(metavar="FILE.png")] = None
     sheet_count: int = 24
-    yaw_max: float | None = None
-    pitch_max: float | None = None
+    yaw_max: Annotated[float | None, tyro.conf.arg(metavar="DEGREES")] = None
+    pitch_max: Annotated[float | None, tyro.conf.arg(metavar="DEGREES")] = None
     lines: Lines = "all"
     bundle: BundleOption = None
     detector: DetectorOption = DEFAULT_DETECTOR

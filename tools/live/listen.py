@@ -8,8 +8,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import tyro
 from tyro.conf import Positional
 
 from ...models.errors import InputError, OutputError
@@ -46,8 +47,8 @@ class Listen:
 
     endpoint: Positional[str] = "tcp://127.0.0.1:5570"
     every: bool = False
-    stream: str | None = None
-    record: Path | None = None
+    stream: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    record: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     json: bool = False
     until_end: bool = False
     duration: float = 0.0

@@ -68,8 +68,8 @@ class LiveOptions:
         smoothing: preset or TOML file; raw publishes what the regressor says.
         detector: what finds faces: own (the bundle's, trained on rendered scenes only) or
             centerface.
-        camera: camera file (TOML or JSON: fx, fy, cx, cy, width, height in pixels), or field of
-            view across the longer side in degrees.
+        camera: camera file (TOML or JSON: fx, fy, cx, cy, width, height in pixels; or YAML or XML
+            of OpenCV's calibration or ROS), or field of view across the longer side in degrees.
         max_faces: at most so many faces at once, in each source.
         ipd_mm: distance between the pupils in mm, where it is known; it fixes the distance.
         threads: threads of the networks, for each source; one core is enough.

@@ -53,8 +53,8 @@ class Portrait:
         seed: of everything random.
         frame: number of the key frame; default: the folder's first.
         face: which face of a picture, 1 for the largest.
-        camera: of a picture: camera file, or field of view across the longer side, degrees;
-            default: assumed.
+        camera: of a picture: camera file (TOML, JSON, or OpenCV's YAML or XML), or field of view
+            across the longer side, degrees; default: assumed.
         mask: picture of the input's size that is white where the person is; default: cut out.
         formats: what to write besides sheet and figures, separated by commas: mp4, png (views),
             ply, obj (mm), glb (metres).
@@ -82,7 +82,7 @@ class Portrait:
     """
 
     keyframe: Annotated[Path | None, tyro.conf.arg(metavar="KEYFRAMES|PICTURE")] = None
-    text: str | None = None
+    text: Annotated[str | None, tyro.conf.arg(metavar="STR")] = None
     light: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     words: bool = False

@@ -68,11 +68,11 @@ class Reconstruct:
             folder with one for each input, by its name or the frame's number.
         box: x,y,w,h of the person in pictures, px, for the preset body.
         face: which face of a picture, 1 for the largest.
-        camera: of pictures: camera file, or field of view across the longer side, degrees; default:
-            assumed.
+        camera: of pictures: camera file (TOML, JSON, or OpenCV's YAML or XML), or field of view
+            across the longer side, degrees; default: assumed.
         only: numbers of the key frames to take, separated by commas.
         memory_mb: that may be taken at once, besides the network's weights and the picture.
-        turntable: write the film.
+        turntable: a film is written of the head as it turns; --no-turntable: none.
         threads: processor threads.
         device: where the network runs; auto: CUDA where there is one.
         bundle: folder of the model bundle that fits the faces of pictures; default: the one that

@@ -37,7 +37,8 @@ class TrainAvatar:
         device: where they run; auto takes a GPU if there is one.
         seed: of everything random.
         resume: go on from the checkpoint in --out.
-        robust_normalisation: latents by median and quartiles; without, by mean and deviation.
+        robust_normalisation: latents by median and quartiles; --no-robust-normalisation: by mean
+            and deviation.
         absolute: diffuse latents themselves, not their difference to the neutral's.
         guide: begin from a statistical head that is fitted to the neutral and moved: what is
             diffused is what it leaves.
@@ -48,7 +49,8 @@ class TrainAvatar:
         batch: examples a step; default: the preset's.
         learning_rate: at its peak; default: the preset's.
         p_mean: mean of the logarithm of the training noise; default: the preset's.
-        bfloat16: layers in bfloat16, faster where the processor has it.
+        bfloat16: layers in bfloat16, faster where the processor has it; --no-bfloat16: in single
+            precision.
         perceptual: torchvision's state dict of VGG-19 for the perceptual loss; default: features
             of mien's own regressor.
     """

