@@ -92,6 +92,7 @@ class Export:
             bundle = calibrate(bundle, self.calibrate)
             print(f"variances calibrated on {bundle.info.training['calibrated_on']}")
         print(f"wrote {bundle.folder}: {bundle.name} {bundle.version}, {bundle.hash[:12]}")
+        _remark_on_tuning(bundle)
         return status
 
     @staticmethod
@@ -106,3 +107,23 @@ class Export:
             return result.bundle, 0
         print(f"mien: int8 not kept: {said}", file=sys.stderr)
         return result.bundle, 1
+
+
+def _remark_on_tuning(bundle: Bundle) -> None:
+    """Say so where the folder keeps a smoother that was tuned to the errors of another network.
+
+    Raises:
+        InputError: its ``smoother.toml`` cannot be read.
+    """
+    from ..models.face.bundle import REGRESSOR
+    from ..stream.smoother.tuning import Tuning
+
+    path = bundle.smoother_path
+    if path is None:
+        return
+    if Tuning.load(path).provenance.get("regressor_sha256") != bundle.files[REGRESSOR]:
+        print(
+            f"mien: {path}: tuned to another network; mien tune-smoother --bundle {bundle.folder} "
+            "tunes it to this one",
+            file=sys.stderr,
+        )

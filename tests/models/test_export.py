@@ -1,5 +1,6 @@
 """The exported network says what the trained one says, and the bundle around it is whole."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from mien.models.regressor.checkpoint import Checkpoint, Progress
 from mien.models.regressor.export import export_regressor, make_bundle, offset_log_variance
 from mien.models.regressor.network import FaceNetwork, NetworkConfig, Pooling
 from mien.models.regressor.quantise import quantise
+from mien.stream.smoother.tuning import Tuning
+from mien.tools.export import Export
 
 INFO = BundleInfo("tiny", "0.0.1", "Apache-2.0", "a test", "nobody", "mien train regressor")
 
@@ -95,6 +98,23 @@ def test_bundle_of_a_checkpoint(tmp_path: Path, face_model_path: Path) -> None:
     assert again.hash == bundle.hash
     assert bundle.info.training["width"] == 0.25
     assert bundle.info.training["pooling"] == "weighted"
+
+
+def test_a_smoother_of_another_network_is_remarked_on(
+    tmp_path: Path, face_model_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint, out = save(random_network("weighted"), tmp_path / "checkpoint.pt"), tmp_path / "b"
+    tool = Export(checkpoint, out, face_model_path)
+    assert tool.run() == 0
+    assert not capsys.readouterr().err
+    tuned = Tuning.default()
+    ours = {"regressor_sha256": Bundle.load(out).files["regressor.onnx"]}
+    for provenance, words in ((tuned.provenance, "tuned to another network"), (ours, "")):
+        (out / "smoother.toml").write_text(replace(tuned, provenance=provenance).text())
+        assert tool.run() == 0
+        said = capsys.readouterr().err
+        assert words in said
+        assert bool(words) == bool(said)
 
 
 def test_bad_inputs(tmp_path: Path, face_model_path: Path) -> None:
