@@ -156,7 +156,7 @@ class _Editor:
 
     def _begin_edit(self) -> None:
         self._stage, self._done = "edit", 0
-        self._begin, self._kept = start_of(
+        self._begin, self._kept, rate = start_of(
             self._given, self._directions, self._judges.light, self._wish, self._options,
             self._pivot, self._pivot_noise,
         )  # fmt: skip
@@ -174,10 +174,10 @@ class _Editor:
             self._peaks = [options.planes_rate]
         else:
             groups = [
-                {"params": [self._away], "lr": options.learning_rate},
-                {"params": self._noise, "lr": 0.3 * options.learning_rate},
+                {"params": [self._away], "lr": rate},
+                {"params": self._noise, "lr": 0.3 * rate},
             ]
-            self._peaks = [options.learning_rate, 0.3 * options.learning_rate]
+            self._peaks = [rate, 0.3 * rate]
         self._optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
 
     def _begin_tuning(self) -> None:

@@ -34,10 +34,12 @@ class Start(NamedTuple):
     Attributes:
         ws: the code.
         kept: how much the input is to be believed, of its mask and what the words change.
+        rate: of the steps from there.
     """
 
     ws: Float[torch.Tensor, "1 l w"]
     kept: Float[torch.Tensor, "1 1 S S"]
+    rate: float
 
 
 @torch.no_grad()
@@ -64,13 +66,13 @@ def start_of(
     shifts = known_shifts(generator, directions, illumination, wish, options, pivot)
     lit = pivot + shifts.light
     if not shifts.words.any():
-        return Start(lit, wish.mask)
+        return Start(lit, wish.mask, options.learning_rate)
     worded = lit + shifts.words
     label = torch.from_numpy(np.asarray(wish.label, np.float32))[None].to(pivot.device)
     first, second = (
         generator.render(generator.planes(ws, noise), label).image for ws in (lit, worded)
     )
-    return Start(worded, wish.mask * unchanged(first, second))
+    return Start(worded, wish.mask * unchanged(first, second), options.worded_rate)
 
 
 class Shifts(NamedTuple):

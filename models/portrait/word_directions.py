@@ -109,7 +109,8 @@ class WordDirections(nn.Module):
         Returns:
             (w,); 0 for what already is so.
         """
-        found = self.read(code[None])[0]
+        # Codes of real people lie further out, and are read as more, or less, than there is.
+        found = self.read(code[None])[0].clamp(0, 1)
         total = torch.zeros_like(code)
         for slot, value in said.properties.items():
             if slot not in CODED:

@@ -216,7 +216,7 @@ def test_words_that_the_codes_know_are_where_the_edit_begins(
     directions.effects[hat, 0] = 1.0
     directions.reading[hat, 0] = 1.0
     said = replace(wish, said=Description({"hat": "hat"}), light=None)
-    still = replace(QUICK, learning_rate=1e-9, tuning_steps=0)
+    still = replace(QUICK, learning_rate=1e-9, worded_rate=1e-9, tuning_steps=0)
     began = edit(generator, prior, judges, said, still, directions=directions)
     moved = began.after.ws - began.before.ws
     assert (moved[..., 0] > 0.1).all()
