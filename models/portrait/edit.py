@@ -3,8 +3,9 @@
 1. *invert*: the code that shows the input from its camera (:mod:`.invert`): the pivot.
 2. *edit*: from the pivot the code is optimised under all terms of :mod:`.losses`.
 3. *tune*: the code stands, and the generator's weights move a little, so that the pivot shows the
-   input exactly (pivotal tuning, Roich et al. 2022) while the edit keeps to its terms; what the
-   code could not hold of the person comes into both.
+   input exactly (pivotal tuning, Roich et al. 2022) while the edit keeps to its terms, or, where
+   words have changed the picture, stays as it is there; what the code could not hold of the person
+   comes into both.
 
 All randomness is drawn from the seed and the number of the step: a resumed run ends where an
 uninterrupted one does.
@@ -37,6 +38,7 @@ from .invert import (
 from .losses import (
     GradientRatio,
     Judges,
+    balance,
     identity_loss,
     illumination_loss,
     reconstruction_loss,
@@ -108,6 +110,7 @@ class _Editor:
         self._prior, self._judges, self._wish = prior, judges, wish
         self._options, self._report, self._checkpoint = options, report, checkpoint
         self._stage: Stage = "invert"
+        self._worded: torch.Tensor | None = None
         self._done = 0
         self._history: list[Terms] = []
         self._mean, self._root = code_cloud(generator)
@@ -185,6 +188,10 @@ class _Editor:
         self._away.requires_grad_(False)
         self._delta.requires_grad_(False)
         self._noise = [field.detach() for field in self._noise]
+        with torch.no_grad():
+            edited = self._given.render(self._planes(self._codes()), self._label).image
+        # The identity, whose embedder takes a hat for another person, would tune it away.
+        self._worded = edited if bool((self._kept < self._wish.mask).any()) else None
         self._generator = copy.deepcopy(self._given)
         parts = (self._generator.backbone.synthesis, self._generator.decoder,
                  self._generator.superresolution)  # fmt: skip
@@ -221,15 +228,20 @@ class _Editor:
         planes = self._planes(ws)
         cameras = torch.cat([self._label, torch.from_numpy(side).to(self._label.device)])
         drawn = self._generator.render(planes, cameras)
+        if tuning and self._worded is not None:
+            return self._follow({"pivot": self._pivot_term(), "local": self._local(drawn.image)})
         plain = self._plain_terms(drawn.image[:1], ws)
         beside = self._side_terms(drawn.image[1:], side[0], 1.0 if tuning else share, random)
         if not tuning and self._done % options.balance_every == 0:
-            self._balance(plain, beside, ws if options.space == "code" else self._delta)
+            balance(self._ratios, plain, beside, ws if options.space == "code" else self._delta)
         terms = {**plain, **{k: self._weight(k) * value for k, value in beside.items()}}
         if tuning:
             terms["pivot"] = self._pivot_term()
         elif options.space == "code":
             terms["noise"] = options.weights.noise * noise_regularity(self._noise)
+        return self._follow(terms)
+
+    def _follow(self, terms: dict[str, torch.Tensor]) -> Terms:
         loss = torch.stack(list(terms.values())).sum()
         self._optimiser.zero_grad()
         loss.backward()
@@ -291,27 +303,17 @@ class _Editor:
         ratio = self._ratios[name]
         return ratio.share if ratio.weight is None else ratio.weight
 
-    def _balance(
-        self,
-        plain: dict[str, torch.Tensor],
-        beside: dict[str, torch.Tensor],
-        moved: torch.Tensor,
-    ) -> None:
-        """Measure gradients with regard to what moves."""
-        known = [plain[name] for name in ("rec", "id") if name in plain]
-        if not known:
-            return
-        (reference,) = torch.autograd.grad(torch.stack(known).sum(), moved, retain_graph=True)
-        for name, value in beside.items():
-            (other,) = torch.autograd.grad(value, moved, retain_graph=True)
-            self._ratios[name].update(reference, other)
-
     def _pivot_term(self) -> torch.Tensor:
         """How far the tuned generator is from the input at the unedited code."""
         wish = self._wish
         planes = self._generator.planes(self._pivot, self._pivot_noise)
         image = self._generator.render(planes, self._label).image
         return reconstruction_loss(self._judges.features, image, wish.image, wish.mask, 5.0)
+
+    def _local(self, image: torch.Tensor) -> torch.Tensor:
+        """How far the tuned edit is from the untuned one, where words changed the input."""
+        assert self._worded is not None
+        return 5.0 * ((image[:1] - self._worded) * (1 - self._kept)).abs().mean()
 
     # -- files and results
 

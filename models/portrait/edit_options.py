@@ -34,8 +34,8 @@ class EditOptions:
         steps: of the edit.
         tuning_steps: of the last stage; 0 leaves it out.
         learning_rate: of the code, in deviations of the codes' cloud.
-        worded_rate: likewise, where the edit begins with what the words are known to add: it has
-            arrived but for details, and larger steps would leave again.
+        worded_reach: all steps' rates together, likewise, where the edit begins with what the words
+            are known to add: it has arrived but for details, and a longer way would leave again.
         planes_rate: of the planes, in their deviation, where they are what moves.
         tuning_rate: of the weights.
         weights: of the terms.
@@ -56,7 +56,7 @@ class EditOptions:
     steps: int = 300
     tuning_steps: int = 80
     learning_rate: float = 0.01
-    worded_rate: float = 0.001
+    worded_reach: float = 0.3
     planes_rate: float = 0.02
     tuning_rate: float = 5e-4
     weights: Weights = field(default_factory=Weights)
@@ -74,7 +74,7 @@ class EditOptions:
     def __post_init__(self) -> None:
         if min(self.invert_steps, self.steps, self.balance_every) < 1 or self.tuning_steps < 0:
             raise InputError("edit: steps must be 1 or more (tuning steps 0 or more)")
-        if min(self.learning_rate, self.worded_rate, self.planes_rate, self.tuning_rate) <= 0:
+        if min(self.learning_rate, self.worded_reach, self.planes_rate, self.tuning_rate) <= 0:
             raise InputError("edit: rates must be positive")
         if not 0 <= self.strength <= _MOST_STRENGTH:
             raise InputError(f"edit: strength is {self.strength}, expected 0 to {_MOST_STRENGTH:g}")

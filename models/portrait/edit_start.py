@@ -72,7 +72,8 @@ def start_of(
     first, second = (
         generator.render(generator.planes(ws, noise), label).image for ws in (lit, worded)
     )
-    return Start(worded, wish.mask * unchanged(first, second), options.worded_rate)
+    kept = wish.mask * unchanged(first, second)
+    return Start(worded, kept, options.worded_reach / options.steps)
 
 
 class Shifts(NamedTuple):

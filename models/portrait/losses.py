@@ -6,7 +6,7 @@ camera, distillation and illumination from a random side camera.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -106,6 +106,29 @@ class GradientRatio:
             old = float(np.log(self.weight))
             self.weight = float(np.exp(self.decay * old + (1 - self.decay) * np.log(now)))
         return self.weight
+
+
+def balance(
+    ratios: Mapping[str, GradientRatio],
+    plain: Mapping[str, torch.Tensor],
+    beside: Mapping[str, torch.Tensor],
+    moved: torch.Tensor,
+) -> None:
+    """Weigh the side camera's terms against reconstruction and identity, by their gradients.
+
+    Args:
+        ratios: of the terms of ``beside``, by name.
+        plain: terms of the input's camera.
+        beside: terms of the side camera, not weighed.
+        moved: what the gradients are taken with regard to.
+    """
+    known = [plain[name] for name in ("rec", "id") if name in plain]
+    if not known:
+        return
+    (reference,) = torch.autograd.grad(torch.stack(known).sum(), moved, retain_graph=True)
+    for name, value in beside.items():
+        (other,) = torch.autograd.grad(value, moved, retain_graph=True)
+        ratios[name].update(reference, other)
 
 
 def identity_loss(

@@ -216,7 +216,7 @@ def test_words_that_the_codes_know_are_where_the_edit_begins(
     directions.effects[hat, 0] = 1.0
     directions.reading[hat, 0] = 1.0
     said = replace(wish, said=Description({"hat": "hat"}), light=None)
-    still = replace(QUICK, learning_rate=1e-9, worded_rate=1e-9, tuning_steps=0)
+    still = replace(QUICK, learning_rate=1e-9, worded_reach=1e-9, tuning_steps=0)
     began = edit(generator, prior, judges, said, still, directions=directions)
     moved = began.after.ws - began.before.ws
     assert (moved[..., 0] > 0.1).all()
@@ -229,6 +229,20 @@ def test_words_that_the_codes_know_are_where_the_edit_begins(
     for other, using in ((replace(still, known_words=False), directions), (still, None)):
         unmoved = edit(generator, prior, judges, said, other, directions=using)
         torch.testing.assert_close(unmoved.after.ws, unmoved.before.ws, atol=1e-5, rtol=0)
+
+
+def test_tuning_leaves_an_edit_by_words_as_it_is(
+    generator: Generator, prior: SmallPrior, judges: Judges, wish: Wish
+) -> None:
+    directions = WordDirections(TINY.w_dim)
+    hat = COLUMNS.index(("hat", "hat"))
+    directions.effects[hat] = 3.0
+    directions.reading[hat] = 0.05
+    said = replace(wish, said=Description({"hat": "hat"}), light=None)
+    made = edit(generator, prior, judges, said, QUICK, directions=directions)
+    assert set(made.history[0]) >= {"rec", "id", "sds", "words"}
+    assert set(made.history[-1]) == {"pivot", "local"}
+    assert made.after.generator is not generator
 
 
 def test_the_input_is_not_held_to_where_words_change_it() -> None:
