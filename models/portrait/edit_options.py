@@ -56,7 +56,7 @@ class EditOptions:
     steps: int = 300
     tuning_steps: int = 80
     learning_rate: float = 0.01
-    worded_reach: float = 0.3
+    worded_reach: float = 0.5
     planes_rate: float = 0.02
     tuning_rate: float = 5e-4
     weights: Weights = field(default_factory=Weights)
@@ -67,7 +67,7 @@ class EditOptions:
     space: Space = "code"
     known_light: bool = True
     known_words: bool = True
-    strength: float = 1.0
+    strength: float = 1.25
     balance_every: int = 5
     seed: int = 0
 

@@ -47,7 +47,7 @@ class Weights:
 
     reconstruction: float = 0.6
     identity: float = 0.6
-    sds: float = 1.0
+    sds: float = 2.0
     sds_fixed: float | None = None
     light: float = 0.7
     pixels: float = 0.5

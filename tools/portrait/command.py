@@ -95,9 +95,9 @@ class Portrait:
     camera: Annotated[str | None, tyro.conf.arg(metavar="FILE|FOV")] = None
     mask: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     formats: Annotated[str, tyro.conf.arg(metavar="LIST")] = "mp4,png,ply,glb"
-    strength: float = 1.0
+    strength: float = 1.25
     guidance: Annotated[float | None, tyro.conf.arg(metavar="G")] = None
-    sds: float = 1.0
+    sds: float = 2.0
     relight: float = 0.7
     reconstruction: float = 0.6
     identity: float = 0.6
