@@ -214,7 +214,8 @@ def preset(name: str) -> PifuhdConfig:
     ``paper`` is exactly the paper's: pictures of 1024 px, about 390 million weights. ``small``
     reads 256 px and trains on one processor core in hours; it differs from the paper's in more than
     widths where that learns faster: the normal networks work on folded pixels with additive skips,
-    and points are told in the head's axes (of people whose heads' poses are not known, as of
+    each level is one deep hourglass, the fine one sees whole pictures too, depths come with their
+    waves, and points are told in the head's axes (of people whose heads' poses are not known, as of
     bodies, training leaves that away).
 
     Raises:
@@ -236,11 +237,12 @@ def preset(name: str) -> PifuhdConfig:
             name="small",
             image_size=256,
             normal=NormalConfig(256, 24, 3, 5, kernel=3, fold=2, skips=True, masked=True),
-            coarse=EncoderConfig(128, 32, 48, 64, 64, 2, 2, True, 8, "bilinear"),
+            coarse=EncoderConfig(128, 32, 64, 128, 128, 1, 4, True, 8, "bilinear"),
             coarse_implicit=ImplicitConfig((256, 128, 64, 32), (2, 3, 4), 2),
-            fine=EncoderConfig(256, 16, 24, 32, 16, 1, 3, False, 8, "bilinear"),
+            fine=EncoderConfig(256, 16, 32, 96, 32, 1, 5, True, 8, "bilinear"),
             fine_implicit=ImplicitConfig((128, 64, 32), (1, 2), 1),
-            window=128,
+            window=256,
+            depth_waves=5,
             use_pose=True,
         )
     raise InputError(f"PIFuHD: no preset {name!r}; there are {', '.join(PRESETS)}")

@@ -27,8 +27,15 @@ HELD_OUT: Final = 0.15
 """Share of the subjects that no training sees: the last ones."""
 UNIFORM: Final = 3
 """The ``scale`` of points drawn uniformly from the cube."""
-SHARES: Final = {"coarse": (0.65, 0.20, 0.05, 0.10), "fine": (0.10, 0.30, 0.50, 0.10)}
-"""Share of a step's points by their ``scale``: from far about the surface to near, uniform."""
+SHARES: Final = {
+    "coarse": (0.65, 0.20, 0.05, 0.10),
+    "fine": (0.10, 0.30, 0.50, 0.10),
+    "whole": (0.40, 0.30, 0.20, 0.10),
+}
+"""Share of a step's points by their ``scale``: from far about the surface to near, uniform.
+
+``whole`` is of a fine level that sees whole pictures: it mends depths as well as details.
+"""
 _ARRAYS: Final = {
     "points": (np.float32, "P 3"), "inside": (np.bool_, "P"), "scale": (np.uint8, "P"),
     "images": (np.uint8, "V S S 3"), "mask": (np.uint8, "V S S"), "front": (np.int8, "V S S 3"),

@@ -63,8 +63,11 @@ class ImplicitNetwork(nn.Module):
     ) -> tuple[Float[torch.Tensor, "b n"], Float[torch.Tensor, "b n e"]]:
         """Occupancy from 0 to 1, 0.5 at the surface, and the embedding Omega.
 
-        Always in single precision: in bfloat16 half a millimetre of depth would be lost.
+        In single precision but for training, which follows the caller's autocast: bfloat16 loses
+        half a millimetre of depth, which a surface shows and a gradient's noise hides.
         """
-        with torch.autocast("cuda" if known.is_cuda else "cpu", enabled=False):
+        device = "cuda" if known.is_cuda else "cpu"
+        lower = self.training and torch.is_autocast_enabled(device)
+        with torch.autocast(device, enabled=lower, dtype=torch.get_autocast_dtype(device)):
             logits, embedding = self.logits(known.float())
-        return torch.sigmoid(logits), embedding
+        return torch.sigmoid(logits.float()), embedding.float()

@@ -221,16 +221,23 @@ class Pifuhd(nn.Module):
             points: in the cube's coordinates.
             level: of which level.
         """
-        return self.occupancies(features, points, level, every_stack=False)[-1]
+        return self.occupancies(features, points, level, inner_share=0)[-1]
 
     def occupancies(
         self,
         features: Features,
         points: Float[torch.Tensor, "b p 3"],
         level: Level,
-        every_stack: bool = True,
-    ) -> list[Float[torch.Tensor, "b p"]]:
+        inner_share: float = 1.0,
+    ) -> list[Float[torch.Tensor, "b _"]]:
         """As :meth:`occupancy`, by each stack of that level's hourglass, for its training.
+
+        Args:
+            features: of the pictures.
+            points: in the cube's coordinates.
+            level: of which level.
+            inner_share: share of the points, from the first on, that all stacks but the last are
+                asked for; 0 leaves these out.
 
         Raises:
             InputError: there are no features of that level, or the head's axes are not known.
@@ -241,9 +248,10 @@ class Pifuhd(nn.Module):
         if level == "coarse":
             if coarse is None:
                 raise InputError("PIFuHD: this model has no coarse level")
-            stacks = range(len(coarse.stacks)) if every_stack else (-1,)
-            known = [torch.cat([coarse.at(points[..., :2], s), place], -1) for s in stacks]
-            found = [self.netG.mlp(k)[0] for k in known]
+            found = [
+                self.netG.mlp(torch.cat([coarse.at(points[:, :n, :2], s), place[:, :n]], -1))[0]
+                for s, n in _asked(coarse, points, inner_share)
+            ]
         else:
             if fine is None:
                 raise InputError("PIFuHD: the features are of the coarse level alone")
@@ -253,11 +261,11 @@ class Pifuhd(nn.Module):
                 context = self.netG.mlp(seen)[1]
                 if self.config.use_pose:
                     context = torch.cat([context, place], -1)
-            stacks = range(len(fine.stacks)) if every_stack else (-1,)
             found = [
-                self.mlp(torch.cat([fine.at(points[..., :2], s), context], -1))[0] for s in stacks
+                self.mlp(torch.cat([fine.at(points[:, :n, :2], s), context[:, :n]], -1))[0]
+                for s, n in _asked(fine, points, inner_share)
             ]
-        return [f.float() * inside for f in found]
+        return [f.float() * inside[:, : f.shape[1]] for f in found]
 
     def _place(
         self,
@@ -291,6 +299,14 @@ class Pifuhd(nn.Module):
         if front is None or back is None:
             raise InputError("PIFuHD: this model sees normals beside the picture; none were given")
         return torch.cat([image, _resized_normals(front, size), _resized_normals(back, size)], 1)
+
+
+def _asked(features: FeatureMap, points: torch.Tensor, inner_share: float) -> list[tuple[int, int]]:
+    """Each stack that is asked, and of how many points: the last of all."""
+    count = points.shape[1]
+    inner = round(inner_share * count)
+    last = len(features.stacks) - 1
+    return [*((s, inner) for s in range(last) if inner), (last, count)]
 
 
 def _waves(values: Float[torch.Tensor, "b p v"], octaves: int) -> list[torch.Tensor]:

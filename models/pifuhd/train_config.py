@@ -76,7 +76,7 @@ class PifuhdTrainConfig:
     network: PifuhdConfig | None = None
     augmentation: Augmentation = field(default_factory=Augmentation)
     log_steps: int = 50
-    save_seconds: float = 90.0
+    save_seconds: float = 240.0
 
     def __post_init__(self) -> None:
         if self.minutes is None and self.steps is None:

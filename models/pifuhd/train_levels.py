@@ -23,6 +23,8 @@ _NEAR: Final = (0.0, 0.5, 0.5, 0.0)
 """Shares of the points near the surface, of which accuracy is told."""
 _UNIFORM: Final = (0.0, 0.0, 0.0, 1.0)
 _SHOWN: Final = 4
+_INNER_SHARE: Final = 0.25
+"""Share of the points that all hourglasses but the last are asked for."""
 _GRID: Final = 64
 """Points along each side of the cube in a sheet's drawings."""
 
@@ -62,7 +64,7 @@ class LevelLearner:
             size,
             config.batch,
             config.points,
-            SHARES[level],
+            SHARES["whole" if level == "fine" and not windows else level],
             window=sizes.window if windows else None,
             front=use,
             back=use,
@@ -96,8 +98,12 @@ class LevelLearner:
         points, inside, weight = (
             tensor(array, self._device) for array in (batch.points, batch.inside, batch.weight)
         )
-        stacks = self.model.occupancies(features, points, self._level)
-        losses = [balanced_cross_entropy(f, inside, weight) for f in stacks]
+        with self._lower_precision():
+            stacks = self.model.occupancies(features, points, self._level, _INNER_SHARE)
+        losses = [
+            balanced_cross_entropy(f, inside[:, : f.shape[1]], weight[:, : f.shape[1]])
+            for f in stacks
+        ]
         right = ((stacks[-1].detach() > 0.5) == (inside > 0.5)).float() * weight
         accuracy = right.sum() / weight.sum().clamp(min=1)
         return torch.stack(losses).mean(), {"wrong_share": 1 - accuracy}
@@ -161,12 +167,15 @@ class LevelLearner:
             layers.append(self.model.occupancy(features, points, self._level)[0])
         return torch.stack(layers).reshape(_GRID, _GRID, _GRID).cpu().numpy()
 
+    def _lower_precision(self) -> torch.autocast:
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16)
+
     def _features(self, batch: Batch) -> Features:
         image = tensor(batch.image, self._device)
         front = back = None
         if self.model.config.use_normals:
             front, back = tensor(batch.front, self._device), tensor(batch.back, self._device)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
+        with self._lower_precision():
             coarse = None
             if not self.model.config.fine_only:
                 coarse = self.model.encode_coarse(image, front, back)

@@ -189,6 +189,36 @@ def test_every_weight_of_a_level_learns(tiny: PifuhdConfig, level: Level):
             assert parameter.grad.abs().sum() > 0, name
 
 
+def test_inner_stacks_answer_for_the_first_points(tiny: PifuhdConfig):
+    torch.manual_seed(4)
+    model = Pifuhd(tiny).eval()
+    image, front, back = (torch.rand(2, 3, 64, 64) for _ in range(3))
+    points = torch.rand(2, 40, 3) - 0.5
+    with torch.no_grad():
+        features = Features(model.encode_coarse(image, front, back), None)
+        whole = model.occupancies(features, points, "coarse")
+        fewer = model.occupancies(features, points, "coarse", inner_share=0.25)
+    assert [f.shape for f in fewer] == [(2, 10), (2, 40)]
+    torch.testing.assert_close(fewer[0], whole[0][:, :10])
+    torch.testing.assert_close(fewer[1], whole[1])
+
+
+def test_occupancy_is_exact_outside_of_training(tiny: PifuhdConfig):
+    torch.manual_seed(5)
+    model = Pifuhd(tiny)
+    image, front, back = (torch.rand(1, 3, 64, 64) for _ in range(3))
+    points = torch.rand(1, 400, 3) - 0.5
+    with torch.no_grad():
+        features = Features(model.encode_coarse(image, front, back), None)
+        exact = model.eval().occupancy(features, points, "coarse")
+        with torch.autocast("cpu", torch.bfloat16):
+            cast = model.eval().occupancy(features, points, "coarse")
+            trained = model.train().occupancy(features, points, "coarse")
+    assert torch.equal(exact, cast)
+    assert not torch.equal(exact, trained)
+    torch.testing.assert_close(exact, trained, rtol=0, atol=0.02)
+
+
 def test_normals_of_the_background_are_zero(tiny: PifuhdConfig):
     model = Pifuhd(tiny).eval()
     image = torch.rand(1, 3, 64, 64) + 0.1
