@@ -166,6 +166,17 @@ def test_evaluation_on_a_real_picture(
     assert set(report["variants"]) == {"full", "planes"}
     assert "light_after_shading" in report["variants"]["full"]
     assert (tmp_path / "sheet.png").stat().st_size > 1000
+    every = replace(
+        tool, every=True, variants="full", edits="an old man;smiling", lights="left,above"
+    )
+    assert every.run() == 0
+    report = json.loads((tmp_path / "figures.json").read_text())
+    wished = [row.get("text") or row["wanted_light"] for row in report["rows"]["full"]]
+    assert wished == ["an old man", "smiling", "left", "above"]
+    block = cv2.imread(str(tmp_path / "sheet.png"))
+    assert block is not None
+    columns = 2 + len(wished)
+    assert block.shape[1] % columns == 0
     with pytest.raises(InputError, match="nothing to evaluate on"):
         EvaluatePortrait().run()
     with pytest.raises(InputError, match="vocabulary"):

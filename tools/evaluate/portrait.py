@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -19,7 +20,7 @@ from ..portrait.models import Files, need_heavy
 if TYPE_CHECKING:
     import numpy as np
 
-    from ...models.portrait.edit_options import EditOptions
+    from ...models.portrait.edit_options import Edit, EditOptions
     from ...models.portrait.evaluation import Case, Networks
     from ...stream.tracker import FaceTracker
 
@@ -48,12 +49,37 @@ _LIGHTS: Final = "left,right,above"
 
 
 @dataclass(frozen=True)
+class _Wish:
+    """One edit: by words, or by a light's name."""
+
+    text: str | None = None
+    name: str | None = None
+
+    @property
+    def words(self) -> str:
+        return self.text or f"lit from {self.name}"
+
+    @property
+    def light(self) -> np.ndarray | None:
+        from ...models.portrait import sh
+
+        return None if self.name is None else sh.named_light(self.name)
+
+    def row(self, figures: Mapping[str, Any]) -> dict[str, Any]:
+        """What is told of it: of a relit one the light, of others all figures."""
+        if self.name is None:
+            return {"text": self.text, **figures}
+        return {"wanted_light": self.name, "light": figures["light"]}
+
+
+@dataclass(frozen=True)
 class EvaluatePortrait:
     """Invert, edit and relight held-out people, and judge it (needs torch: mien[heavy]).
 
-    Each picture gets one edit by words and one by light. Attributes are judged by classifiers that
-    no loss has seen (attributes.safetensors), poses by the tracker, identity and light by the
-    networks of the losses. The variants leave out what the paper's ablations leave out.
+    Each picture gets one edit by words and one by light, or all of them with --every. Attributes
+    are judged by classifiers that no loss has seen (attributes.safetensors), poses by the tracker,
+    identity and light by the networks of the losses. The variants leave out what the paper's
+    ablations leave out.
 
     Attributes:
         data: folder of "mien synthesize portraits".
@@ -63,6 +89,7 @@ class EvaluatePortrait:
         first: held-out people to pass over.
         edits: sentences, separated by semicolons; each picture gets one that is not so already.
         lights: names of lights, separated by commas, by turns.
+        every: each picture gets every sentence and every light; its sheet is a block a picture.
         variants: full, no_identity, no_reconstruction, no_sds, no_directions, planes; separated by
             commas.
         seeds: repetitions of each with another seed, for the spread.
@@ -85,6 +112,7 @@ class EvaluatePortrait:
     first: int = 0
     edits: str = _EDITS
     lights: str = _LIGHTS
+    every: bool = False
     variants: str = "full"
     seeds: int = 1
     steps: int = 300
@@ -142,13 +170,7 @@ class EvaluatePortrait:
 
         from ...models.face.camera import Camera
         from ...models.face.eg3d_camera import FOCAL
-        from ...models.portrait import sh
-        from ...models.portrait.evaluation import (
-            ENLARGED,
-            evaluate_case,
-            sentence_for,
-            variant_options,
-        )
+        from ...models.portrait.evaluation import ENLARGED, evaluate_case, variant_options
         from ...stream.tracker import FaceTracker
         from ..options import load_bundle
         from ..portrait.models import device_of, load_generator
@@ -157,42 +179,43 @@ class EvaluatePortrait:
         generator = load_generator(files, device)
         cases = self._cases(generator.config.image_size)
         options = self._edit_options()
+        wishes = [self._wishes(*numbered, sentences, names) for numbered in enumerate(cases)]
         rows: dict[str, list[dict[str, Any]]] = {variant: [] for variant in variants}
         strips: list[np.ndarray] = []
         side = generator.config.image_size * ENLARGED
         middle = (side - 1) / 2
         camera = Camera(FOCAL * side, FOCAL * side, middle, middle, side, side)
+        total = len(variants) * self.seeds * sum(map(len, wishes))
         with (
             FaceTracker(load_bundle(self.bundle), camera=camera, max_faces=1) as tracker,
-            tqdm(
-                total=2 * len(cases) * len(variants) * self.seeds, unit="edit", disable=None,
-                leave=False,
-            ) as bar,
-        ):  # fmt: skip
+            tqdm(total=total, unit="edit", disable=None, leave=False) as bar,
+        ):
             networks = self._networks(files, device, generator, tracker)
-            for variant in variants:
-                for number, case in enumerate(cases):
-                    text = sentence_for(case, sentences, number)
-                    name = names[number % len(names)]
-                    for seed in range(self.seeds):
-                        own = replace(variant_options(variant, options), seed=seed)
-                        common = {"case": case.name, "seed": seed}
-                        figures, made = evaluate_case(networks, case, text, None, own)
-                        bar.update()
-                        rows[variant].append({**common, "text": text, **figures})
-                        if variant == variants[0] and seed == 0:
-                            strips.append(_strip(case, made, text))
-                        if own.weights.light > 0:
-                            light = sh.named_light(name)
-                            figures, made = evaluate_case(networks, case, None, light, own)
-                            rows[variant].append(
-                                {**common, "wanted_light": name, "light": figures["light"]}
-                            )
-                            if variant == variants[0] and seed == 0:
-                                strips.append(_strip(case, made, f"lit from {name}"))
-                        bar.update()
+            for variant, (case, wanted), seed in product(
+                variants, zip(cases, wishes, strict=True), range(self.seeds)
+            ):
+                own = replace(variant_options(variant, options), seed=seed)
+                edits: list[tuple[str, Edit]] = []
+                for wish in wanted:
+                    figures, made = evaluate_case(networks, case, wish.text, wish.light, own)
+                    rows[variant].append({"case": case.name, "seed": seed, **wish.row(figures)})
+                    edits.append((wish.words, made))
+                    bar.update()
+                if variant == variants[0] and seed == 0:
+                    strips += _strips(case, edits, self.every)
         report = self._report(len(cases), files, rows)
         return report, strips
+
+    def _wishes(
+        self, number: int, case: Case, sentences: Sequence[str], names: Sequence[str]
+    ) -> list[_Wish]:
+        """What a picture is asked for."""
+        from ...models.portrait.evaluation import sentence_for
+
+        if self.every:
+            return [*(_Wish(text=t) for t in sentences), *(_Wish(name=n) for n in names)]
+        text = sentence_for(case, sentences, number)
+        return [_Wish(text=text), _Wish(name=names[number % len(names)])]
 
     def _edit_options(self) -> EditOptions:
         """Those of an edit, every stage in the share that --steps is of the usual."""
@@ -226,7 +249,12 @@ class EvaluatePortrait:
     ) -> Networks:
         import numpy as np
 
-        from ...models.face.eg3d_camera import StandardFace, frontal_label, project
+        from ...models.face.eg3d_camera import (
+            StandardFace,
+            five_points,
+            frontal_label,
+            project,
+        )
         from ...models.portrait.evaluation import Networks
         from ..options import load_bundle
         from ..portrait.models import load_classifier, load_directions, load_judges, load_prior
@@ -234,8 +262,6 @@ class EvaluatePortrait:
         model = load_bundle(self.bundle).face_model
         standard = StandardFace.of(model)
         marks = model.mean[model.landmark_vertices].astype(np.float64)
-        from ...models.face.eg3d_camera import five_points
-
         seen = project(frontal_label(), standard.world_from_head(five_points(marks)), 1)
         judges = load_judges(files, device, seen + 0.5)
 
@@ -274,11 +300,16 @@ class EvaluatePortrait:
         return cases
 
 
-def _strip(case: Case, made: Any, words: str) -> np.ndarray:
-    from ..portrait.pictures import before_and_after, bgr
+def _strips(case: Case, edits: Sequence[tuple[str, Edit]], every: bool) -> list[np.ndarray]:
+    from ..portrait.pictures import before_and_after, bgr, side_by_side
 
     shown = bgr(case.image[0].numpy())
-    return before_and_after(made, shown, case.label, [f"{case.name}: {words}"])
+    if every:
+        return [side_by_side(shown, case.label, edits, case.name)]
+    return [
+        before_and_after(made, shown, case.label, [f"{case.name}: {words}"])
+        for words, made in edits
+    ]
 
 
 def table(variants: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:

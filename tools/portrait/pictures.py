@@ -72,6 +72,29 @@ def before_and_after(
     return np.vstack([_text(lines, rows[0].shape[1]), *rows])
 
 
+def side_by_side(
+    shown: _Picture,
+    label: Float[np.ndarray, " 25"],
+    edits: Sequence[tuple[str, Edit]],
+    name: str,
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Several edits of one input in a block: from its camera, and below from one side.
+
+    Args:
+        shown: the input's crop, BGR.
+        label: its camera.
+        edits: each with what was wanted, in words.
+        name: of the input.
+    """
+    labels = np.stack([label, side_views()[-1]])
+    columns = [np.vstack([_tile("input", shown), _tile(name, np.full_like(shown, _PAPER))])]
+    heads = [("inverted", edits[0][1].before), *((words, made.after) for words, made in edits)]
+    for words, portrait in heads:
+        own, aside = seen(portrait, labels)
+        columns.append(np.vstack([_tile(words, own), _tile(f"{VIEWS_DEG[-1]:+.0f} deg", aside)]))
+    return np.hstack(columns)
+
+
 def film(made: Edit, side: int = 320) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
     """Frames of both heads side by side while the camera swings around them."""
     from ...models.portrait.cameras import turntable_labels
