@@ -25,16 +25,9 @@ from ..errors import InputError, OutputError
 from ..learning.checkpoint_file import load_content, save_content, unpacking
 from .cameras import side_labels
 from .edit_options import Edit, EditOptions, Portrait, Report, Stage, Terms, Wish
-from .edit_start import start_of
+from .edit_start import invert_input, start_of
 from .generator import Generator, Planes
-from .invert import (
-    InversionOptions,
-    cloud_distance,
-    code_cloud,
-    invert,
-    noise_regularity,
-    reconstruction,
-)
+from .invert import Inversion, code_cloud, noise_regularity
 from .losses import (
     GradientRatio,
     Judges,
@@ -60,6 +53,7 @@ def edit(
     checkpoint: Path | None = None,
     resume: bool = False,
     directions: WordDirections | None = None,
+    inversion: Inversion | None = None,
 ) -> Edit:
     """Make an edit.
 
@@ -73,6 +67,8 @@ def edit(
         checkpoint: file for the state, written each minute; None for none.
         resume: go on from it, where it is there.
         directions: what words add to the generator's codes; None: distillation finds it alone.
+        inversion: of this input, by :func:`~.edit_start.invert_input` with the same options, so
+            that several edits of one input need not find it again.
 
     Raises:
         InputError: neither sentence nor light is given, or the checkpoint is of another edit.
@@ -81,6 +77,7 @@ def edit(
     if wish.light is None and (wish.condition is None or prior is None):
         raise InputError("nothing to change: give a text, a light, or both")
     editor = _Editor(generator, prior, judges, wish, options, report, checkpoint, directions)
+    editor.inversion = inversion
     if resume and checkpoint is not None and checkpoint.is_file():
         editor.restore(checkpoint)
     try:
@@ -105,6 +102,7 @@ class _Editor:
         checkpoint: Path | None,
         directions: WordDirections | None,
     ) -> None:
+        self.inversion: Inversion | None = None
         self._directions = directions
         self._given = self._generator = generator
         self._prior, self._judges, self._wish = prior, judges, wish
@@ -142,18 +140,9 @@ class _Editor:
         self.save()
 
     def _invert(self) -> None:
-        options, wish = self._options, self._wish
-        losses = {
-            "rec": reconstruction(wish.image, self._judges.features, mask=wish.mask),
-            "cloud": cloud_distance(self._given, options.weights.cloud),
-        }
-        how = InversionOptions(steps=options.invert_steps, tuning_steps=0, seed=options.seed)
-
-        def tell(done: int, terms: Terms) -> None:
-            if self._report is not None:
-                self._report("invert", done, options.invert_steps, terms)
-
-        found = invert(self._given, self._label, losses, how, report=tell)
+        found = self.inversion or invert_input(
+            self._given, self._judges, self._wish, self._options, self._report
+        )
         self._pivot = found.ws
         self._pivot_noise = [field.clone() for field in found.noise]
 

@@ -17,9 +17,11 @@ from jaxtyping import Float
 from torch.nn import functional
 
 from . import sh
-from .edit_options import EditOptions, Wish
+from .edit_options import EditOptions, Report, Terms, Wish
 from .generator import Generator
+from .invert import Inversion, InversionOptions, cloud_distance, invert, reconstruction
 from .light import Illumination
+from .losses import Judges
 from .mapping import GaussianMapping
 from .word_directions import WordDirections
 
@@ -40,6 +42,36 @@ class Start(NamedTuple):
     ws: Float[torch.Tensor, "1 l w"]
     kept: Float[torch.Tensor, "1 1 S S"]
     rate: float
+
+
+def invert_input(
+    generator: Generator,
+    judges: Judges,
+    wish: Wish,
+    options: EditOptions,
+    report: Report | None = None,
+) -> Inversion:
+    """The code that shows the input from its camera, the pivot; the same for every wish.
+
+    Args:
+        generator: frozen.
+        judges: whose features compare pictures.
+        wish: whose input.
+        options: of the edit.
+        report: told after every step.
+    """
+    label = torch.from_numpy(np.asarray(wish.label, np.float32))[None].to(wish.image.device)
+    losses = {
+        "rec": reconstruction(wish.image, judges.features, mask=wish.mask),
+        "cloud": cloud_distance(generator, options.weights.cloud),
+    }
+    how = InversionOptions(steps=options.invert_steps, tuning_steps=0, seed=options.seed)
+
+    def tell(done: int, terms: Terms) -> None:
+        if report is not None:
+            report("invert", done, options.invert_steps, terms)
+
+    return invert(generator, label, losses, how, report=tell)
 
 
 @torch.no_grad()

@@ -23,7 +23,9 @@ from .cameras import orbit_label
 from .edit import edit
 from .edit_figures import attribute_shift, edit_figures, psnr
 from .edit_options import Edit, EditOptions, Portrait, Wish
+from .edit_start import invert_input
 from .generator import Generator
+from .invert import Inversion
 from .losses import Judges
 from .pictures import Pictures, load_pictures
 from .sds import ScorePrior
@@ -158,6 +160,16 @@ def sentence_for(case: Case, sentences: Sequence[str], number: int) -> str:
     return sentences[number % len(sentences)]
 
 
+def inversion_of(networks: Networks, case: Case, options: EditOptions) -> Inversion:
+    """The case's inversion, of which all edits with these options may be made.
+
+    The weights of an edit's own losses have no part in it.
+    """
+    device = next(networks.generator.parameters()).device
+    wish = Wish(case.image.to(device), case.mask.to(device), case.label, None, None)
+    return invert_input(networks.generator, networks.judges, wish, options)
+
+
 def evaluate_case(
     networks: Networks,
     case: Case,
@@ -165,6 +177,7 @@ def evaluate_case(
     light: Float[np.ndarray, " 9"] | None,
     options: EditOptions,
     report: Callable[[], object] | None = None,
+    inversion: Inversion | None = None,
 ) -> tuple[dict[str, Any], Edit]:
     """Figures of one edit, and the edit.
 
@@ -175,6 +188,7 @@ def evaluate_case(
         light: axes of the world; None: only text.
         options: of the edit.
         report: told after every step.
+        inversion: of the case, by :func:`inversion_of` with the same options; None: it is made.
     """
     device = next(networks.generator.parameters()).device
     condition = None if text is None else networks.prior.condition(text)
@@ -188,7 +202,7 @@ def evaluate_case(
     prior = None if text is None else networks.prior
     made = edit(
         networks.generator, prior, networks.judges, wish, options, tell,
-        directions=networks.directions,
+        directions=networks.directions, inversion=inversion,
     )  # fmt: skip
     figures = edit_figures(made, wish, networks.judges, networks.classifier)
     if len(case.others):

@@ -21,7 +21,7 @@ from mien.models.portrait.convnet import ConvnetConfig
 from mien.models.portrait.edit import edit
 from mien.models.portrait.edit_figures import edit_figures, light_error, psnr
 from mien.models.portrait.edit_options import EditOptions, Wish
-from mien.models.portrait.edit_start import unchanged
+from mien.models.portrait.edit_start import invert_input, unchanged
 from mien.models.portrait.generator import Generator
 from mien.models.portrait.identity import IdentityEmbedder
 from mien.models.portrait.light import LightEstimator
@@ -108,6 +108,17 @@ def test_a_resumed_edit_ends_where_an_uninterrupted_one_does(
     other = replace(wish, light=sh.named_light("right"))
     with pytest.raises(InputError, match="another edit"):
         edit(generator, prior, judges, other, QUICK, None, tmp_path / "edit.pt", resume=True)
+
+
+def test_edits_of_one_input_may_share_its_inversion(
+    generator: Generator, prior: SmallPrior, judges: Judges, wish: Wish
+) -> None:
+    found = invert_input(generator, judges, wish, QUICK)
+    for wanted in (wish, replace(wish, light=sh.named_light("right"))):
+        alone = edit(generator, prior, judges, wanted, QUICK)
+        shared = edit(generator, prior, judges, wanted, QUICK, inversion=found)
+        torch.testing.assert_close(shared.after.ws, alone.after.ws, rtol=0, atol=0)
+        torch.testing.assert_close(shared.before.ws, alone.before.ws, rtol=0, atol=0)
 
 
 def test_the_given_generator_is_left_as_it_was(

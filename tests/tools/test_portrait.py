@@ -177,6 +177,11 @@ def test_evaluation_on_a_real_picture(
     assert block is not None
     columns = 2 + len(wished)
     assert block.shape[1] % columns == 0
+    assert replace(tool, variants="full", edits="", sheet=None).run() == 0
+    report = json.loads((tmp_path / "figures.json").read_text())
+    assert [row.get("wanted_light") for row in report["rows"]["full"]] == ["left"]
+    with pytest.raises(InputError, match="both empty"):
+        replace(tool, edits="", lights="").run()
     with pytest.raises(InputError, match="nothing to evaluate on"):
         EvaluatePortrait().run()
     with pytest.raises(InputError, match="vocabulary"):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ...models.portrait.edit_options import Edit, EditOptions
     from ...models.portrait.evaluation import Case, Networks
+    from ...models.portrait.invert import Inversion
     from ...stream.tracker import FaceTracker
 
 COLUMNS: Final[Mapping[str, tuple[str, int]]] = {
@@ -88,7 +89,7 @@ class EvaluatePortrait:
         count: held-out people, at most.
         first: held-out people to pass over.
         edits: sentences, separated by semicolons; each picture gets one that is not so already.
-        lights: names of lights, separated by commas, by turns.
+        lights: names of lights, separated by commas, by turns; empty: none, as --edits may be.
         every: each picture gets every sentence and every light; its sheet is a block a picture.
         variants: full, no_identity, no_reconstruction, no_sds, no_directions, planes; separated by
             commas.
@@ -147,9 +148,9 @@ class EvaluatePortrait:
         sentences = [text.strip() for text in self.edits.split(";") if text.strip()]
         for text in sentences:
             vocabulary.parse(text)
-        names = choices(self.lights, sh.LIGHT_NAMES, "--lights")
-        if not sentences:
-            raise InputError("--edits: no sentence given")
+        names = choices(self.lights, sh.LIGHT_NAMES, "--lights") if self.lights.strip() else []
+        if not sentences and not names:
+            raise InputError("--edits and --lights are both empty: nothing to do")
         with processor_threads(self.threads):
             report, strips = self._evaluated(files, variants, sentences, names)
         people = report["people"]
@@ -170,7 +171,12 @@ class EvaluatePortrait:
 
         from ...models.face.camera import Camera
         from ...models.face.eg3d_camera import FOCAL
-        from ...models.portrait.evaluation import ENLARGED, evaluate_case, variant_options
+        from ...models.portrait.evaluation import (
+            ENLARGED,
+            evaluate_case,
+            inversion_of,
+            variant_options,
+        )
         from ...stream.tracker import FaceTracker
         from ..options import load_bundle
         from ..portrait.models import device_of, load_generator
@@ -182,6 +188,7 @@ class EvaluatePortrait:
         wishes = [self._wishes(*numbered, sentences, names) for numbered in enumerate(cases)]
         rows: dict[str, list[dict[str, Any]]] = {variant: [] for variant in variants}
         strips: list[np.ndarray] = []
+        found: dict[tuple[str, int], Inversion] = {}
         side = generator.config.image_size * ENLARGED
         middle = (side - 1) / 2
         camera = Camera(FOCAL * side, FOCAL * side, middle, middle, side, side)
@@ -195,9 +202,14 @@ class EvaluatePortrait:
                 variants, zip(cases, wishes, strict=True), range(self.seeds)
             ):
                 own = replace(variant_options(variant, options), seed=seed)
+                if (case.name, seed) not in found:
+                    found[case.name, seed] = inversion_of(networks, case, own)
+                inversion = found[case.name, seed]
                 edits: list[tuple[str, Edit]] = []
                 for wish in wanted:
-                    figures, made = evaluate_case(networks, case, wish.text, wish.light, own)
+                    figures, made = evaluate_case(
+                        networks, case, wish.text, wish.light, own, inversion=inversion
+                    )
                     rows[variant].append({"case": case.name, "seed": seed, **wish.row(figures)})
                     edits.append((wish.words, made))
                     bar.update()
@@ -214,8 +226,12 @@ class EvaluatePortrait:
 
         if self.every:
             return [*(_Wish(text=t) for t in sentences), *(_Wish(name=n) for n in names)]
-        text = sentence_for(case, sentences, number)
-        return [_Wish(text=text), _Wish(name=names[number % len(names)])]
+        wishes = []
+        if sentences:
+            wishes.append(_Wish(text=sentence_for(case, sentences, number)))
+        if names:
+            wishes.append(_Wish(name=names[number % len(names)]))
+        return wishes
 
     def _edit_options(self) -> EditOptions:
         """Those of an edit, every stage in the share that --steps is of the usual."""
