@@ -13,7 +13,7 @@ from ..learning.sizes import check_kinds
 Upsampling = Literal["bicubic", "bilinear", "nearest"]
 Preset = Literal["small", "paper"]
 _Config = TypeVar("_Config")
-_ZERO: Final = ("skips", "embedding", "depth_waves", "pose_waves")
+_ZERO: Final = ("skips", "embedding", "depth_waves", "pose_waves", "bins")
 """Numbers of layers counted from 0, and what may be left away."""
 PRESETS: Final[tuple[Preset, ...]] = ("small", "paper")
 
@@ -33,6 +33,9 @@ class EncoderConfig:
         pooled: whether the map is halved a second time before the hourglasses.
         groups: of the normalisation.
         upsampling: of the way back up.
+        bins: layers of depth of the volume of logits that is drawn beside the features (the paper
+            has none). A point reads its own, and the implicit network only adds to it: where a
+            surface lies is learnt faster by a map a depth than by a function of depth.
     """
 
     size: int
@@ -45,6 +48,7 @@ class EncoderConfig:
     pooled: bool
     groups: int
     upsampling: Upsampling
+    bins: int = 0
 
     @property
     def map_size(self) -> int:
@@ -214,9 +218,9 @@ def preset(name: str) -> PifuhdConfig:
     ``paper`` is exactly the paper's: pictures of 1024 px, about 390 million weights. ``small``
     reads 256 px and trains on one processor core in hours; it differs from the paper's in more than
     widths where that learns faster: the normal networks work on folded pixels with additive skips,
-    each level is one deep hourglass, the fine one sees whole pictures too, depths come with their
-    waves, and points are told in the head's axes (of people whose heads' poses are not known, as of
-    bodies, training leaves that away).
+    each level is one deep hourglass that draws a volume of logits beside its features, the fine one
+    sees whole pictures too, and points are told in the head's axes (of people whose heads' poses
+    are not known, as of bodies, training leaves that away).
 
     Raises:
         InputError: there is no preset of that name.
@@ -237,12 +241,12 @@ def preset(name: str) -> PifuhdConfig:
             name="small",
             image_size=256,
             normal=NormalConfig(256, 24, 3, 5, kernel=3, fold=2, skips=True, masked=True),
-            coarse=EncoderConfig(128, 32, 64, 128, 128, 1, 4, True, 8, "bilinear"),
+            coarse=EncoderConfig(128, 32, 64, 128, 64, 1, 4, True, 8, "bilinear", bins=64),
             coarse_implicit=ImplicitConfig((256, 128, 64, 32), (2, 3, 4), 2),
-            fine=EncoderConfig(256, 16, 32, 96, 32, 1, 5, True, 8, "bilinear"),
+            fine=EncoderConfig(256, 16, 32, 64, 32, 1, 5, True, 8, "bilinear", bins=64),
             fine_implicit=ImplicitConfig((128, 64, 32), (1, 2), 1),
             window=256,
-            depth_waves=5,
             use_pose=True,
+            pose_waves=2,
         )
     raise InputError(f"PIFuHD: no preset {name!r}; there are {', '.join(PRESETS)}")

@@ -15,8 +15,9 @@ from ..mesh.triangle_mesh import TriangleMesh
 from .baselines import MeanShape
 from .cases import Case
 from .extract import surface
+from .feature_map import Features
 from .figures import Figures, Truth, mean_angle_deg, nothing
-from .network import Features, Level, Pifuhd
+from .network import Level, Pifuhd
 from .octree import LEVEL, Occupancy, refine
 
 Row: TypeAlias = Literal["full", "coarse", "mean shape", "true normals"]

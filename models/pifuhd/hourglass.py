@@ -101,6 +101,7 @@ class HourglassEncoder(nn.Module):
         self.conv3 = HierarchicalBlock(middle, middle, _groups(config, middle, middle))
         self.conv4 = HierarchicalBlock(middle, channels, _groups(config, middle, channels))
         inner = _groups(config, channels, channels)
+        drawn = config.outputs + config.bins
         for stack in range(config.stacks):
             one = nn.Conv2d(channels, channels, 1)
             self.add_module(
@@ -109,13 +110,13 @@ class HourglassEncoder(nn.Module):
             self.add_module(f"top_m_{stack}", HierarchicalBlock(channels, channels, inner))
             self.add_module(f"conv_last{stack}", one)
             self.add_module(f"bn_end{stack}", nn.GroupNorm(inner, channels))
-            self.add_module(f"l{stack}", nn.Conv2d(channels, config.outputs, 1))
+            self.add_module(f"l{stack}", nn.Conv2d(channels, drawn, 1))
             if stack < config.stacks - 1:
                 self.add_module(f"bl{stack}", nn.Conv2d(channels, channels, 1))
-                self.add_module(f"al{stack}", nn.Conv2d(config.outputs, channels, 1))
+                self.add_module(f"al{stack}", nn.Conv2d(drawn, channels, 1))
 
     def forward(self, x: Float[torch.Tensor, "b i h w"]) -> list[Float[torch.Tensor, "b f u v"]]:
-        """Maps of features, one a stack; the last is the best.
+        """Maps of features and then of the volume's layers, one a stack; the last is the best.
 
         Args:
             x: the picture with its normals; height and width divide by 2^depth strides.

@@ -39,7 +39,7 @@ class ImplicitNetwork(nn.Module):
     def logits(
         self, known: Float[torch.Tensor, "b n i"]
     ) -> tuple[Float[torch.Tensor, "b n"], Float[torch.Tensor, "b n e"]]:
-        """Occupancy before the sigmoid, and the embedding Omega.
+        """What the network itself says, and the embedding Omega.
 
         Args:
             known: what is known about each point.
@@ -59,15 +59,22 @@ class ImplicitNetwork(nn.Module):
         return x[..., 0], embedding
 
     def forward(
-        self, known: Float[torch.Tensor, "b n i"]
+        self,
+        known: Float[torch.Tensor, "b n i"],
+        base: Float[torch.Tensor, "b n"] | None = None,
     ) -> tuple[Float[torch.Tensor, "b n"], Float[torch.Tensor, "b n e"]]:
-        """Occupancy from 0 to 1, 0.5 at the surface, and the embedding Omega.
+        """Logits of the occupancy, 0 at the surface, and the embedding Omega.
 
         In single precision but for training, which follows the caller's autocast: bfloat16 loses
         half a millimetre of depth, which a surface shows and a gradient's noise hides.
+
+        Args:
+            known: what is known about each point.
+            base: logits that the network adds to.
         """
         device = "cuda" if known.is_cuda else "cpu"
         lower = self.training and torch.is_autocast_enabled(device)
         with torch.autocast(device, enabled=lower, dtype=torch.get_autocast_dtype(device)):
             logits, embedding = self.logits(known.float())
-        return torch.sigmoid(logits.float()), embedding.float()
+        logits = logits.float()
+        return logits if base is None else base + logits, embedding.float()

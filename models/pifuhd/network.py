@@ -6,8 +6,6 @@ networks ``netF`` and ``netB``; what stands beside it is the fine level.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
 
 import torch
@@ -16,7 +14,9 @@ from torch import nn
 from torch.nn import functional
 
 from ..errors import InputError
+from .answers import asked, known_of, values_told
 from .config import PifuhdConfig
+from .feature_map import FeatureMap, Features
 from .hourglass import HourglassEncoder
 from .implicit import ImplicitNetwork
 from .normals import NormalNetwork
@@ -28,58 +28,6 @@ _NO_POSE: Final = (
 )
 
 
-@dataclass(frozen=True)
-class FeatureMap:
-    """Features of a picture or of a window of it.
-
-    Attributes:
-        stacks: maps, one a stack of the hourglass, each (b, f, u, v).
-        size: pixels across the map of the whole picture.
-        corner: (b, 2) column and row of the window's first pixel on that map; None for a whole one.
-    """
-
-    stacks: Sequence[Float[torch.Tensor, "b f u v"]]
-    size: int
-    corner: Int[torch.Tensor, "b 2"] | None = None
-
-    def at(self, xy: Float[torch.Tensor, "b p 2"], stack: int = -1) -> Float[torch.Tensor, "b p f"]:
-        """Features at points of the picture, bilinear; zero outside of the map.
-
-        As in the paper the outer pixels' centres are the picture's edges (``align_corners``), in a
-        window as in the whole.
-
-        Args:
-            xy: in the picture, from -1 to 1.
-            stack: which map.
-        """
-        features = self.stacks[stack].float()
-        if self.corner is not None:
-            height, width = features.shape[-2:]
-            pixel = (xy + 1) / 2 * (self.size - 1) - self.corner[:, None]
-            xy = 2 * pixel / pixel.new_tensor([width - 1, height - 1]) - 1
-        sampled = functional.grid_sample(features, xy[:, None], align_corners=True)
-        return sampled[:, :, 0].transpose(1, 2)
-
-
-@dataclass(frozen=True)
-class Features:
-    """What is known of pictures, as the implicit functions need it.
-
-    Attributes:
-        coarse: of the coarse level; None where there is none.
-        fine: of the fine level; None while the coarse one is trained.
-        front: the front normals drawn, if any.
-        back: the back normals drawn, if any.
-        head_from_cube: transforms to the head's axes (:mod:`.pose`), for a model that is told them.
-    """
-
-    coarse: FeatureMap | None
-    fine: FeatureMap | None
-    front: Float[torch.Tensor, "b 3 n n"] | None = None
-    back: Float[torch.Tensor, "b 3 n n"] | None = None
-    head_from_cube: Float[torch.Tensor, "b 3 4"] | None = None
-
-
 class CoarseLevel(nn.Module):
     """The coarse level's two networks, and those of the normals."""
 
@@ -88,7 +36,7 @@ class CoarseLevel(nn.Module):
         if not config.fine_only:
             self.image_filter = HourglassEncoder(config.coarse, config.inputs)
             self.mlp = ImplicitNetwork(
-                config.coarse_implicit, config.coarse.outputs + config.places
+                config.coarse_implicit, values_told(config.coarse) + config.places
             )
         if config.use_normals:
             self.netF = NormalNetwork(config.normal)
@@ -110,7 +58,7 @@ class Pifuhd(nn.Module):
         self.config = config
         self.netG = CoarseLevel(config)
         self.image_filter = HourglassEncoder(config.fine, config.inputs)
-        self.mlp = ImplicitNetwork(config.fine_implicit, config.fine.outputs + config.context)
+        self.mlp = ImplicitNetwork(config.fine_implicit, values_told(config.fine) + config.context)
 
     def normals(
         self, image: Float[torch.Tensor, "b 3 s s"]
@@ -178,7 +126,8 @@ class Pifuhd(nn.Module):
             back: back normals.
         """
         seen = self._inputs(image, front, back, self.config.coarse.size)
-        return FeatureMap(self.netG.image_filter(seen), self.config.coarse.map_size)
+        config = self.config.coarse
+        return FeatureMap(self.netG.image_filter(seen), config.map_size, bins=config.bins)
 
     def encode_fine(
         self,
@@ -199,14 +148,15 @@ class Pifuhd(nn.Module):
         config = self.config
         seen = self._inputs(image, front, back, config.fine.size)
         if corner is None:
-            return FeatureMap(self.image_filter(seen), config.fine.map_size)
+            return FeatureMap(self.image_filter(seen), config.fine.map_size, bins=config.fine.bins)
         side = config.window
         windows = [
             picture[:, row : row + side, column : column + side]
             for picture, (column, row) in zip(seen, corner.tolist(), strict=True)
         ]
         maps = self.image_filter(torch.stack(windows))
-        return FeatureMap(maps, config.fine.map_size, corner // config.fine.stride)
+        corner = corner // config.fine.stride
+        return FeatureMap(maps, config.fine.map_size, corner, config.fine.bins)
 
     def occupancy(
         self,
@@ -230,7 +180,10 @@ class Pifuhd(nn.Module):
         level: Level,
         inner_share: float = 1.0,
     ) -> list[Float[torch.Tensor, "b _"]]:
-        """As :meth:`occupancy`, by each stack of that level's hourglass, for its training.
+        """As :meth:`occupancy`, by all that is trained of that level; the last is the answer.
+
+        Each stack of its hourglass, and before these the last stack's volume alone where it has
+        one (its logits are what the stack's implicit network adds to).
 
         Args:
             features: of the pictures.
@@ -243,29 +196,24 @@ class Pifuhd(nn.Module):
             InputError: there are no features of that level, or the head's axes are not known.
         """
         inside = (points.abs() <= 1).all(-1)
-        coarse, fine = features.coarse, features.fine
         place = self._place(points, features.head_from_cube)
+        coarse, base = features.coarse, None
         if level == "coarse":
             if coarse is None:
                 raise InputError("PIFuHD: this model has no coarse level")
-            found = [
-                self.netG.mlp(torch.cat([coarse.at(points[:, :n, :2], s), place[:, :n]], -1))[0]
-                for s, n in _asked(coarse, points, inner_share)
-            ]
+            found = asked(self.netG.mlp, coarse, points, place, None, inner_share)
         else:
+            fine, context = features.fine, place
             if fine is None:
                 raise InputError("PIFuHD: the features are of the coarse level alone")
-            context = place
             if coarse is not None:
-                seen = torch.cat([coarse.at(points[..., :2]), place], -1)
-                context = self.netG.mlp(seen)[1]
+                known, volume = known_of(coarse, points, place)
+                logits, context = self.netG.mlp(known, volume)
+                base = logits if coarse.bins else None
                 if self.config.use_pose:
                     context = torch.cat([context, place], -1)
-            found = [
-                self.mlp(torch.cat([fine.at(points[:, :n, :2], s), context[:, :n]], -1))[0]
-                for s, n in _asked(fine, points, inner_share)
-            ]
-        return [f.float() * inside[:, : f.shape[1]] for f in found]
+            found = asked(self.mlp, fine, points, context, base, inner_share)
+        return [torch.sigmoid(f.float()) * inside[:, : f.shape[1]] for f in found]
 
     def _place(
         self,
@@ -299,14 +247,6 @@ class Pifuhd(nn.Module):
         if front is None or back is None:
             raise InputError("PIFuHD: this model sees normals beside the picture; none were given")
         return torch.cat([image, _resized_normals(front, size), _resized_normals(back, size)], 1)
-
-
-def _asked(features: FeatureMap, points: torch.Tensor, inner_share: float) -> list[tuple[int, int]]:
-    """Each stack that is asked, and of how many points: the last of all."""
-    count = points.shape[1]
-    inner = round(inner_share * count)
-    last = len(features.stacks) - 1
-    return [*((s, inner) for s in range(last) if inner), (last, count)]
 
 
 def _waves(values: Float[torch.Tensor, "b p v"], octaves: int) -> list[torch.Tensor]:

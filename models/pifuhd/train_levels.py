@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Float, UInt8
 
 from .dataset import SHARES, Batch, BatchOptions, BatchSource, Drawn, PeopleFolder
+from .feature_map import Features
 from .learner import judged_items, shown_picture, tensor
 from .losses import balanced_cross_entropy
-from .network import Features, Level, Pifuhd
+from .network import Level, Pifuhd
 from .pose import FitError
 from .train_config import PifuhdTrainConfig
 

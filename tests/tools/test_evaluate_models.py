@@ -27,8 +27,9 @@ from mien.models.pifuhd.config import EncoderConfig, ImplicitConfig, NormalConfi
 from mien.models.pifuhd.dataset import PeopleFolder, subject_path
 from mien.models.pifuhd.evaluation import Evaluator
 from mien.models.pifuhd.evaluation_sheet import TILE, case_strip, chosen
+from mien.models.pifuhd.feature_map import FeatureMap, Features
 from mien.models.pifuhd.figures import Truth, spread
-from mien.models.pifuhd.network import FeatureMap, Features, Pifuhd
+from mien.models.pifuhd.network import Pifuhd
 from mien.models.pifuhd.weights import save_weights
 from mien.tools.evaluate.meshes import EvaluateMeshes
 from mien.tools.evaluate.models import EvaluateModels

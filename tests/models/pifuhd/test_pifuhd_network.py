@@ -11,8 +11,9 @@ from torch import nn  # noqa: E402
 
 from mien.models.errors import InputError  # noqa: E402
 from mien.models.pifuhd.config import PifuhdConfig, preset  # noqa: E402
+from mien.models.pifuhd.feature_map import FeatureMap, Features  # noqa: E402
 from mien.models.pifuhd.inference import TorchNetwork  # noqa: E402
-from mien.models.pifuhd.network import FeatureMap, Features, Level, Pifuhd  # noqa: E402
+from mien.models.pifuhd.network import Level, Pifuhd  # noqa: E402
 
 
 def _count(module: nn.Module) -> float:
@@ -46,12 +47,13 @@ def test_the_small_preset_fits_into_20_megabytes():
         features = model.encode(torch.zeros(2, 3, 256, 256), None, torch.zeros(2, 3, 4))
     assert features.coarse is not None
     assert features.fine is not None
-    assert features.coarse.stacks[-1].shape == (2, 64, 32, 32)
-    assert features.fine.stacks[-1].shape == (2, 16, 128, 128)
+    sizes = model.config
+    assert features.coarse.stacks[-1].shape == (2, 64 + 64, 32, 32)
+    assert features.fine.stacks[-1].shape == (2, 32 + 64, 64, 64)
     assert 2 * _count(model) < 20
-    # Features, depth, and three coordinates with sines and cosines of four octaves.
-    assert _widths(model.netG.mlp)[0] == (256, 64 + 1 + 27)
-    assert _widths(model.mlp)[0] == (128, 16 + 64 + 1 + 27)
+    # Features, the volume's logit, and the place; the fine level is told Omega too.
+    assert _widths(model.netG.mlp)[0] == (256, 64 + 1 + sizes.places)
+    assert _widths(model.mlp)[0] == (128, 32 + 1 + 64 + sizes.places)
 
 
 def test_points_beyond_the_cube_are_outside(tiny: PifuhdConfig):
@@ -165,17 +167,67 @@ def test_a_window_of_the_picture_is_encoded_where_it_lies(tiny: PifuhdConfig):
     assert window.stacks[0].shape == (1, 8, 16, 16)
 
 
+def _with_volumes(sizes: PifuhdConfig) -> PifuhdConfig:
+    return replace(
+        sizes, coarse=replace(sizes.coarse, bins=9), fine=replace(sizes.fine, bins=7), window=64
+    )
+
+
+def test_a_volume_is_read_where_the_cube_says():
+    # Logits that are linear in the cube's coordinates are read back as such, in windows too.
+    x = torch.linspace(-1, 1, 40)
+    layers = torch.linspace(-1, 1, 9)[:, None, None] - 0.5 * x[None, :, None] + 0.25 * x
+    whole = torch.cat([torch.rand(3, 40, 40), layers])[None].repeat(2, 1, 1, 1)
+    corner = torch.tensor([[4, 12], [16, 8]])
+    windows = torch.stack(
+        [m[:, r : r + 20, c : c + 20] for m, (c, r) in zip(whole, corner.tolist(), strict=True)]
+    )
+    points = torch.rand(2, 30, 3) * 2 - 1
+    expected = points @ torch.tensor([0.25, -0.5, 1.0])
+    torch.testing.assert_close(
+        FeatureMap([whole], 40, bins=9).volume_at(points), expected, rtol=0, atol=1e-5
+    )
+    pixel = corner[:, None] + torch.rand(2, 30, 2) * 19
+    points = torch.cat([pixel / 39 * 2 - 1, points[..., 2:]], -1)
+    expected = points @ torch.tensor([0.25, -0.5, 1.0])
+    in_window = FeatureMap([windows], 40, corner, bins=9)
+    torch.testing.assert_close(in_window.volume_at(points), expected, rtol=0, atol=1e-5)
+    assert in_window.at(points[..., :2]).shape == (2, 30, 3)
+
+
+def test_levels_with_volumes_add_to_what_is_known(tiny: PifuhdConfig):
+    torch.manual_seed(6)
+    model = Pifuhd(_with_volumes(tiny)).eval()
+    image, front, back = (torch.rand(2, 3, 64, 64) for _ in range(3))
+    points = torch.rand(2, 40, 3) - 0.5
+    with torch.no_grad():
+        for network in (model.netG.mlp, model.mlp):
+            for parameter in network.filters[-1].parameters():
+                parameter.zero_()
+        features = model.encode(image, (front, back))
+        assert features.coarse is not None
+        assert features.fine is not None
+        coarse = features.coarse.volume_at(points)
+        torch.testing.assert_close(model.occupancy(features, points, "coarse"), coarse.sigmoid())
+        both = coarse + features.fine.volume_at(points)
+        torch.testing.assert_close(model.occupancy(features, points, "fine"), both.sigmoid())
+        trained = model.occupancies(features, points, "coarse", inner_share=0.5)
+    # The volume alone, the inner hourglass of half the points, the answer.
+    assert [f.shape[1] for f in trained] == [40, 20, 40]
+
+
+@pytest.mark.parametrize("volumes", [False, True])
 @pytest.mark.parametrize("level", ["coarse", "fine"])
-def test_every_weight_of_a_level_learns(tiny: PifuhdConfig, level: Level):
+def test_every_weight_of_a_level_learns(tiny: PifuhdConfig, level: Level, volumes: bool):
     torch.manual_seed(3)
-    model = Pifuhd(tiny)
+    model = Pifuhd(_with_volumes(tiny) if volumes else tiny)
     model.netG.requires_grad_(level == "coarse")
     image, front, back = (torch.rand(2, 3, 64, 64) for _ in range(3))
     coarse = model.encode_coarse(image, front, back)
     fine = model.encode_fine(image, front, back) if level == "fine" else None
     points = torch.rand(2, 50, 3) - 0.5
     stacks = model.occupancies(Features(coarse, fine), points, level)
-    assert len(stacks) == (2 if level == "coarse" else 1)
+    assert len(stacks) == (2 if level == "coarse" else 1) + volumes
     torch.cat([(f - 0.3).square() for f in stacks]).sum().backward()
     ours = model.netG if level == "coarse" else model
     for name, parameter in ours.named_parameters():
