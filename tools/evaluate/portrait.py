@@ -20,6 +20,7 @@ from ..portrait.models import Files, need_heavy
 if TYPE_CHECKING:
     import numpy as np
 
+    from ...models.portrait.attributes import AttributeClassifier
     from ...models.portrait.edit_options import Edit, EditOptions
     from ...models.portrait.evaluation import Case, Networks
     from ...models.portrait.invert import Inversion
@@ -43,8 +44,8 @@ COLUMNS: Final[Mapping[str, tuple[str, int]]] = {
 }
 """Figures with their headings and digits."""
 _EDITS: Final = (
-    "smiling;a person with glasses;an old person;a person with grey hair;dark skin;surprised;"
-    "a man with a beard"
+    "a person with glasses;a person with grey hair;dark skin;a man with a beard;a hat;bald;"
+    "blond hair;long hair;an old person;smiling;mouth open;surprised"
 )
 _LIGHTS: Final = "left,right,above"
 
@@ -156,6 +157,8 @@ class EvaluatePortrait:
         people = report["people"]
         print(f"{people} pictures, {self.seeds} seeds, {self.steps} steps of edit")
         print(table(report["variants"]))
+        if report["sentences"]:
+            print(sentence_table(report["sentences"]))
         if self.json is not None:
             write_json(self.json, report)
         if self.sheet is not None and strips:
@@ -216,6 +219,7 @@ class EvaluatePortrait:
                 if variant == variants[0] and seed == 0:
                     strips += _strips(case, edits, self.every)
         report = self._report(len(cases), files, rows)
+        report["sentences"] = self._by_sentence(rows[variants[0]], networks.classifier)
         return report, strips
 
     def _wishes(
@@ -259,6 +263,33 @@ class EvaluatePortrait:
             "variants": {variant: summary(found) for variant, found in rows.items()},
             "rows": rows,
         }
+
+    def _by_sentence(
+        self, rows: Sequence[dict[str, Any]], classifier: AttributeClassifier | None
+    ) -> dict[str, dict[str, float]]:
+        """What each sentence moved its classifiers by, and how far apart these hold true pictures.
+
+        The latter, ``reach``, is left out without --data: there are no true pictures.
+        """
+        from ...models.portrait.evaluation import summary
+        from ...models.portrait.judge_reach import judge_reach
+        from ...models.portrait.pictures import load_pictures
+        from ...models.portrait.vocabulary import parse
+
+        if classifier is None:
+            return {}
+        pictures = None if self.data is None else load_pictures(self.data, held_out=True)
+        found: dict[str, dict[str, float]] = {}
+        for text in dict.fromkeys(row["text"] for row in rows if "text" in row):
+            shifts = [row for row in rows if row.get("text") == text]
+            shift = summary(shifts).get("attribute_shift")
+            if shift is None:
+                continue
+            found[text] = shift
+            reach = None if pictures is None else judge_reach(classifier, pictures, parse(text))
+            if reach is not None:
+                found[text]["reach"] = reach
+        return found
 
     def _networks(
         self, files: Files, device: Any, generator: Any, tracker: FaceTracker
@@ -336,6 +367,15 @@ def table(variants: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
         cells = [_cell(found.get(name), digits) for found in variants.values()]
         if any(cell != "-" for cell in cells):
             lines.append(f"{heading:<24}" + "".join(f"{cell:>{width}}" for cell in cells))
+    return "\n".join(lines)
+
+
+def sentence_table(sentences: Mapping[str, Mapping[str, float]]) -> str:
+    """A line a sentence: how far it moved its classifiers, and how far true pictures are apart."""
+    lines = [f"{'words':<28}{'attribute shift':>20}{'edits':>7}{'true pictures apart by':>24}"]
+    for text, found in sentences.items():
+        reach = f"{found['reach']:.2f}" if "reach" in found else "-"
+        lines.append(f"{text:<28}{_cell(found, 2):>20}{found['count']:>7}{reach:>24}")
     return "\n".join(lines)
 
 
