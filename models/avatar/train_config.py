@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from ..errors import InputError
+from ..learning.budget import check_budget
 from .config import (
     PRESETS,
     AvatarConfig,
@@ -115,8 +116,7 @@ class AvatarTrainConfig:
     half: bool = True
 
     def __post_init__(self) -> None:
-        if self.minutes is None and self.steps is None:
-            raise InputError("training needs a budget: a number of minutes, of steps, or both")
+        check_budget("steps", self.steps, self.minutes)
         if self.threads < 1 or (self.batch is not None and self.batch < 2):
             raise InputError("training needs threads >= 1 and batch >= 2")
         if self.preset not in PRESETS:

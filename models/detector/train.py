@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from ..errors import InputError, OutputError
+from ..learning.budget import check_budget
 from ..learning.pace import (
     CHECKPOINT_NAME,
     learning_rate,
@@ -95,8 +96,7 @@ class DetectorTrainConfig:
     validate_steps: int = 500
 
     def __post_init__(self) -> None:
-        if self.images is None and self.minutes is None:
-            raise InputError("training needs a budget: a number of images, of minutes, or both")
+        check_budget("images", self.images, self.minutes)
         if self.batch < 2 or self.threads < 1 or self.learning_rate <= 0:
             raise InputError("training needs batch >= 2, threads >= 1 and learning rate > 0")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from ..errors import InputError
+from ..learning.budget import check_budget
 from .augment import Augmentation
 from .config import PifuhdConfig, Preset, preset
 
@@ -79,8 +80,7 @@ class PifuhdTrainConfig:
     save_seconds: float = 240.0
 
     def __post_init__(self) -> None:
-        if self.minutes is None and self.steps is None:
-            raise InputError("train pifuhd: give a budget: --minutes, --steps or both")
+        check_budget("steps", self.steps, self.minutes)
         if self.batch < 1 or self.points < 2 or self.threads < 1:
             raise InputError("train pifuhd: --batch, --threads at least 1 and --points at least 2")
         if self.learning_rate is not None and self.learning_rate <= 0:

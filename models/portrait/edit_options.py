@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from jaxtyping import Float
 from ..errors import InputError
 from .cameras import SIDE_SPREAD_RAD
 from .generator import Generator, Planes, Rendering
+from .limits import MOST_STRENGTH
 from .losses import Weights
 from .sds import SMALL_GUIDANCE
 from .vocabulary import Description
@@ -20,7 +21,6 @@ from .vocabulary import Description
 Space = Literal["code", "planes"]
 Stage = Literal["invert", "edit", "tune"]
 Terms = dict[str, float]
-_MOST_STRENGTH: Final = 5.0
 Report = Callable[[Stage, int, int, Terms], object]
 """Told the stage, steps done in it, steps of it, and the terms."""
 
@@ -76,8 +76,8 @@ class EditOptions:
             raise InputError("edit: steps must be 1 or more (tuning steps 0 or more)")
         if min(self.learning_rate, self.worded_reach, self.planes_rate, self.tuning_rate) <= 0:
             raise InputError("edit: rates must be positive")
-        if not 0 <= self.strength <= _MOST_STRENGTH:
-            raise InputError(f"edit: strength is {self.strength}, expected 0 to {_MOST_STRENGTH:g}")
+        if not 0 <= self.strength <= MOST_STRENGTH:
+            raise InputError(f"edit: strength is {self.strength}, expected 0 to {MOST_STRENGTH:g}")
 
     def table(self) -> dict[str, Any]:
         """As plain containers."""

@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 from torch import nn
 
 from ..errors import InputError, OutputError
+from ..learning.budget import check_budget
 from ..learning.checkpoint_file import load_content, save_content, unpacking
 from ..learning.curves import draw_curves, read_log
 from ..learning.pace import (
@@ -76,8 +77,7 @@ class FitOptions:
     validate_steps: int = 500
 
     def __post_init__(self) -> None:
-        if self.steps is None and self.minutes is None:
-            raise InputError("training needs a budget: a number of steps, of minutes, or both")
+        check_budget("steps", self.steps, self.minutes)
         if self.batch < 2 or self.threads < 1 or self.learning_rate <= 0:
             raise InputError("training needs batch >= 2, threads >= 1 and learning rate > 0")
         if self.device not in ("auto", "cpu", "cuda"):

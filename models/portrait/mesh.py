@@ -15,6 +15,7 @@ from ..face.eg3d_camera import UNIT_MM
 from ..mesh.marching import surface_of_grid
 from ..mesh.triangle_mesh import TriangleMesh
 from .generator import Generator, Planes
+from .limits import LEAST_CELLS
 
 LEVEL: Final = 10.0
 """Density, a world unit, of the surface."""
@@ -46,8 +47,10 @@ def head_mesh(
     """
     if len(planes.w) != 1:
         raise InputError(f"mesh of {len(planes.w)} heads, expected one")
-    if cells < 8 or not 0 < share <= 1:
-        raise InputError(f"mesh: {cells} cells, share {share}; expected 8 or more, and 0 to 1")
+    if cells < LEAST_CELLS or not 0 < share <= 1:
+        raise InputError(
+            f"mesh: {cells} cells, share {share}; expected {LEAST_CELLS} or more, and 0 to 1"
+        )
     half = share * generator.config.box / 2
     low, high = (-half, -half, -half), (half, half, half)
     mesh = surface_of_grid(density_grid(generator, planes, cells, half), level, low, high, True)

@@ -206,9 +206,15 @@ class _GeneratorTask:
         train, _ = portraits.split()
         if train.views < 2:
             raise InputError(f"{options.data}: {train.views} view a look, expected 2 or more")
+        persons = len(np.unique(train.person))
+        if persons < 2:
+            raise InputError(
+                f"{options.data}: {persons} person to learn from, expected 2 or more "
+                "(3 in all: one at least is held out)"
+            )
         self._shown = Shown(train, sizes, device)
         self._looks, self._views = len(train), train.views
-        self.network = CodeTable(sizes, len(np.unique(train.person)), len(train)).to(device)
+        self.network = CodeTable(sizes, persons, len(train)).to(device)
         first = torch.from_numpy(first_codes(train, sizes.w_dim))
         self.network.persons.weight.data.copy_(first)
         mapping = self.network.mapping

@@ -48,6 +48,8 @@ def train(options: WordOptions) -> FitResult:
             f"{options.generator}: holds no codes of looks; mien train portrait --stage generator "
             "writes them"
         )
+    if not torch.isfinite(codes).all():
+        raise InputError(f"{options.generator}: its codes of looks are not finite; train it anew")
     words = load_words(options.data)
     if len(words) != len(codes):
         raise InputError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InputError
+from ..learning.budget import check_budget
 from ..synthetic.generate import SynthesisConfig
 from .dataset import AugmentationConfig
 from .learner import Device, OptimiserConfig
@@ -82,8 +83,7 @@ class TrainConfig:
     command: str = ""
 
     def __post_init__(self) -> None:
-        if self.images is None and self.minutes is None:
-            raise InputError("training needs a budget: a number of images, of minutes, or both")
+        check_budget("images", self.images, self.minutes)
         if self.batch < 2 or self.threads < 1 or self.learning_rate <= 0:
             raise InputError("training needs batch >= 2, threads >= 1 and learning rate > 0")
         if self.render is not None and self.render.out != self.shards:

@@ -51,7 +51,8 @@ class HairMaker:
         if assets is not None:
             files = sorted(assets.glob("**/hair/*/*.mhclo"))
             if not files:
-                raise InputError(f"{assets}: no hair/*/*.mhclo below it")
+                what = "no hair/*/*.mhclo below it" if assets.is_dir() else "no such folder"
+                raise InputError(f"{assets}: {what}; expected MakeHuman's CC0 hair meshes")
             read = (read_fitted_mesh(file, topology) for file in files)
             self.meshes = [mesh for mesh in read if mesh is not None]
 

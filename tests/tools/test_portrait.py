@@ -78,7 +78,12 @@ def test_words_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
         ({"arcface": Path("absent.onnx")}, "--arcface absent.onnx: no such file"),
         ({"stable_diffusion": Path("absent")}, "--stable-diffusion absent: no such folder"),
         ({"weights_dir": Path("absent")}, "--weights-dir absent: no such folder"),
-        ({"steps": 0}, "expected 1 or more"),
+        ({"steps": 0}, "--steps is 0, expected 1 or more"),
+        ({"tuning_steps": -1}, "--tuning-steps is -1, expected 0 or more"),
+        ({"cells": 1}, "--cells is 1, expected 8 or more"),
+        ({"level": 0.0}, "--level is 0, expected more than 0"),
+        ({"sds": -1.0}, "--sds is -1, expected 0 or more"),
+        ({"strength": 7.0}, "--strength is 7, expected 0 to 5"),
     ],
 )
 def test_refusals(change: dict[str, object], message: str, tmp_path: Path) -> None:
@@ -135,6 +140,13 @@ def test_a_portrait_from_a_picture(
         replace(tool, text="an old man, lit from left").run()
     assert replace(tool, overwrite=True).run() == 0
     assert (out / "astronaut.view-1.png").read_bytes() == first
+    # Another picture of the same name is no reason to call it done.
+    other = tmp_path / "astronaut.png"
+    picture = cv2.imread(str(face))
+    assert picture is not None
+    cv2.imwrite(str(other), picture[:, ::-1])
+    with pytest.raises(OSError, match="other input_sha256"):
+        replace(tool, keyframe=other).run()
 
 
 def test_a_profile_is_refused(face: Path, weights: Path, tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ class EvaluatePortrait:
         variants: full, no_identity, no_reconstruction, no_sds, no_directions, planes; separated by
             commas.
         seeds: repetitions of each with another seed, for the spread.
+        strength: how far the words are followed; default: as mien portrait.
         steps: of an edit; inversion and tuning take the same share of their usual steps.
         stable_diffusion: folder of Stable Diffusion in place of mien's prior.
         arcface: ONNX file in place of mien's identity (for --data: with the mean face's points).
@@ -117,6 +118,7 @@ class EvaluatePortrait:
     every: bool = False
     variants: str = "full"
     seeds: int = 1
+    strength: float | None = None
     steps: int = 300
     stable_diffusion: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     arcface: Annotated[Path | None, tyro.conf.arg(metavar="FILE.onnx")] = None
@@ -246,6 +248,7 @@ class EvaluatePortrait:
         return replace(
             usual,
             steps=self.steps,
+            strength=usual.strength if self.strength is None else self.strength,
             invert_steps=max(1, round(share * usual.invert_steps)),
             tuning_steps=round(share * usual.tuning_steps),
         )

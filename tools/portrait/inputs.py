@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,13 @@ class PortraitInput:
     cut: CutOut
     landmarks: Float64[np.ndarray, "68 2"]
     remarks: tuple[str, ...]
+
+    def digest(self) -> str:
+        """SHA-256 of what is edited: the crop, its mask and its camera."""
+        found = hashlib.sha256()
+        for part in (self.cut.image, self.cut.mask, self.aligned.label):
+            found.update(np.ascontiguousarray(part).tobytes())
+        return found.hexdigest()
 
 
 @dataclass(frozen=True)

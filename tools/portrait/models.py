@@ -52,8 +52,10 @@ class Files:
         if self.folder is not None:
             path = self.folder / f"{part}.safetensors"
             if not path.is_file():
-                raise InputError(f"{self.folder}: no {part}.safetensors in it; mien train portrait "
-                                 f"--stage {part} makes one")  # fmt: skip
+                raise InputError(
+                    f"{self.folder}: no {part}.safetensors in it; it is the weights.safetensors "
+                    f"of mien train portrait --stage {part}, under this name"
+                )
             return path
         from ...models.portrait.weights import shipped
 

@@ -121,6 +121,7 @@ class Reconstruct:
         with tqdm(total=len(jobs), unit="picture", disable=None, leave=False) as bar:
             for number, job in enumerate(jobs):
                 bar.set_postfix_str(job.name)
+                request["input_bytes"] = job.file.stat().st_size if job.file.is_file() else None
                 if not self.overwrite and finished(self.out, job.name, request):
                     outcomes["skipped"] += 1
                 else:

@@ -46,12 +46,14 @@ class Job:
         name: of its outputs.
         stem: by which its mask is looked for.
         source: where it is from, for messages and facts.
+        file: the picture.
         read: reads it.
     """
 
     name: str
     stem: str
     source: str
+    file: Path
     read: Callable[[], Picture]
 
 
@@ -123,6 +125,7 @@ def _of_folder(
                 name=f"{stem}-{keyframe.stem}",
                 stem=keyframe.stem,
                 source=f"{folder.facts.source}, frame {keyframe.frame}",
+                file=folder.path / "frames" / f"{keyframe.stem}.png",
                 read=_reader(folder, keyframe, choice),
             )
 
@@ -150,7 +153,7 @@ def _of_picture(place: Path, choice: FaceChoice) -> Job:
     def read() -> Picture:
         return _fitted(place, choice)
 
-    return Job(name=place.stem, stem=place.stem, source=place.name, read=read)
+    return Job(name=place.stem, stem=place.stem, source=place.name, file=place, read=read)
 
 
 def _fitted(place: Path, choice: FaceChoice) -> Picture:

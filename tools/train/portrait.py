@@ -73,6 +73,7 @@ class TrainPortrait:
         if (self.stage == "words") != (self.generator is not None):
             raise InputError("train: --stage words needs --generator, and no other stage has it")
         if self.generator is not None:
+            self._refuse_budget()
             return self._fit_words(self.generator)
         with training_bar() as report:
             result = self._train(report)
@@ -80,6 +81,16 @@ class TrainPortrait:
         print(f"{self.stage}: {result.steps} steps in {result.seconds / 60:.1f} min; {figures}")
         print(f"wrote {result.weights}")
         return 0
+
+    def _refuse_budget(self) -> None:
+        """The words are fitted in closed form: nothing is trained step by step."""
+        given = {
+            "--minutes": self.minutes, "--steps": self.steps, "--batch": self.batch,
+            "--learning-rate": self.learning_rate, "--resume": self.resume or None,
+        }  # fmt: skip
+        named = [name for name, value in given.items() if value is not None]
+        if named:
+            raise InputError(f"train: --stage words is fitted at once, and takes no {named[0]}")
 
     def _fit_words(self, generator: Path) -> int:
         from ...models.portrait.train_words import WordOptions, train
