@@ -19,10 +19,10 @@ from mien.models.regressor.train_config import TrainConfig
 HERE = Path()
 CONFIGS: list[tuple[str, Callable[..., Any]]] = [
     ("steps", lambda **k: AvatarTrainConfig(data=HERE, out=HERE, stage="autodecoder", **k)),
-    ("images", lambda **k: DetectorTrainConfig(HERE, HERE, HERE, **k)),
+    ("images", lambda **k: DetectorTrainConfig(shards=HERE, out=HERE, **k)),
     ("steps", lambda **k: PifuhdTrainConfig(data=HERE, out=HERE, stage="coarse", **k)),
     ("steps", lambda **k: FitOptions(data=HERE, out=HERE, **k)),
-    ("images", lambda **k: TrainConfig(shards=HERE, out=HERE, **k)),
+    ("images", lambda **k: TrainConfig(shards=HERE, out=HERE, face_model=HERE, **k)),
 ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ import tyro
 from ...models.errors import InputError
 from ..options import BundleOption, choices
 from ..reconstruct.files import Outputs, finished, write_facts, write_film, write_meshes
+from .checks import check_numbers
 from .models import Files, need_heavy
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class Portrait:
         if self.text is not None and not self.text.strip():
             raise InputError("the text is empty")
         said = self.said()
-        self._check_numbers()
+        check_numbers(self)
         # Light in the sentence is a wish for light like any other, and better met as one.
         named = None if said is None else said.properties.get("light")
         if self.light is not None and named not in (None, self.light):
@@ -171,23 +171,6 @@ class Portrait:
             raise InputError(f"{self.keyframe}: no such folder of key frames, and no such picture")
         self._files().check()
         return self.keyframe, self.out, formats, light
-
-    def _check_numbers(self) -> None:
-        from ...models.portrait.limits import LEAST_CELLS, MOST_STRENGTH
-
-        for name, value, least in (
-            ("--steps", self.steps, 1), ("--invert-steps", self.invert_steps, 1),
-            ("--threads", self.threads, 1), ("--tuning-steps", self.tuning_steps, 0),
-            ("--cells", self.cells, LEAST_CELLS), ("--reconstruction", self.reconstruction, 0),
-            ("--identity", self.identity, 0), ("--sds", self.sds, 0),
-            ("--relight", self.relight, 0),
-        ):  # fmt: skip
-            if not (value >= least and math.isfinite(value)):
-                raise InputError(f"{name} is {value:g}, expected {least} or more")
-        if not 0 <= self.strength <= MOST_STRENGTH:
-            raise InputError(f"--strength is {self.strength:g}, expected 0 to {MOST_STRENGTH:g}")
-        if not (self.level > 0 and math.isfinite(self.level)):
-            raise InputError(f"--level is {self.level:g}, expected more than 0")
 
     def said(self) -> Description | None:
         """The text's properties; None where it is free, or there is none.
