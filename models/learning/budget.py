@@ -19,7 +19,10 @@ def check_budget(unit: str, amount: int | None, minutes: float | None) -> None:
         InputError: neither limit is given, or one is not above 0.
     """
     if amount is None and minutes is None:
-        raise InputError(f"training needs a budget: a number of {unit}, of minutes, or both")
+        raise InputError(
+            f"training needs a budget: a number of {unit}, of minutes, or both "
+            f"(--{unit}, --minutes)"
+        )
     for name, value in ((unit, amount), ("minutes", minutes)):
         if value is not None and not (value > 0 and math.isfinite(value)):
             raise InputError(f"training needs a budget above 0; {value:g} {name} given")

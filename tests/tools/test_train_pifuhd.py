@@ -16,7 +16,7 @@ from mien.tools.train.pifuhd import TrainPifuhd
 
 def test_what_is_missing_is_said_in_one_line(tmp_path: Path):
     asked: dict[str, Any] = {"data": tmp_path, "out": tmp_path / "out"}
-    with pytest.raises(InputError, match="--minutes, --steps"):
+    with pytest.raises(InputError, match="--steps, --minutes"):
         TrainPifuhd(**asked, stage="coarse").run()
     with pytest.raises(InputError, match="not a folder of"):
         TrainPifuhd(**asked, stage="coarse", steps=1).run()

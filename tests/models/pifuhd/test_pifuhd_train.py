@@ -169,7 +169,7 @@ def test_a_budget_in_minutes_ends(config: PifuhdTrainConfig):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"steps": None}, "a number of steps, of minutes"),
+        ({"steps": None}, "--steps, --minutes"),
         ({"batch": 0}, "--batch"),
         ({"learning_rate": 0.0}, "--learning-rate"),
         ({"true_normals": True, "use_normals": False}, "exclude each other"),
