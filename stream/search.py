@@ -8,21 +8,22 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
+import cv2
 import numpy as np
 from jaxtyping import UInt8
 
 from ..models.face.crop import BoxStyle
+from .association import Box, box_size
 from .detector.protocol import Detections, Detector
-
-if TYPE_CHECKING:
-    from .association import Box
 
 K = TypeVar("K")
 
 _CLOSE_S: Final = 5.0
 """How long a search may take to end; one that hangs must not keep the process from ending."""
+_PLAIN_PX: Final = 48.0
+"""So large, both detectors see a face as surely as larger."""
 
 
 @dataclass(frozen=True)
@@ -72,16 +73,21 @@ class FaceSearch(Generic[K]):
         """
         return self._search(image_bgr, {}, thorough)
 
-    def ask(self, image_bgr: UInt8[np.ndarray, "H W 3"], places: dict[K, Box]) -> None:
+    def ask(
+        self, image_bgr: UInt8[np.ndarray, "H W 3"], places: dict[K, Box], complete: bool = False
+    ) -> None:
         """Begin a search.
 
         Args:
             image_bgr: the picture.
             places: of the faces that are followed, handed on with the answer.
+            complete: that is all of them: faces much smaller are of no interest, and where all are
+                large, a small copy of the picture is searched, in a fraction of the time.
         """
+        least_px = min(map(box_size, places.values())) if complete and places else 0.0
         answer: Future[Found[K]] = Future()
         if not self._beside:
-            answer.set_result(self._search(image_bgr, places))
+            answer.set_result(self._search(image_bgr, places, least_px=least_px))
         else:
             if self._thread is None:
                 # Not one of a pool: the interpreter would wait for it at its end, for ever.
@@ -89,7 +95,7 @@ class FaceSearch(Generic[K]):
                     target=self._work, args=(self._asked,), name="mien-search", daemon=True
                 )
                 self._thread.start()
-            self._asked.put(partial(self._reply, answer, image_bgr, places))
+            self._asked.put(partial(self._reply, answer, image_bgr, places, least_px))
         self._answer = answer
 
     def answer(self) -> Found[K] | None:
@@ -122,19 +128,46 @@ class FaceSearch(Generic[K]):
             search()
 
     def _reply(
-        self, answer: Future[Found[K]], image_bgr: UInt8[np.ndarray, "H W 3"], places: dict[K, Box]
+        self,
+        answer: Future[Found[K]],
+        image_bgr: UInt8[np.ndarray, "H W 3"],
+        places: dict[K, Box],
+        least_px: float,
     ) -> None:
         try:
-            answer.set_result(self._search(image_bgr, places))
+            answer.set_result(self._search(image_bgr, places, least_px=least_px))
         except BaseException as failure:  # noqa: BLE001 - raised again by answer
             answer.set_exception(failure)
 
     def _search(
-        self, image_bgr: UInt8[np.ndarray, "H W 3"], places: dict[K, Box], thorough: bool = False
+        self,
+        image_bgr: UInt8[np.ndarray, "H W 3"],
+        places: dict[K, Box],
+        thorough: bool = False,
+        least_px: float = 0.0,
     ) -> Found[K]:
         if self._detector is None:
             self._detector = self._open()
-        boxes = self._detector.detect(image_bgr, thorough)
+        boxes = self._of_large_ones(self._detector, image_bgr, least_px)
+        if not len(boxes):
+            boxes = self._detector.detect(image_bgr, thorough)
         prominence = boxes[:, 4] * np.sqrt(boxes[:, 2] * boxes[:, 3])
         boxes = boxes[np.argsort(-prominence, kind="stable")]
         return Found(boxes, self._detector.box_style, places)
+
+    @staticmethod
+    def _of_large_ones(
+        detector: Detector, image_bgr: UInt8[np.ndarray, "H W 3"], least_px: float
+    ) -> Detections:
+        """What a small copy of the picture shows; nothing where faces may be small in it."""
+        if least_px <= _PLAIN_PX:
+            return np.zeros((0, 5), np.float32)
+        height, width = image_bgr.shape[:2]
+        size = [max(1, round(side * _PLAIN_PX / least_px)) for side in (width, height)]
+        boxes = detector.detect(
+            np.asarray(cv2.resize(image_bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
+        ).copy()
+        scale = np.array([width / size[0], height / size[1]], np.float32)
+        boxes[:, :2] = (boxes[:, :2] + 0.5) * scale - 0.5
+        boxes[:, 2:4] *= scale
+        return boxes

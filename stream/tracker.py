@@ -302,7 +302,7 @@ class FaceTracker:
         if not self._finder.busy:
             self._since_search_s = 0.0
             places = {track: track.box_xywh_px for track in self._tracks if track.seen}
-            self._finder.ask(image_bgr, places)
+            self._finder.ask(image_bgr, places, complete=len(places) >= self.max_faces)
         return self._finder.answer()
 
     def _merge(self, image_bgr: np.ndarray, camera: Camera, found: Found[Track]) -> None:

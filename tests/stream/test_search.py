@@ -15,6 +15,7 @@ import pytest
 from mien.models.errors import BundleError
 from mien.models.face.crop import BoxStyle
 from mien.stream import FaceTracker, Frame
+from mien.stream.association import box_overlap
 from mien.stream.detector.centerface import CenterFaceDetector
 from mien.stream.detector.protocol import Detections, Detector
 from mien.stream.latency import LatencyMeter
@@ -211,3 +212,59 @@ def test_the_meter_knows_every_stage_and_forgets_old_frames() -> None:
     assert meter.frames == 400
     assert meter.mean_rate() == pytest.approx(1e9 / 33e6, rel=0.01)
     assert meter.rate(399 * 33_000_000 + 5_000_000) == pytest.approx(30, abs=1)
+
+
+class Sized:
+    """CenterFace, that notes how large the pictures are."""
+
+    def __init__(self) -> None:
+        self.sides: list[int] = []
+        self._detector = CenterFaceDetector()
+
+    @property
+    def box_style(self) -> BoxStyle:
+        return self._detector.box_style
+
+    def detect(self, image_bgr: np.ndarray, thorough: bool = False) -> Detections:
+        self.sides.append(max(image_bgr.shape[:2]))
+        return self._detector.detect(image_bgr, thorough)
+
+
+def test_where_all_are_followed_a_small_copy_is_searched(frames: list[Frame]) -> None:
+    image = frames[0].image_bgr
+    side = max(image.shape[:2])
+    detector = Sized()
+    search: FaceSearch[int] = FaceSearch(lambda: detector)
+    (whole,) = search.now(image).boxes
+    x, y, w, h, _ = whole.tolist()
+    place = (x, y, w, h)
+    search.ask(image, {0: place}, complete=True)
+    found = search.answer()
+    assert found is not None
+    assert max(detector.sides[1:]) < 0.7 * side
+    x, y, w, h, _ = found.boxes[0].tolist()
+    assert box_overlap(place, (x, y, w, h)) > 0.7
+    search.ask(image, {0: place})  # others may be there, of any size
+    assert detector.sides[-1] == side
+
+
+def test_where_the_small_copy_shows_nobody_the_picture_is_searched(frames: list[Frame]) -> None:
+    image = frames[0].image_bgr
+    detector = Sized()
+    search: FaceSearch[int] = FaceSearch(lambda: detector)
+    everywhere = (0.0, 0.0, 1e4, 1e4)
+    search.ask(image, {0: everywhere}, complete=True)  # a copy of a few pixels
+    found = search.answer()
+    assert found is not None
+    assert len(found.boxes) == 1
+    assert detector.sides[-1] == max(image.shape[:2])
+
+
+def test_a_face_that_is_followed_is_looked_for_in_a_small_copy(frames: list[Frame]) -> None:
+    image = frames[0].image_bgr
+    detector = Sized()
+    with FaceTracker(detector=detector, config=OFTEN) as tracker:
+        for number in range(6):
+            rows = tracker.update(image, number * 40_000_000)
+            assert [row.observed for row in rows] == [True]
+        assert min(detector.sides) < 0.7 * max(image.shape[:2])

@@ -46,7 +46,8 @@ class Boxes:
 
     def detect(self, image_bgr: np.ndarray, thorough: bool = False) -> np.ndarray:
         self.calls += 1
-        return self.boxes
+        small = image_bgr.shape[1] / IMAGE.shape[1]  # a copy of the picture may be searched
+        return self.boxes * np.array([small, small, small, small, 1.0], np.float32)
 
 
 @pytest.fixture(scope="module")

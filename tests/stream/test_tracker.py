@@ -95,7 +95,9 @@ class World:
             size = crop.side / FACE_BOX.crop_scale
             x, y = crop.cx - size / 2, crop.cy - (0.5 + FACE_BOX.centre_down) * size
             boxes.append(np.array([x, y, size, size, 0.9]))
-        return np.array([*boxes, *self.fakes], np.float32).reshape(-1, 5)
+        found = np.array([*boxes, *self.fakes], np.float32).reshape(-1, 5)
+        found[:, :4] *= image_bgr.shape[1] / WIDTH  # a small copy may be searched
+        return found
 
     def run(self, crops: np.ndarray) -> Regression:
         self.looks += len(crops)

@@ -24,6 +24,7 @@ from ...stream.sinks.sidecar import Sidecar, SidecarSink, read_sidecar
 from ...stream.sources.base import Source, SourceInfo
 from ...stream.sources.opening import SourceOptions, open_source
 from ..following import Follower, FollowingOptions
+from ..memory import keep_memory_of_frames
 from .boxes import Boxes
 from .files import SIDECAR_SUFFIX, Wanted
 from .inputs import Input
@@ -184,6 +185,7 @@ def annotate(batch: Batch, item: Input, watcher: Watcher) -> Result:
             return Result(item, "skipped", sidecar=sidecar)
         reason = f"{item.path}: broke off after {sidecar.frames_read} frames (annotated before)"
         return Result(item, "truncated", reason, sidecar)
+    keep_memory_of_frames()
     try:
         source = _open(batch, item)
     except SourceError as error:

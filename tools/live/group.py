@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, TextIO
 
-from .free_memory import give_back_free_memory
+from ..memory import give_back_free_memory
 from .interruption import Interruption
 from .session import Session
 
