@@ -163,7 +163,7 @@ _STEPS: Final[tuple[Callable[[bytes, Random, bytes], bytes], ...]] = (
 )
 _UNFIT: Final = (
     *(ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError, EOFError),
-    *(msgspec.MsgspecError, struct.error, zipfile.BadZipFile, zlib.error, NotImplementedError),
+    *(msgspec.MsgspecError, struct.error, zipfile.BadZipFile, zlib.error),
     *(RuntimeError, AttributeError, MemoryError, OSError, lzma.LZMAError),
 )
 

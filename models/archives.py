@@ -27,7 +27,7 @@ MOST_BYTES: Final = 8 << 30
 """Of all arrays that are read from one file together."""
 DAMAGE: Final = (
     *(ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, AttributeError),
-    *(SyntaxError, RecursionError, MemoryError, RuntimeError, NotImplementedError, struct.error),
+    *(SyntaxError, RecursionError, MemoryError, RuntimeError, struct.error),
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError),
 )
 """What NumPy and zipfile raise over damaged files."""

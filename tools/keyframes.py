@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ import numpy as np
 import tyro
 from tyro.conf import Positional
 
+from ..models.digest import file_sha256
 from ..models.errors import InputError, OutputError, SourceError, TruncatedError
 from ..stream.frame import Frame
 from ..stream.observation import FaceObservation
@@ -152,14 +152,12 @@ class Keyframes:
         return f"{name}: {len(chosen)} of {self.count}: frames {frames}: {place}"
 
     def _request(self, rows_path: Path) -> dict[str, Any]:
-        with rows_path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         return {
             "for": self.purpose,
             "count": self.count,
             "track": self.track,
             "crop": self.crop,
-            "rows_sha256": digest,
+            "rows_sha256": file_sha256(rows_path),
         }
 
     def _finished(self, place: Path, request: dict[str, Any]) -> bool:

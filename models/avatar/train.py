@@ -23,8 +23,8 @@ from ..errors import InputError, OutputError
 from ..learning.checkpoint_file import DAMAGE, load_content, save_content
 from ..learning.pace import (
     CHECKPOINT_NAME,
+    begin_folder,
     learning_rate,
-    make_folder,
     move_average,
     processor_threads,
     share_spent,
@@ -118,9 +118,9 @@ def train_avatar(
 
     Raises:
         InputError: data, weights or checkpoint cannot be used.
-        OutputError: ``out`` cannot be written.
+        OutputError: ``out`` cannot be written, or holds a training that is not to be resumed.
     """
-    make_folder(config.out)
+    begin_folder(config.out, config.resume, (CHECKPOINT_NAME, WEIGHTS_NAME))
     with processor_threads(config.threads):
         training = AvatarTraining(config, make_stage(config), report, clock)
         try:

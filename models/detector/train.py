@@ -15,8 +15,8 @@ from ..errors import InputError, OutputError
 from ..learning.budget import check_budget
 from ..learning.pace import (
     CHECKPOINT_NAME,
+    begin_folder,
     learning_rate,
-    make_folder,
     move_average,
     processor_threads,
     share_spent,
@@ -125,9 +125,9 @@ def train_detector(
 
     Raises:
         InputError: shards, photographs or checkpoint cannot be used.
-        OutputError: ``out`` cannot be written.
+        OutputError: ``out`` cannot be written, or holds a training that is not to be resumed.
     """
-    make_folder(config.out)
+    begin_folder(config.out, config.resume)
     with processor_threads(config.threads):
         training = DetectorTraining(config, report, clock)
         try:

@@ -17,6 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
+from ..digest import file_sha256
 from ..documents import toml_of
 from ..errors import BundleError, OutputError
 from ..weights import default as default_weights
@@ -165,7 +166,7 @@ def write_bundle(folder: Path, info: BundleInfo) -> Bundle:
     if missing:
         raise BundleError(f"{folder}: cannot make a bundle without {', '.join(missing)}")
     names = (*REQUIRED_FILES, *OPTIONAL_FILES)
-    files = {name: _sha256(folder / name) for name in names if (folder / name).is_file()}
+    files = {name: file_sha256(folder / name) for name in names if (folder / name).is_file()}
     header: dict[str, Scalar] = {"format": BUNDLE_FORMAT}
     header |= {key: getattr(info, key) for key in _INFO_KEYS}
     counts = {
@@ -236,16 +237,11 @@ def _part(
 def _check_file(folder: Path, name: str, expected: str) -> None:
     path = folder / name
     try:
-        actual = _sha256(path)
+        actual = file_sha256(path)
     except OSError as error:
         raise BundleError(f"{path}: named in {MANIFEST}, but {error.strerror}") from error
     if actual != expected:
         raise BundleError(f"{path}: SHA-256 is {actual[:12]}…, {MANIFEST} says {expected[:12]}…")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _to_toml(tables: Mapping[str, Mapping[str, Scalar]]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+import re
 import struct
 import warnings
 import zipfile
@@ -25,6 +26,7 @@ DAMAGE = (
 )
 """What torch raises over damaged files."""
 _LONGEST_NAME = 1000
+_CLASS = re.compile(r"GLOBAL ([\w.]{1,200}) was not an allowed global")
 
 
 def save_content(path: Path, content: dict[str, Any]) -> None:
@@ -65,9 +67,21 @@ def names_fault(path: Path) -> str:
                         return f"it names a class of {length} letters"
     except UnicodeDecodeError:
         return "it names a class in letters that no class has"
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, *DAMAGE):
+    except (zipfile.BadZipFile, zlib.error, *DAMAGE):
         return ""  # torch says what is wrong
     return ""
+
+
+def words_of(error: BaseException) -> str:
+    """What torch says of a file, in one line, without its advice to load it unsafely."""
+    text = str(error)
+    found = _CLASS.search(text)
+    if found is not None:
+        return f"it holds a {found[1]}, and only tensors and plain containers are read"
+    if "weights_only" in text:
+        return "it is no file of torch's weights"
+    lines = text.splitlines()
+    return lines[0][:200] if lines else "it breaks off"
 
 
 def load_plain(path: Path) -> Any:
@@ -85,8 +99,7 @@ def load_plain(path: Path) -> Any:
             warnings.simplefilter("ignore")  # of what other files of torch's might hold
             return torch.load(path, map_location="cpu", weights_only=True)
     except DAMAGE as error:
-        lines = str(error).splitlines()
-        raise ValueError(lines[0][:200] if lines else "it breaks off") from error
+        raise ValueError(words_of(error)) from error
 
 
 def load_content(path: Path, kind: object) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -20,12 +20,26 @@ _LAST_RATE: Final = 0.01
 """Learning rate at the end, as a share of the peak."""
 
 
-def make_folder(out: Path) -> None:
-    """The folder of a training, made where it is absent.
+def begin_folder(
+    out: Path, resume: bool | None, results: Sequence[str] = (CHECKPOINT_NAME,)
+) -> None:
+    """The folder of a training, made where it is absent; what a training came to is not replaced.
+
+    Args:
+        out: the folder.
+        resume: whether to go on with what lies there; None: this training cannot be resumed.
+        results: names of the files that a training leaves.
 
     Raises:
-        OutputError: it cannot be made.
+        OutputError: it cannot be made, or holds results that would be replaced.
     """
+    there = [name for name in results if (out / name).exists()]
+    checkpoint = resume is not None and (out / CHECKPOINT_NAME).is_file()
+    if there and not (resume and checkpoint):
+        way = "--resume goes on with it, " if checkpoint else ""
+        raise OutputError(
+            f"{out}: holds a training already ({there[0]}): {way}another --out begins anew"
+        )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -14,7 +14,7 @@ from ..documents import one_line
 from ..errors import InputError
 from ..makehuman.head import HeadTopology, triangulate
 from ..makehuman.source import MakeHumanData
-from ..synthetic.fitted import FittedMesh, read_fitted_mesh
+from ..synthetic.fitted import FittedMesh, meshes_below, read_fitted_mesh
 from .fields import Mesh
 from .outfits import Skirt, fabric
 from .skinning import Rig
@@ -116,9 +116,7 @@ def read_suits(assets: Path, data: MakeHumanData, rig: Rig) -> list[Suit]:
     Raises:
         InputError: there are none, or one is not readable.
     """
-    files = sorted(assets.glob("**/clothes/*suit*/*.mhclo"))
-    if not files:
-        raise InputError(f"{assets}: no clothes/*suit*/*.mhclo below it")
+    files = meshes_below(assets, "clothes/*suit*/*.mhclo", "suits")
     whole = HeadTopology(data, np.arange(len(data.base.vertices), dtype=np.int32), {})
     suits: list[Suit] = []
     for file in files:

@@ -14,8 +14,8 @@ from torch import nn
 
 from ..errors import InputError, OutputError
 from ..learning.pace import (
+    begin_folder,
     learning_rate,
-    make_folder,
     processor_threads,
     share_spent,
     weight_groups,
@@ -94,13 +94,15 @@ def train_pifuhd(
 
     Raises:
         InputError: data or checkpoints cannot be used, or earlier stages are missing.
-        OutputError: ``out`` cannot be written.
+        OutputError: ``out`` cannot be written, or holds a training that is not to be resumed.
     """
     people = PeopleFolder(config.data)
+    # All before the first: nobody is to learn after an hour that the second cannot be trained.
+    for part in config.parts:
+        begin_folder(config.out / part, config.resume)
     results = []
     with processor_threads(config.threads):
         for part in config.parts:
-            make_folder(config.out / part)
             training = PartTraining(config, part, people, report, clock)
             try:
                 training.run()

@@ -15,7 +15,7 @@ import torch
 
 from ..documents import json_of, one_line
 from ..errors import InputError
-from ..learning.checkpoint_file import DAMAGE, names_fault
+from ..learning.checkpoint_file import DAMAGE, names_fault, words_of
 from ..learning.tensor_file import check_state, read_tensors, write_tensors
 from .config import PifuhdConfig, preset
 from .network import Pifuhd
@@ -129,8 +129,7 @@ def _read_published(path: Path) -> dict[str, torch.Tensor]:
             f"expected the published pifuhd.pt"
         ) from error
     except (OSError, *DAMAGE) as error:
-        reason = one_line(error) if str(error) else "it breaks off"
-        raise InputError(f"{path}: not a checkpoint of PIFuHD: {reason}") from error
+        raise InputError(f"{path}: not a checkpoint of PIFuHD: {words_of(error)}") from error
     weights = content.get("model_state_dict") if isinstance(content, dict) else None
     if not isinstance(weights, dict) or not all(map(torch.is_tensor, weights.values())):
         raise InputError(f"{path}: not a checkpoint of PIFuHD: it has no model_state_dict")

@@ -76,8 +76,9 @@ def edit(
     """
     if wish.light is None and (wish.condition is None or prior is None):
         raise InputError("nothing to change: give a text, a light, or both")
-    editor = _Editor(generator, prior, judges, wish, options, report, checkpoint, directions)
-    editor.inversion = inversion
+    editor = _Editor(
+        generator, prior, judges, wish, options, report, checkpoint, directions, inversion
+    )
     if resume and checkpoint is not None and checkpoint.is_file():
         editor.restore(checkpoint)
     try:
@@ -101,9 +102,9 @@ class _Editor:
         report: Report | None,
         checkpoint: Path | None,
         directions: WordDirections | None,
+        inversion: Inversion | None,
     ) -> None:
-        self.inversion: Inversion | None = None
-        self._directions = directions
+        self._directions, self._inversion = directions, inversion
         self._given = self._generator = generator
         self._prior, self._judges, self._wish = prior, judges, wish
         self._options, self._report, self._checkpoint = options, report, checkpoint
@@ -140,7 +141,7 @@ class _Editor:
         self.save()
 
     def _invert(self) -> None:
-        found = self.inversion or invert_input(
+        found = self._inversion or invert_input(
             self._given, self._judges, self._wish, self._options, self._report
         )
         self._pivot = found.ws

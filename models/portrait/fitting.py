@@ -20,8 +20,8 @@ from ..learning.checkpoint_file import load_content, save_content, unpacking
 from ..learning.curves import draw_curves, read_log
 from ..learning.pace import (
     CHECKPOINT_NAME,
+    begin_folder,
     learning_rate,
-    make_folder,
     move_average,
     processor_threads,
     share_spent,
@@ -154,9 +154,9 @@ def fit(
 
     Raises:
         InputError: the data or the checkpoint cannot be used.
-        OutputError: ``out`` cannot be written.
+        OutputError: ``out`` cannot be written, or holds a training that is not to be resumed.
     """
-    make_folder(options.out)
+    begin_folder(options.out, options.resume, (CHECKPOINT_NAME, WEIGHTS_NAME))
     with processor_threads(options.threads):
         training = _Training(make, options, report, clock)
         try:

@@ -1,7 +1,8 @@
-"""What an edit by words can be judged by: how far apart a classifier's verdicts of renders are.
+"""How far apart a classifier holds true pictures that have a property and others, on average.
 
-A classifier that gives true pictures of surprise 0.30 and others 0.08 cannot be moved by 0.5 by an
-edit, however good it is; one that gives glasses 0.71 and none 0.07 can.
+It is what a shift of the classifier by an edit is read beside, and no bound of it: an edit may go
+beyond what true pictures look like, and has moved a classifier by 0.89 whose verdicts of true
+pictures lie 0.23 apart.
 """
 
 from __future__ import annotations

@@ -192,7 +192,7 @@ class DprIllumination:
         except FileNotFoundError as error:
             raise InputError(f"{path}: no such file; expected DPR's trained_model_03.t7") from error
         except (OSError, ValueError) as error:
-            raise InputError(f"{path}: not a plain state dict of tensors") from error
+            raise InputError(f"{path}: not a plain state dict of tensors: {error}") from error
         if not isinstance(content, dict):
             raise InputError(f"{path}: holds {type(content).__name__}, expected a state dict")
         state = {

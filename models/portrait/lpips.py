@@ -76,7 +76,7 @@ class Lpips(nn.Module):
         except FileNotFoundError as error:
             raise InputError(f"{path}: no such file; expected weights of VGG-16") from error
         except (OSError, ValueError) as error:
-            raise InputError(f"{path}: not a plain state dict of tensors") from error
+            raise InputError(f"{path}: not a plain state dict of tensors: {error}") from error
         if not isinstance(content, dict):
             raise InputError(f"{path}: holds {type(content).__name__}, expected a state dict")
         return cls({k: v for k, v in content.items() if isinstance(v, torch.Tensor)}, path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -116,16 +118,38 @@ def load_words(folder: Path) -> tuple[dict[str, str], ...]:
     Raises:
         InputError: the folder holds no portraits, or a file is damaged.
     """
-    read_meta(folder)
-    files = sorted(folder.glob("person-[0-9]*.npz"))
     found: list[dict[str, str]] = []
-    for path in (files[i] for i in split(len(files))[0]):
+    for path, text in _told(folder):
         try:
-            looks = json_of(str(read_npz(path, ("attributes",))["attributes"]))
-            found += _checked([_properties(look) for look in looks])
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+            found += _checked([_properties(look) for look in json_of(text)])
+        except (ValueError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: cannot be read: {one_line(error)}") from error
     return tuple(found)
+
+
+def words_digest(folder: Path) -> str | None:
+    """SHA-256 of what is told of a folder's training persons, by which it is known again.
+
+    None where the files tell nothing in words: a generator learns of them all the same.
+    """
+    digest = hashlib.sha256()
+    try:
+        for _, text in _told(folder):
+            digest.update(text.encode("utf-8", "surrogatepass"))
+    except InputError:
+        return None
+    return digest.hexdigest()
+
+
+def _told(folder: Path) -> Iterator[tuple[Path, str]]:
+    """File and attributes (as JSON) of every training person."""
+    read_meta(folder)
+    files = sorted(folder.glob("person-[0-9]*.npz"))
+    for path in (files[i] for i in split(len(files))[0]):
+        try:
+            yield path, str(read_npz(path, ("attributes",))["attributes"])
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: cannot be read: {one_line(error)}") from error
 
 
 def _properties(look: dict[str, Any]) -> dict[str, str]:

@@ -100,7 +100,8 @@ class PortraitsConfig:
             "harmonics; x to the picture's right, y up, z to the frontal viewer",
             "made_by": f"mien {version('mien')}",
             "command": f"mien synthesize portraits --count {self.count} --looks {self.looks} "
-            f"--views {self.views} --size {self.size} --seed {self.seed} --first {self.first}",
+            f"--views {self.views} --size {self.size} --seed {self.seed} --first {self.first}"
+            + (" --assets DIR" if self.assets is not None else ""),
         }
 
 

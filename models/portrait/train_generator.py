@@ -31,6 +31,7 @@ from .fitting import FitOptions, FitResult, fit
 from .generator import Generator, Planes, Rendering
 from .generator_sheet import generator_sheet, psnr, views_of
 from .mapping import GaussianMapping
+from .pictures import words_digest
 from .renderer import RayColours
 from .weights import save_weights
 
@@ -214,6 +215,7 @@ class _GeneratorTask:
             )
         self._shown = Shown(train, sizes, device)
         self._looks, self._views = len(train), train.views
+        self._words = words_digest(options.data)
         self.network = CodeTable(sizes, persons, len(train)).to(device)
         first = torch.from_numpy(first_codes(train, sizes.w_dim))
         self.network.persons.weight.data.copy_(first)
@@ -325,12 +327,9 @@ class _GeneratorTask:
         assert isinstance(average, CodeTable)
         codes = self._keep_codes(average)
         model = copy.deepcopy(average.generator)
-        about = {
-            **facts,
-            "data": "synthetic",
-            "looks": self._looks,
-            "persons": average.persons.num_embeddings,
-        }
+        persons = average.persons.num_embeddings
+        about = {**facts, "data": "synthetic", "looks": self._looks, "persons": persons}
+        about["words_sha256"] = self._words
         known = self._shown.known(np.arange(self._looks))
         save_weights(path, model, about, {"codes": codes, "person": known.person})
 
@@ -389,7 +388,7 @@ def train(options: GeneratorOptions, report: Report | None = None) -> FitResult:
 
     Raises:
         InputError: the data or the checkpoint cannot be used, or a package is missing.
-        OutputError: ``out`` cannot be written.
+        OutputError: ``out`` cannot be written, or holds a training that is not to be resumed.
     """
 
     def make(device: torch.device) -> tuple[_GeneratorTask, CodeTable]:

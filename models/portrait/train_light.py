@@ -160,7 +160,7 @@ def train(options: LightOptions, report: Report | None = None) -> FitResult:
 
     Raises:
         InputError: the data or the checkpoint cannot be used.
-        OutputError: ``out`` cannot be written.
+        OutputError: ``out`` cannot be written, or holds a training that is not to be resumed.
     """
 
     def make(device: torch.device) -> tuple[_LightTask, nn.Module]:

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from ..errors import InputError
-from ..learning.pace import make_folder
+from ..learning.pace import begin_folder
 from .fitting import WEIGHTS_NAME, FitResult
-from .pictures import load_words
+from .pictures import load_words, words_digest
 from .vocabulary import SLOTS
 from .weights import load_part
 from .word_directions import CODED, COLUMNS, WordDirections
@@ -38,11 +38,12 @@ def train(options: WordOptions) -> FitResult:
 
     Raises:
         InputError: data or generator cannot be used, or do not belong together.
-        OutputError: ``out`` cannot be written.
+        OutputError: ``out`` cannot be written, or holds a training that is not to be resumed.
     """
     began = time.monotonic()
-    make_folder(options.out)
-    codes = load_part(options.generator, "generator").extras.get("codes")
+    begin_folder(options.out, None, (WEIGHTS_NAME,))
+    stored = load_part(options.generator, "generator")
+    codes = stored.extras.get("codes")
     if codes is None or codes.ndim != 2:
         raise InputError(
             f"{options.generator}: holds no codes of looks; mien train portrait --stage generator "
@@ -55,6 +56,12 @@ def train(options: WordOptions) -> FitResult:
         raise InputError(
             f"{options.generator}: was trained on {len(codes)} looks, but {options.data} has "
             f"{len(words)} to train on"
+        )
+    # Generators trained by an earlier mien do not say what they learnt from.
+    if stored.facts.get("words_sha256") not in (None, words_digest(options.data)):
+        raise InputError(
+            f"{options.generator}: was trained on other portraits than {options.data}, of which "
+            "other words are told; --data takes those that it was trained on"
         )
     made = WordDirections.fit(codes.double().numpy(), words)
     figures = _read_again(made, codes.float(), words)

@@ -17,8 +17,8 @@ from ..errors import InputError, OutputError
 from ..face.morphable import FaceModel
 from ..learning.pace import (
     CHECKPOINT_NAME,
+    begin_folder,
     learning_rate,
-    make_folder,
     processor_threads,
     share_spent,
 )
@@ -85,9 +85,9 @@ def train_regressor(
 
     Raises:
         InputError: shards, face model, checkpoint or exported weights cannot be used.
-        OutputError: ``out`` cannot be written.
+        OutputError: ``out`` cannot be written, or holds a training that is not to be resumed.
     """
-    make_folder(config.out)
+    begin_folder(config.out, config.resume)
     with processor_threads(config.threads), _rendering(config) as renderer:
         if renderer is not None:
             renderer.wait(config.validation_shards + 1)

@@ -50,6 +50,24 @@ class FittedMesh:
         return (placed + self.offsets * np.asarray(scale, np.float32) * flip).astype(np.float32)
 
 
+def meshes_below(assets: Path, pattern: str, what: str) -> list[Path]:
+    """Fitting files in a folder of MakeHuman's assets or below it, in order.
+
+    Args:
+        assets: the folder.
+        pattern: of the end of their paths, such as ``hair/*/*.mhclo``.
+        what: they are, for the message.
+
+    Raises:
+        InputError: there is no such folder, or there are none in it.
+    """
+    files = sorted(assets.glob(f"**/{pattern}"))
+    if not files:
+        fault = f"no {pattern} below it" if assets.is_dir() else "no such folder"
+        raise InputError(f"{assets}: {fault}; expected MakeHuman's CC0 {what}")
+    return files
+
+
 def read_fitted_mesh(path: Path, topology: HeadTopology) -> FittedMesh | None:
     """Read a ``.mhclo`` and the OBJ it names; None if it rests on more than the head.
 

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Float32
 
-from ..errors import InputError
 from ..makehuman.head import HeadTopology, cylinder_uv, triangulate
 from ..render.raster import vertex_normals
 from ..render.surface import Surface
 from ..render.texture import Texture
-from .fitted import FittedMesh, read_fitted_mesh
+from .fitted import FittedMesh, meshes_below, read_fitted_mesh
 from .headmap import HeadMap
 from .locks import LockStyle, locks, sample_style
 from .noise2d import smoothstep
@@ -49,10 +48,7 @@ class HairMaker:
         self._map = HeadMap(reference, self._skin)
         self.meshes: list[FittedMesh] = []
         if assets is not None:
-            files = sorted(assets.glob("**/hair/*/*.mhclo"))
-            if not files:
-                what = "no hair/*/*.mhclo below it" if assets.is_dir() else "no such folder"
-                raise InputError(f"{assets}: {what}; expected MakeHuman's CC0 hair meshes")
+            files = meshes_below(assets, "hair/*/*.mhclo", "hair meshes")
             read = (read_fitted_mesh(file, topology) for file in files)
             self.meshes = [mesh for mesh in read if mesh is not None]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+from ..digest import file_sha256
 from ..errors import OutputError
 from ..face.bundle import FACE_MODEL, REGRESSOR, Bundle, BundleInfo, write_bundle
 from .basel import read_basel_face, read_statistics
@@ -48,9 +48,7 @@ def import_bundle(
         "triangles": triangles,
     }
     facts = {
-        f"{what}_sha256": hashlib.sha256(path.read_bytes()).hexdigest()
-        for what, path in sources.items()
-        if path is not None
+        f"{what}_sha256": file_sha256(path) for what, path in sources.items() if path is not None
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)

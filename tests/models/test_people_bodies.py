@@ -216,5 +216,7 @@ def test_a_folder_without_suits_is_refused(data: MakeHumanData, rig: Rig, tmp_pa
     from mien.models.errors import InputError
     from mien.models.people.body_cloth import read_suits
 
-    with pytest.raises(InputError, match="suit"):
+    with pytest.raises(InputError, match=r"no clothes/\*suit\*/\*\.mhclo below it; expected"):
         read_suits(tmp_path, data, rig)
+    with pytest.raises(InputError, match="no such folder; expected MakeHuman's CC0 suits"):
+        read_suits(tmp_path / "absent", data, rig)

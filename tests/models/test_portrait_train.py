@@ -30,6 +30,7 @@ from mien.models.portrait.invert import (  # noqa: E402
     reconstruction,
 )
 from mien.models.portrait.mapping import GaussianMapping  # noqa: E402
+from mien.models.portrait.pictures import words_digest  # noqa: E402
 from mien.models.portrait.train_generator import GeneratorOptions, train  # noqa: E402
 from mien.models.portrait.weights import (  # noqa: E402
     load_part,
@@ -94,6 +95,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             light=lights, light_rgb=np.repeat(lights[..., None], 3, 2),
             blendshapes=rng.random((LOOKS, 52)).astype(np.float32),
             identity=np.array(number, np.int32),
+            attributes=np.array(json.dumps([{"age": "old"}] * LOOKS)),
         )  # fmt: skip
     return made
 
@@ -190,6 +192,7 @@ def test_a_training_learns_and_its_weights_come_back(
     generator = load_weights(result.weights)
     assert generator.config == TINY
     assert read_facts(result.weights)["persons"] == 4
+    assert read_facts(result.weights)["words_sha256"] == words_digest(some.data)
     codes = load_part(result.weights, "generator").extras["codes"]
     assert codes.shape == (8, 12)
     mapping = generator.mapping

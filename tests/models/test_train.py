@@ -216,8 +216,9 @@ def test_batches_of_short_videos_are_trained_on(config: TrainConfig) -> None:
     videos = ShortVideoConfig(VideoNoise(frames=4))
     config = replace(config, images=16, short_video=videos, network=NetworkConfig(0.1))
     assert train_regressor(config).images == 16
+    other = replace(config, out=config.out.with_name("other"))
     with pytest.raises(InputError, match="no whole number of videos"):
-        train_regressor(replace(config, short_video=ShortVideoConfig(VideoNoise(frames=3))))
+        train_regressor(replace(other, short_video=ShortVideoConfig(VideoNoise(frames=3))))
 
 
 def test_where_weights_come_from_is_recorded(config: TrainConfig) -> None:

@@ -145,7 +145,7 @@ def test_a_portrait_from_a_picture(
     picture = cv2.imread(str(face))
     assert picture is not None
     cv2.imwrite(str(other), picture[:, ::-1])
-    with pytest.raises(OSError, match="other input_sha256"):
+    with pytest.raises(OSError, match="other picture; --overwrite"):
         replace(tool, keyframe=other).run()
 
 
@@ -163,6 +163,9 @@ def test_a_profile_is_refused(face: Path, weights: Path, tmp_path: Path) -> None
 def test_evaluation_on_a_real_picture(
     face: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from unittest import mock
+
+    from mien.models.portrait.evaluation import inversion_of
     from mien.tools.evaluate.portrait import EvaluatePortrait
 
     tool = EvaluatePortrait(
@@ -192,6 +195,15 @@ def test_evaluation_on_a_real_picture(
     assert replace(tool, variants="full", edits="", sheet=None).run() == 0
     report = json.loads((tmp_path / "figures.json").read_text())
     assert [row.get("wanted_light") for row in report["rows"]["full"]] == ["left"]
+    # Two pictures of one name have an inversion each.
+    other = tmp_path / face.name
+    picture = cv2.imread(str(face))
+    assert picture is not None
+    cv2.imwrite(str(other), picture[:, ::-1])
+    both = replace(tool, keyframes=(face, other), variants="full", lights="", sheet=None)
+    with mock.patch("mien.models.portrait.evaluation.inversion_of", wraps=inversion_of) as invert:
+        assert both.run() == 0
+    assert invert.call_count == 2
     with pytest.raises(InputError, match="both empty"):
         replace(tool, edits="", lights="").run()
     with pytest.raises(InputError, match="nothing to evaluate on"):

@@ -183,6 +183,37 @@ def test_what_is_finished_is_skipped_and_other_options_are_refused(
     assert facts_of(tmp_path, "person")["request"]["resolution"] == 16
 
 
+def test_another_picture_or_mask_of_the_same_name_and_size_is_not_done(
+    tool: Reconstruct, picture: Path, tmp_path: Path
+) -> None:
+    image = cv2.imread(str(picture))
+    assert image is not None
+    own, mask, out = tmp_path / "person.bmp", tmp_path / "mask.bmp", tmp_path / "out"
+    white = np.full(image.shape[:2], 255, np.uint8)
+    cv2.imwrite(str(own), image)
+    cv2.imwrite(str(mask), white)
+    sizes = own.stat().st_size, mask.stat().st_size
+    run = replace(tool, inputs=(own,), out=out, formats="ply", mask=mask)
+    assert run.run() == 0
+    cv2.imwrite(str(own), image[:, ::-1])
+    with pytest.raises(OutputError, match="other picture; --overwrite"):
+        run.run()
+    cv2.imwrite(str(own), image)
+    white[:, :9] = 0
+    cv2.imwrite(str(mask), white)
+    assert sizes == (own.stat().st_size, mask.stat().st_size)
+    with pytest.raises(OutputError, match="other mask; --overwrite"):
+        run.run()
+    # Results of before, which told pictures apart by their size, are not taken for this one's.
+    facts = facts_of(out, "person")
+    del facts["request"]["input_sha256"]
+    facts["request"]["input_bytes"] = sizes[0]
+    (out / "person.json").write_text(json.dumps(facts), encoding="utf-8")
+    with pytest.raises(OutputError, match="does not say of which picture") as raised:
+        run.run()
+    assert len(str(raised.value).splitlines()) == 1
+
+
 def test_a_mask_of_ones_own_is_used(tool: Reconstruct, picture: Path, tmp_path: Path) -> None:
     image = cv2.imread(str(picture))
     assert image is not None

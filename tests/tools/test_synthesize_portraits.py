@@ -162,6 +162,10 @@ def test_the_folder_is_resumed_and_guarded(
 def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="1 or more"):
         PortraitsConfig(tmp_path, 0, tmp_path / "model.npz")
+    # What was given is recorded, but not where it lies here.
+    bare = PortraitsConfig(tmp_path, 1, tmp_path / "model.npz")
+    assert bare.meta()["command"].endswith("--first 0")
+    assert replace(bare, assets=tmp_path).meta()["command"].endswith("--first 0 --assets DIR")
     with pytest.raises(InputError, match="16 to 512"):
         PortraitsConfig(tmp_path, 1, tmp_path / "model.npz", size=8)
     with pytest.raises(InputError, match="--workers"):

@@ -193,7 +193,7 @@ class EvaluatePortrait:
         wishes = [self._wishes(*numbered, sentences, names) for numbered in enumerate(cases)]
         rows: dict[str, list[dict[str, Any]]] = {variant: [] for variant in variants}
         strips: list[np.ndarray] = []
-        found: dict[tuple[str, int], Inversion] = {}
+        found: dict[tuple[int, int], Inversion] = {}  # of a case's number and a seed
         side = generator.config.image_size * ENLARGED
         middle = (side - 1) / 2
         camera = Camera(FOCAL * side, FOCAL * side, middle, middle, side, side)
@@ -203,15 +203,15 @@ class EvaluatePortrait:
             tqdm(total=total, unit="edit", disable=None, leave=False) as bar,
         ):
             networks = self._networks(files, device, generator, tracker)
-            for variant, (case, wanted), seed in product(
-                variants, zip(cases, wishes, strict=True), range(self.seeds)
+            for variant, (number, case), seed in product(
+                variants, enumerate(cases), range(self.seeds)
             ):
                 own = replace(variant_options(variant, options), seed=seed)
-                if (case.name, seed) not in found:
-                    found[case.name, seed] = inversion_of(networks, case, own)
-                inversion = found[case.name, seed]
+                if (number, seed) not in found:
+                    found[number, seed] = inversion_of(networks, case, own)
+                inversion = found[number, seed]
                 edits: list[tuple[str, Edit]] = []
-                for wish in wanted:
+                for wish in wishes[number]:
                     figures, made = evaluate_case(
                         networks, case, wish.text, wish.light, own, inversion=inversion
                     )

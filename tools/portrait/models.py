@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Float
 
+from ...models.digest import file_sha256
 from ...models.errors import InputError
 
 if TYPE_CHECKING:
@@ -103,10 +103,7 @@ class Files:
                 places["words"] = words
         if self.lpips is not None:
             places["features"] = self.lpips
-        return {
-            part: hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-            for part, path in places.items()
-        }
+        return {part: file_sha256(path)[:16] for part, path in places.items()}
 
 
 def need_heavy(command: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import time
 from collections import Counter
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import tyro
 from tyro.conf import Positional
 
+from ...models.digest import file_sha256
 from ...models.errors import InputError, SourceError
 from ..options import BundleOption, choices
 from .files import (
@@ -27,7 +27,7 @@ from .files import (
     write_film,
     write_meshes,
 )
-from .inputs import FaceChoice, Job, collect_jobs, read_mask
+from .inputs import FaceChoice, Job, collect_jobs, mask_file, read_mask
 
 if TYPE_CHECKING:
     from ...models.mesh.triangle_mesh import TriangleMesh
@@ -121,12 +121,12 @@ class Reconstruct:
         with tqdm(total=len(jobs), unit="picture", disable=None, leave=False) as bar:
             for number, job in enumerate(jobs):
                 bar.set_postfix_str(job.name)
-                request["input_bytes"] = job.file.stat().st_size if job.file.is_file() else None
-                if not self.overwrite and finished(self.out, job.name, request):
+                own = request | self._given(job)
+                if not self.overwrite and finished(self.out, job.name, own):
                     outcomes["skipped"] += 1
                 else:
                     try:
-                        lines = self._one(job, network, formats, request, _progress(bar, number))
+                        lines = self._one(job, network, formats, own, _progress(bar, number))
                     except (InputError, SourceError) as error:
                         outcomes["failed"] += 1
                         words = str(error)
@@ -189,9 +189,7 @@ class Reconstruct:
                 )
             raise InputError(f"--weights {place}: no such file")
         torch.set_num_threads(self.threads)
-        with place.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return digest, TorchNetwork(load_weights(place), self.device)
+        return file_sha256(place), TorchNetwork(load_weights(place), self.device)
 
     def _request(self, weights: str) -> dict[str, Any]:
         return {
@@ -205,6 +203,14 @@ class Reconstruct:
             "face": self.face,
             "camera": self.camera,
             "turntable": self.turntable,
+        }
+
+    def _given(self, job: Job) -> dict[str, str | None]:
+        """What the result of one picture depends on beside the options: the files themselves."""
+        mask = None if self.mask is None else mask_file(self.mask, (job.name, job.stem))
+        return {
+            "input_sha256": _digest(job.file),
+            "mask_sha256": None if mask is None else _digest(mask),
         }
 
     def _one(
@@ -297,6 +303,14 @@ class Reconstruct:
                 yield image
 
         write_film(outputs.place(TURNTABLE), turning(), TURN_RATE)
+
+
+def _digest(place: Path) -> str | None:
+    """SHA-256 of a file; None where it cannot be read, which its reader says better."""
+    try:
+        return file_sha256(place)
+    except OSError:
+        return None
 
 
 def placed_in(result: Reconstruction, frame: str) -> TriangleMesh:

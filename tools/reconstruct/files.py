@@ -22,6 +22,8 @@ MESH_FORMATS: Final = ("ply", "obj", "glb")
 TURNTABLE: Final = ".turntable.mp4"
 SHEET: Final = ".sheet.png"
 FACTS: Final = ".json"
+_TOLD: Final = {"input_sha256": "picture", "mask_sha256": "mask", "weights_sha256": "weights"}
+"""What a request's digests are called in messages."""
 _CODECS: Final = {"libx264": {"crf": "20", "preset": "veryfast"}, "mpeg4": {"qscale": "3"}}
 
 
@@ -76,7 +78,7 @@ def finished(out: Path, name: str, request: dict[str, Any]) -> bool:
     """Whether a picture's files are there already.
 
     Raises:
-        OutputError: they were made with other options.
+        OutputError: they were made with other options, or of another picture or mask.
     """
     place = out / f"{name}{FACTS}"
     try:
@@ -90,13 +92,15 @@ def finished(out: Path, name: str, request: dict[str, Any]) -> bool:
         raise OutputError(
             f"{place}: is in the way, and not of a reconstruction; --overwrite replaces it"
         ) from error
-    changed = sorted(k for k in before.keys() | request.keys() if before.get(k) != request.get(k))
-    if changed:
-        raise OutputError(
-            f"{place}: was made with other {', '.join(changed)}; --overwrite replaces it, another "
-            "--out keeps it"
-        )
-    return True
+    if "input_sha256" not in before:
+        words = "does not say of which picture it was made, as an earlier mien's results do not"
+    else:
+        keys = before.keys() | request.keys()
+        changed = {_TOLD.get(k, k) for k in keys if before.get(k) != request.get(k)}
+        if not changed:
+            return True
+        words = f"was made with other {', '.join(sorted(changed))}"
+    raise OutputError(f"{place}: {words}; --overwrite replaces it, another --out keeps it")
 
 
 def write_facts(place: Path, facts: dict[str, Any]) -> None:

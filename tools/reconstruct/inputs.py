@@ -191,6 +191,19 @@ def pose_of(row: FaceObservation) -> Float64[np.ndarray, "4 4"]:
     return pose
 
 
+def mask_file(place: Path, names: Sequence[str]) -> Path | None:
+    """The file of a picture's mask; None where a folder has none for it.
+
+    Args:
+        place: file or folder.
+        names: that the mask may have in a folder, the first that is there counts.
+    """
+    if not place.is_dir():
+        return place
+    found = (place / f"{name}.png" for name in names)
+    return next((path for path in found if path.is_file()), None)
+
+
 def read_mask(place: Path, names: Sequence[str]) -> UInt8[np.ndarray, "H W"] | None:
     """The mask of a picture: the file itself, or a PNG of one of its names in a folder.
 
@@ -205,16 +218,14 @@ def read_mask(place: Path, names: Sequence[str]) -> UInt8[np.ndarray, "H W"] | N
     """
     from ...models.picture_file import read_as_it_is
 
-    if place.is_dir():
-        found = [place / f"{name}.png" for name in names]
-        place = next((path for path in found if path.is_file()), place)
-        if place.is_dir():
-            return None
-    image = read_as_it_is(place)
+    path = mask_file(place, names)
+    if path is None:
+        return None
+    image = read_as_it_is(path)
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)
     if image.dtype != np.uint8:
-        raise InputError(f"{place}: a mask of {image.dtype}, expected 8 or 16 bits")
+        raise InputError(f"{path}: a mask of {image.dtype}, expected 8 or 16 bits")
     if image.ndim == 3:
         image = image[..., 3] if image.shape[2] == 4 else image.max(axis=2)
     return np.ascontiguousarray(image, np.uint8)

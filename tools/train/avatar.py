@@ -36,7 +36,7 @@ class TrainAvatar:
         threads: processor threads for the networks; one more reads the data.
         device: where they run; auto takes a GPU if there is one.
         seed: of everything random.
-        resume: go on from the checkpoint in --out.
+        resume: go on from the checkpoint in --out; a training that is there is not replaced.
         robust_normalisation: latents by median and quartiles; --no-robust-normalisation: by mean
             and deviation.
         absolute: diffuse latents themselves, not their difference to the neutral's.

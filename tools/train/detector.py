@@ -33,7 +33,7 @@ class TrainDetector:
         regressor: checkpoint of "mien train regressor" of width 0.5, whose first layers are the
             start otherwise: they know faces already.
         frozen: share of the budget for which those layers stay as they are.
-        resume: go on from the checkpoint in --out.
+        resume: go on from the checkpoint in --out; a training that is there is not replaced.
     """
 
     shards: Annotated[Path, tyro.conf.arg(metavar="DIR")]

@@ -36,7 +36,7 @@ class TrainPifuhd:
         seed: of everything random.
         threads: processor threads for the networks; one more prepares batches.
         device: where to train; auto takes the graphics card where there is one.
-        resume: go on from the part's checkpoint in --out.
+        resume: go on from the part's checkpoint in --out; one that is there is not replaced.
         earlier: folder of a training whose earlier stages to build upon, where --out lacks them.
         no_normals: the levels see the picture alone (an ablation).
         true_normals: the levels see true normals instead of drawn ones (an ablation: the ceiling).

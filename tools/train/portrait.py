@@ -46,7 +46,7 @@ class TrainPortrait:
         regressor: exported regressor whose features judge the generator's pictures; default: the
             one that mien ships.
         generator: weights of the generator that words are fitted to, trained on the same portraits.
-        resume: go on from the checkpoint in --out.
+        resume: go on from the checkpoint in --out; a training that is there is not replaced.
     """
 
     data: Annotated[Path, tyro.conf.arg(metavar="DIR")]

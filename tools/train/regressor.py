@@ -47,7 +47,7 @@ class TrainRegressor:
         threads: processor threads for the network; one more prepares batches.
         seed: of everything random.
         init: checkpoint, exported regressor.onnx or bundle folder whose weights are the start.
-        resume: go on from the checkpoint in --out.
+        resume: go on from the checkpoint in --out; a training that is there is not replaced.
         render: until the folder of the shards holds so many pictures, render what is missing in
             processes of its own while training; begins when the first shards are there.
         render_workers: processes that render.

@@ -47,13 +47,12 @@ def test_the_small_preset_fits_into_20_megabytes():
         features = model.encode(torch.zeros(2, 3, 256, 256), None, torch.zeros(2, 3, 4))
     assert features.coarse is not None
     assert features.fine is not None
-    sizes = model.config
     assert features.coarse.stacks[-1].shape == (2, 64 + 64, 32, 32)
     assert features.fine.stacks[-1].shape == (2, 32 + 64, 64, 64)
     assert 2 * _count(model) < 20
     # Features, the volume's logit, and the place; the fine level is told Omega too.
-    assert _widths(model.netG.mlp)[0] == (256, 64 + 1 + sizes.places)
-    assert _widths(model.mlp)[0] == (128, 32 + 1 + 64 + sizes.places)
+    assert _widths(model.netG.mlp)[0] == (256, 64 + 1 + 16)
+    assert _widths(model.mlp)[0] == (128, 32 + 1 + 64 + 16)
 
 
 def test_points_beyond_the_cube_are_outside(tiny: PifuhdConfig):

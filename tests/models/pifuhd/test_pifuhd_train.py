@@ -13,7 +13,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the networks need torch")
 pytest.importorskip("safetensors", reason="weights are safetensors")
 
-from mien.models.errors import InputError  # noqa: E402
+from mien.models.errors import InputError, OutputError  # noqa: E402
 from mien.models.pifuhd.augment import Augmentation  # noqa: E402
 from mien.models.pifuhd.checkpoint import (  # noqa: E402
     PartCheckpoint,
@@ -147,7 +147,13 @@ def test_ablations_use_the_normals_of_another_training(config: PifuhdTrainConfig
     assert read_facts(result.weights)["true_normals"] is True
     # Weights of other sizes do not belong together.
     with pytest.raises(InputError, match="of other sizes"):
-        train_pifuhd(replace(other, stage="fine", use_normals=False))
+        train_pifuhd(replace(other, stage="fine", use_normals=False, resume=True))
+    # A part that is there is not replaced; none is begun before all were looked at.
+    back = replace(config, out=tmp_path / "back", side="back")
+    train_pifuhd(back)
+    with pytest.raises(OutputError, match=r"normals-back: holds .*--resume goes on with it"):
+        train_pifuhd(replace(back, side="both"))
+    assert not part_path(back.out, "normals-front").exists()
     alone = replace(other, out=tmp_path / "alone", stage="fine", fine_only=True)
     weights = train_pifuhd(alone).weights
     assert weights is not None

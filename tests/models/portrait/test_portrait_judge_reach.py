@@ -1,4 +1,4 @@
-"""How far a judge of edits can be moved at all."""
+"""How far apart a judge of edits holds true pictures."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from mien.models.errors import InputError
 from mien.models.portrait.config import PortraitConfig
 from mien.models.portrait.generator import Generator
+from mien.models.portrait.pictures import words_digest
 from mien.models.portrait.train_words import WordOptions, train
 from mien.models.portrait.vocabulary import SLOTS, Description
 from mien.models.portrait.weights import save_weights
@@ -122,9 +124,9 @@ def test_weights_keep(
         assert torch.equal(value, again.state_dict()[name])
 
 
-def _generator(path: Path, looks: int | None) -> Path:
+def _generator(path: Path, looks: int | None, words: str | None = None) -> Path:
     codes = None if looks is None else {"codes": torch.randn(looks, 8)}
-    save_weights(path, Generator(TINY), {}, codes)
+    save_weights(path, Generator(TINY), {} if words is None else {"words_sha256": words}, codes)
     return path
 
 
@@ -150,6 +152,16 @@ def test_what_does_not_belong_together_is_refused(portrait_folder: Path, tmp_pat
         generator = _generator(tmp_path / f"{looks}.safetensors", looks)
         with pytest.raises(InputError, match=message):
             train(WordOptions(portrait_folder, tmp_path / "out", generator))
+    known = _generator(tmp_path / "known.safetensors", 6, words_digest(portrait_folder))
+    other = tmp_path / "other"
+    shutil.copytree(portrait_folder, other)
+    shutil.copy(other / "person-00003.npz", other / "person-00000.npz")
+    train(WordOptions(portrait_folder, tmp_path / "fitted", known))
+    assert words_digest(portrait_folder) != words_digest(other)
+    assert words_digest(tmp_path) is None
+    with pytest.raises(InputError, match="trained on other portraits than") as raised:
+        train(WordOptions(other, tmp_path / "out", known))
+    assert len(str(raised.value).splitlines()) == 1
     with pytest.raises(InputError, match="needs --generator"):
         TrainPortrait(portrait_folder, tmp_path / "out", "words").run()
     with pytest.raises(InputError, match="no other stage has it"):
