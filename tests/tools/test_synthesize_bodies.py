@@ -16,7 +16,7 @@ from mien.models.people.body_generate import BodiesConfig
 from mien.models.people.points import sample_points
 from mien.models.people.record import Subject, subject_path
 from mien.models.people.views import View
-from mien.tools.synthesize.bodies import SynthesizeBodies
+from mien.tools.synthesize.people import SynthesizeBodies
 
 
 def test_wrong_numbers_are_refused(tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ def test_a_person_is_made_with_a_sheet(tmp_path: Path) -> None:
     pytest.importorskip("skimage")
     sheet = tmp_path / "sheet.png"
     out = tmp_path / "scans"
-    tool = SynthesizeScans(out, count=1, expressions=2, cells=16, first=3, workers=1, sheet=sheet)
+    tool = SynthesizeScans(
+        out=out, count=1, expressions=2, cells=16, first=3, workers=1, sheet=sheet
+    )
     assert tool.run() == 0
     names = sorted(path.name for path in out.iterdir())
     assert names == ["captions.json", "meta.json", "meta.npz", "person-00003.npz", "template.npz"]
@@ -49,7 +51,7 @@ def test_a_person_is_made_with_a_sheet(tmp_path: Path) -> None:
 
 def test_what_cannot_be_made_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--workers is 0"):
-        SynthesizeScans(tmp_path / "o", workers=0).run()
+        SynthesizeScans(out=tmp_path / "o", workers=0).run()
     with pytest.raises(OutputError, match="no folder"):
-        SynthesizeScans(tmp_path / "o", sheet=tmp_path / "none" / "s.png").run()
+        SynthesizeScans(out=tmp_path / "o", sheet=tmp_path / "none" / "s.png").run()
     assert not (tmp_path / "o").exists()

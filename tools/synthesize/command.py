@@ -7,10 +7,9 @@ from typing import Annotated
 
 from tyro.conf import subcommand
 
-from .bodies import SynthesizeBodies
 from .evaluation_set import EvaluationSet
 from .faces import SynthesizeFaces
-from .people import SynthesizeHeads
+from .people import SynthesizeBodies, SynthesizeHeads
 from .portraits import SynthesizePortraits
 from .scans import SynthesizeScans
 from .scenes import SynthesizeScenes

