@@ -26,99 +26,21 @@ from mien.stream.sources import (
 )
 from mien.stream.sources.addresses import without_secrets
 
+from ..web_camera import WebCamera
+
 Maker = Callable[..., Path]
 SOON = Backoff(first_s=0.02, longest_s=0.1)
 DEADLINE_S = 20.0
 
-# Sends the files of a folder, in the order of their names, a connection at a time: as parts of a
-# multipart stream (.jpg) or as they are (.ts). What comes then is in the name of the last.
-SERVER = """
-import http.server, pathlib, sys, time
-
-folder, port = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        with (folder.parent / 'asked').open('a') as asked:
-            asked.write('.')
-        parts = sorted(folder.iterdir())
-        jpeg = parts[0].suffix == '.jpg'
-        kind = 'multipart/x-mixed-replace; boundary=part' if jpeg else 'video/mp2t'
-        self.send_response(200)
-        self.send_header('Content-Type', kind)
-        self.end_headers()
-        while True:
-            for part in parts:
-                if 'stall' in part.name:
-                    time.sleep(60)
-                if 'end' in part.name:
-                    return
-                data = part.read_bytes()
-                if jpeg:
-                    self.wfile.write(b'--part\\r\\nContent-Type: image/jpeg\\r\\n')
-                    self.wfile.write(b'Content-Length: %d\\r\\n\\r\\n' % len(data))
-                for at in range(0, len(data), 1316):
-                    self.wfile.write(data[at:at + 1316])
-                    time.sleep(0 if jpeg else 0.002)
-                if jpeg:
-                    self.wfile.write(b'\\r\\n')
-                    time.sleep(0.02)
-
-    def log_message(self, *args):
-        pass
-
-class Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, *args):
-        pass
-
-server = Server(('127.0.0.1', port), Handler)
-print(server.server_address[1], flush=True)
-server.serve_forever()
-"""
-
-
-class Server:
-    """A web server in a process of its own, that can be killed and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.port = 0
-        self._process: subprocess.Popen[str] | None = None
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}/live"
-
-    def asked(self) -> int:
-        """How often somebody connected."""
-        return len((self.folder.parent / "asked").read_text())
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-S", "-c", SERVER, str(self.folder), str(self.port)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline())
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
-
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def server(tmp_path: Path) -> Iterator[WebCamera]:
     """Serves 3 pictures over and over."""
     folder = tmp_path / "served"
     folder.mkdir()
     for i in range(3):
         write_jpeg(folder / f"{i}.jpg", 64, 48, 80 * i)
-    made = Server(folder)
+    made = WebCamera(folder)
     made.start()
     yield made
     made.kill()
@@ -192,7 +114,7 @@ def check_times(frames: list[Frame]) -> None:
     assert all(np.diff([frame.t_capture_ns or 0 for frame in frames]) >= 1)
 
 
-def test_a_server_that_is_killed_and_started_again_gives_frames_again(server: Server) -> None:
+def test_a_server_that_is_killed_and_started_again_gives_frames_again(server: WebCamera) -> None:
     with watching(live(server.address)) as watched:
         stats = watched.source.stats
         watched.more(5)
@@ -213,7 +135,7 @@ def test_a_server_that_is_killed_and_started_again_gives_frames_again(server: Se
     assert watched.error is None
 
 
-def test_a_server_that_stalls_without_closing_is_left(server: Server) -> None:
+def test_a_server_that_stalls_without_closing_is_left(server: WebCamera) -> None:
     (server.folder / "9-stall.jpg").touch()
     with watching(live(server.address, read_timeout_s=0.4)) as watched:
         watched.until(lambda: watched.source.stats.reconnects >= 2)
@@ -221,7 +143,7 @@ def test_a_server_that_stalls_without_closing_is_left(server: Server) -> None:
     assert watched.error is None
 
 
-def test_a_live_stream_that_ends_is_opened_anew(server: Server) -> None:
+def test_a_live_stream_that_ends_is_opened_anew(server: WebCamera) -> None:
     (server.folder / "9-end.jpg").touch()
     with watching(live(server.address)) as watched:
         watched.until(lambda: watched.source.stats.reconnects >= 3)
@@ -229,7 +151,7 @@ def test_a_live_stream_that_ends_is_opened_anew(server: Server) -> None:
     assert watched.error is None
 
 
-def test_a_server_that_never_comes_back_is_given_up(server: Server) -> None:
+def test_a_server_that_never_comes_back_is_given_up(server: WebCamera) -> None:
     with watching(live(server.address, give_up_s=0.6)) as watched:
         watched.more(3)
         server.kill()
@@ -241,7 +163,7 @@ def test_a_server_that_never_comes_back_is_given_up(server: Server) -> None:
     assert "\n" not in message
 
 
-def test_give_up_at_once_hands_over_the_failure_itself(server: Server) -> None:
+def test_give_up_at_once_hands_over_the_failure_itself(server: WebCamera) -> None:
     with live(server.address, give_up_s=0.0) as source:
         assert isinstance(source, LatestSource)
         frames = iter(source)
@@ -255,7 +177,7 @@ def test_give_up_at_once_hands_over_the_failure_itself(server: Server) -> None:
 
 
 @pytest.mark.parametrize("waits", ["between attempts", "for an answer"])
-def test_closing_is_quick_while_a_server_is_gone(server: Server, waits: str) -> None:
+def test_closing_is_quick_while_a_server_is_gone(server: WebCamera, waits: str) -> None:
     backoff = Backoff(first_s=60.0) if waits == "between attempts" else SOON
     (server.folder / "9-end.jpg").touch()
     with watching(live(server.address, backoff=backoff)) as watched:
@@ -271,7 +193,7 @@ def test_closing_is_quick_while_a_server_is_gone(server: Server, waits: str) -> 
     assert watched.error is None
 
 
-def test_a_program_ends_while_its_source_is_stuck(server: Server) -> None:
+def test_a_program_ends_while_its_source_is_stuck(server: WebCamera) -> None:
     (server.folder / "9-stall.jpg").touch()
     program = (
         "import sys\n"
@@ -292,7 +214,7 @@ def test_a_program_ends_while_its_source_is_stuck(server: Server) -> None:
     assert time.monotonic() - begin < 8.0  # not the 10 seconds that its read may take
 
 
-def test_frames_may_change_their_size(server: Server) -> None:
+def test_frames_may_change_their_size(server: WebCamera) -> None:
     write_jpeg(server.folder / "4.jpg", 32, 80, 50)
     with watching(live(server.address)) as watched:
         watched.until(lambda: len({frame.image_bgr.shape for frame in watched.frames}) == 2)
@@ -302,7 +224,7 @@ def test_frames_may_change_their_size(server: Server) -> None:
     assert all(frame.image_bgr.flags.c_contiguous for frame in watched.frames)
 
 
-def test_damaged_pictures_are_counted_and_passed_over(server: Server) -> None:
+def test_damaged_pictures_are_counted_and_passed_over(server: WebCamera) -> None:
     good = (server.folder / "0.jpg").read_bytes()
     (server.folder / "1.jpg").write_bytes(b"\xff\xd8" + bytes(300))
     with watching(live(server.address)) as watched:
@@ -314,7 +236,7 @@ def test_damaged_pictures_are_counted_and_passed_over(server: Server) -> None:
 
 
 def test_times_may_jump_and_sizes_change_in_a_transport_stream(
-    server: Server, tmp_path: Path, make_clip: Maker
+    server: WebCamera, tmp_path: Path, make_clip: Maker
 ) -> None:
     for path in server.folder.iterdir():
         path.unlink()
@@ -393,7 +315,7 @@ def test_a_camera_that_is_pulled_out_and_put_in_again(monkeypatch: pytest.Monkey
     assert len({frame.index for frame in watched.frames}) == len(watched.frames)
 
 
-def test_an_address_that_cannot_be_opened_fails_at_once(server: Server) -> None:
+def test_an_address_that_cannot_be_opened_fails_at_once(server: WebCamera) -> None:
     server.kill()
     with pytest.raises(SourceError, match="refused") as caught:
         live(server.address)

@@ -23,85 +23,16 @@ import zmq
 from mien.stream.reading import read_observations
 from mien.stream.subscriber import PoseSubscriber
 
+from ..web_camera import WebCamera
+
 Mien = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
 Told = Callable[..., None]
 DEADLINE_S = 40.0
 
-# Sends the pictures of a folder over and over as a multipart stream, 30 a second; where there is a
-# file named "stall" beside the folder it sends nothing more, and closes nothing.
-SERVER = """
-import http.server, pathlib, sys, time
-
-folder, port = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header('Content-Type', 'multipart/x-mixed-replace; boundary=part')
-        self.end_headers()
-        while True:
-            for part in sorted(folder.iterdir()):
-                while (folder.parent / 'stall').exists():
-                    time.sleep(0.01)
-                data = part.read_bytes()
-                self.wfile.write(b'--part\\r\\nContent-Type: image/jpeg\\r\\n')
-                self.wfile.write(b'Content-Length: %d\\r\\n\\r\\n' % len(data))
-                self.wfile.write(data + b'\\r\\n')
-                time.sleep(0.03)
-
-    def log_message(self, *args):
-        pass
-
-class Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, *args):
-        pass
-
-server = Server(('127.0.0.1', port), Handler)
-print(server.server_address[1], flush=True)
-server.serve_forever()
-"""
-
-
-class Camera:
-    """A camera on the network, in a process of its own: it can be killed, and can stall."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.port = 0
-        self._process: subprocess.Popen[str] | None = None
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}/live"
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-S", "-c", SERVER, str(self.folder), str(self.port)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline())
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
-
-    def stall(self, on: bool) -> None:
-        mark = self.folder.parent / "stall"
-        if on:
-            mark.touch()
-        else:
-            mark.unlink(missing_ok=True)
-
 
 @pytest.fixture
-def camera(tmp_path: Path, portrait_video: Path) -> Iterator[Camera]:
+def camera(tmp_path: Path, portrait_video: Path) -> Iterator[WebCamera]:
     """Shows the portrait for about a second, then as long in pictures of twice the size."""
     folder = tmp_path / "served"
     folder.mkdir()
@@ -109,7 +40,7 @@ def camera(tmp_path: Path, portrait_video: Path) -> Iterator[Camera]:
         pictures = [picture.to_ndarray(format="bgr24") for picture in clip.decode(video=0)]
     for i, image in enumerate([*pictures, *(cv2.resize(p, None, fx=2, fy=2) for p in pictures)]):
         (folder / f"{i:02}.jpg").write_bytes(cv2.imencode(".jpg", image)[1].tobytes())
-    made = Camera(folder)
+    made = WebCamera(folder)
     made.start()
     yield made
     made.kill()
@@ -173,7 +104,7 @@ def interrupted(process: subprocess.Popen[str], number: int = signal.SIGINT) -> 
 
 
 def test_a_camera_that_goes_and_comes_back_and_stalls(
-    camera: Camera, start: Start, tmp_path: Path, port: int
+    camera: WebCamera, start: Start, tmp_path: Path, port: int
 ) -> None:
     """Its pictures change their size all the time, too."""
     endpoint = f"tcp://127.0.0.1:{port}"
@@ -285,7 +216,7 @@ def fill(folder: Path) -> None:
 
 
 def test_a_disk_that_fills_ends_the_recording_and_nothing_else(
-    camera: Camera, start: Start, small_disk: Path, port: int
+    camera: WebCamera, start: Start, small_disk: Path, port: int
 ) -> None:
     endpoint = f"tcp://127.0.0.1:{port}"
     kept = small_disk / "rows.csv"
@@ -307,7 +238,7 @@ def test_a_disk_that_fills_ends_the_recording_and_nothing_else(
 
 
 def test_a_second_interruption_does_not_cost_the_recording(
-    camera: Camera, start: Start, tmp_path: Path, port: int
+    camera: WebCamera, start: Start, tmp_path: Path, port: int
 ) -> None:
     endpoint = f"tcp://127.0.0.1:{port}"
     process = start(
@@ -326,7 +257,7 @@ def test_a_second_interruption_does_not_cost_the_recording(
 
 
 def test_a_pipe_that_is_read_no_more_ends_quietly(
-    mien: Mien, camera: Camera, tmp_path: Path
+    mien: Mien, camera: WebCamera, tmp_path: Path
 ) -> None:
     del mien
     command = [Path(sys.executable).parent / "mien", "track", camera.address]
