@@ -29,7 +29,7 @@ from .invert import Inversion
 from .losses import Judges
 from .pictures import Pictures, load_pictures
 from .sds import ScorePrior
-from .vocabulary import parse
+from .vocabulary import OF_LIGHT, PHRASES, parse
 from .word_directions import WordDirections
 
 VARIANTS: Final = (
@@ -148,6 +148,24 @@ def variant_options(name: str, options: EditOptions) -> EditOptions:
         "planes": replace(options, space="planes", known_words=False),
     }
     return changed[name]
+
+
+def sentences_of(edits: str) -> list[str]:
+    """The sentences of a list with semicolons between them.
+
+    ``all`` stands for each value of the slots that are judged, but for those of light: in the
+    first phrase of each, by slot.
+
+    Raises:
+        InputError: a word is not in the vocabulary.
+    """
+    if edits.strip() == "all":
+        slots = set(JUDGED) - set(OF_LIGHT)
+        return [phrases[0] for (slot, _), phrases in PHRASES.items() if slot in slots]
+    sentences = [text.strip() for text in edits.split(";") if text.strip()]
+    for text in sentences:
+        parse(text)
+    return sentences
 
 
 def sentence_for(case: Case, sentences: Sequence[str], number: int) -> str:

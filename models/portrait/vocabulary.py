@@ -40,6 +40,8 @@ SLOTS: Final[dict[str, tuple[str, ...]]] = {
     "height": ("level", "above", "below"),
 }  # fmt: skip
 """Each slot and its values; left and right as seen in the picture."""
+OF_LIGHT: Final = ("light", "light colour", "brightness")
+"""Slots that are no property of a person."""
 
 Property = tuple[str, str]
 PROPERTIES: Final[tuple[Property, ...]] = tuple(

@@ -90,6 +90,7 @@ class EvaluatePortrait:
         count: held-out people, at most.
         first: held-out people to pass over.
         edits: sentences, separated by semicolons; each picture gets one that is not so already.
+            all: each value of the slots that are judged, but for those of light.
         lights: names of lights, separated by commas, by turns; empty: none, as --edits may be.
         every: each picture gets every sentence and every light; its sheet is a block a picture.
         variants: full, no_identity, no_reconstruction, no_sds, no_directions, planes; separated by
@@ -144,13 +145,11 @@ class EvaluatePortrait:
         files.check()
         need_heavy("mien evaluate-models portrait")
         from ...models.learning.pace import processor_threads
-        from ...models.portrait import sh, vocabulary
-        from ...models.portrait.evaluation import VARIANTS
+        from ...models.portrait import sh
+        from ...models.portrait.evaluation import VARIANTS, sentences_of
 
         variants = choices(self.variants, VARIANTS, "--variants")
-        sentences = [text.strip() for text in self.edits.split(";") if text.strip()]
-        for text in sentences:
-            vocabulary.parse(text)
+        sentences = sentences_of(self.edits)
         names = choices(self.lights, sh.LIGHT_NAMES, "--lights") if self.lights.strip() else []
         if not sentences and not names:
             raise InputError("--edits and --lights are both empty: nothing to do")

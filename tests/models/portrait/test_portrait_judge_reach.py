@@ -1,4 +1,4 @@
-"""How far apart a judge of edits holds true pictures."""
+"""What edits are judged on, and how far apart a judge of edits holds true pictures."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ pytest.importorskip("torch")
 
 import torch
 
+from mien.models.errors import InputError
 from mien.models.portrait.attributes import JUDGED, AttributeClassifier
+from mien.models.portrait.evaluation import sentences_of
 from mien.models.portrait.judge_reach import judge_reach
 from mien.models.portrait.pictures import Pictures
-from mien.models.portrait.vocabulary import SLOTS, Description, parse
+from mien.models.portrait.vocabulary import OF_LIGHT, SLOTS, Description, parse
 
 
 class Reader(AttributeClassifier):
@@ -60,3 +62,15 @@ def test_what_no_picture_shows_is_not_judged() -> None:
     assert judge_reach(Reader(), pictures, parse("hat")) is None
     assert judge_reach(Reader(), pictures, parse("smiling")) is None
     assert judge_reach(Reader(), pictures, Description({"view": "front"})) is None
+
+
+def test_all_edits_are_the_values_of_a_person_that_are_judged() -> None:
+    sentences = sentences_of(" all ")
+    properties = [parse(sentence).properties for sentence in sentences]
+    assert len(sentences) == sum(len(SLOTS[slot]) for slot in set(JUDGED) - set(OF_LIGHT)) == 37
+    assert all(len(one) == 1 for one in properties)
+    assert {slot for one in properties for slot in one} == set(JUDGED) - set(OF_LIGHT)
+    assert len({next(iter(one.items())) for one in properties}) == 37
+    assert sentences_of("smiling; a hat;") == ["smiling", "a hat"]
+    with pytest.raises(InputError, match="moustache"):
+        sentences_of("a hat; a moustache")
