@@ -8,10 +8,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import nn
 
 from ..errors import InputError, OutputError
+from ..face.crop import CROP_SIZE
+from ..face.names import N_PARAMS
 from ..learning.budget import check_budget
 from ..learning.pace import (
     CHECKPOINT_NAME,
@@ -25,6 +28,8 @@ from ..learning.pace import (
 from ..learning.prefetch import Prefetch
 from ..learning.training_log import Report, TrainingLog
 from ..regressor.checkpoint import Checkpoint
+from ..regressor.network import FaceNetwork
+from ..regressor.warm_start import exported_regressor, network_of_export, read_export
 from ..synthetic.scenes_bank import CutOutFolder
 from ..synthetic.scenes_compose import Scene
 from ..synthetic.scenes_ground import Grounds
@@ -40,6 +45,8 @@ _CLIP: Final = 10.0
 """Largest norm of the gradient."""
 _FROZEN_LEVELS: Final = 2
 """Parts of the trunk that may stay as they are: to stride 8."""
+_NORMALISED_ON: Final = 96
+"""Scenes from which an exported regressor's normalisation is restored."""
 _VALIDATION_SEED: Final = 7_777
 _VALIDATION_SIZE: Final = (256, 320)
 
@@ -64,7 +71,8 @@ class DetectorTrainConfig:
         bfloat16: whether convolutions run in bfloat16 (faster where the processor has it).
         seed: of everything random.
         init: checkpoint whose averaged weights are the start.
-        regressor: checkpoint of the regressor whose first layers are the start otherwise.
+        regressor: whose first layers are the start otherwise: a checkpoint, or an exported one
+            (``regressor.onnx``, or a bundle's folder).
         frozen: share of the budget during which these layers, to stride 8, stay as they are.
         resume: go on from ``out/checkpoint.pt`` where there is one.
         validation_shards: how many of the lowest-numbered shards are held out.
@@ -160,7 +168,7 @@ class DetectorTraining:
         if start:
             self.network.load_state_dict(dict(start.weights if resumed else start.averaged))
         elif config.regressor:
-            self.network.take_trunk(Checkpoint.load(config.regressor).averaged_network())
+            self.network.take_trunk(_regressor(config.regressor, self._source))
         self.average = DetectorNetwork(self.network.config).requires_grad_(False)
         self.average.load_state_dict(self.network.state_dict())
         self.optimiser = torch.optim.AdamW(
@@ -287,3 +295,13 @@ def _held_out_scenes(config: DetectorTrainConfig, folder: CutOutFolder) -> list[
     grounds = Grounds(_VALIDATION_SEED, count=60)
     source = SceneSource(folder.validation, grounds, _VALIDATION_SEED)
     return [source.scene(0, i, *_VALIDATION_SIZE) for i in range(config.validation_pictures)]
+
+
+def _regressor(start: Path, source: SceneSource) -> FaceNetwork:
+    """The regressor of a checkpoint or an export, the latter normalised on scenes."""
+    exported = exported_regressor(start)
+    if exported is None:
+        return Checkpoint.load(start).averaged_network()
+    scenes = [source.scene(0, i, CROP_SIZE, CROP_SIZE).image for i in range(_NORMALISED_ON)]
+    zeros, ones = np.zeros(N_PARAMS, np.float32), np.ones(N_PARAMS, np.float32)
+    return network_of_export(read_export(exported), np.stack(scenes), zeros, ones)

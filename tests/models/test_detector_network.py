@@ -20,10 +20,16 @@ from mien.models.detector.network import (  # noqa: E402
     DetectorOutput,
 )
 from mien.models.detector.targets import batch_of, mirrored  # noqa: E402
-from mien.models.detector.train import DetectorTrainConfig, train_detector  # noqa: E402
+from mien.models.detector.train import (  # noqa: E402
+    DetectorTrainConfig,
+    DetectorTraining,
+    train_detector,
+)
 from mien.models.detector.validation import validate  # noqa: E402
 from mien.models.errors import InputError  # noqa: E402
+from mien.models.face.bundle import Bundle  # noqa: E402
 from mien.models.regressor.network import FaceNetwork, NetworkConfig  # noqa: E402
+from mien.models.regressor.warm_start import network_of_export, read_export  # noqa: E402
 from mien.models.synthetic.scenes_bank import (  # noqa: E402
     SIZE,
     CutOut,
@@ -190,6 +196,23 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(bank: Path, out: Path, images: int, **options: object) -> DetectorTrainConfig:
     given = {"network": SMALL, "batch": 2, "validation_pictures": 3, "log_steps": 1, **options}
     return DetectorTrainConfig(bank, out, images=images, validation_shards=1, **given)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_training_begins_from_an_exported_regressor(bank: Path, tmp_path: Path) -> None:
+    start = Bundle.default()
+    given = config(bank, tmp_path, 10, network=DetectorNetworkConfig(), regressor=start.folder)
+    mine = DetectorTraining(given).network.eval()
+    crops = noise(3, 8, 120, 120)
+    zeros, ones = np.zeros(62, np.float32), np.ones(62, np.float32)
+    exported = network_of_export(read_export(start.regressor_path), crops, zeros, ones).eval()
+    pixels = torch.rand(1, 3, 64, 64) * 2 - 1
+    with torch.inference_mode():
+        said = pixels
+        for level in mine.trunk:
+            said = level(said)
+        theirs = exported.trunk[: sum(len(list(level.children())) for level in mine.trunk)](pixels)
+    assert float(theirs.abs().max()) > 0.1
+    np.testing.assert_allclose(said.numpy(), theirs.numpy(), atol=1e-3)
 
 
 def test_training_learns_resumes_and_exports(bank: Path, tmp_path: Path) -> None:

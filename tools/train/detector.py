@@ -30,8 +30,8 @@ class TrainDetector:
         threads: processor threads for the network; one more prepares batches.
         seed: of everything random.
         init: checkpoint whose averaged weights are the start.
-        regressor: checkpoint of "mien train regressor" of width 0.5, whose first layers are the
-            start otherwise: they know faces already.
+        regressor: of width 0.5, whose first layers are the start otherwise, since they know faces
+            already: a checkpoint of "mien train regressor", an exported one, or a bundle's folder.
         frozen: share of the budget for which those layers stay as they are.
         resume: go on from the checkpoint in --out; a training that is there is not replaced.
     """
@@ -46,7 +46,7 @@ class TrainDetector:
     threads: int = 1
     seed: int = 0
     init: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    regressor: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    regressor: Annotated[Path | None, tyro.conf.arg(metavar="FILE|DIR")] = None
     frozen: float = 0.0
     resume: bool = False
 
