@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from tyro.conf import Positional
 
-from ..models.errors import InputError
+from ..models.errors import InputError, OutputError
 
 if TYPE_CHECKING:
-    from ..models.face.bundle import Bundle
+    from ..models.face.bundle import Bundle, BundleInfo
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,14 @@ class Export:
 
     Attributes:
         checkpoint: checkpoint.pt of "mien train regressor"; for a file alone, the detector's also.
+            A bundle's folder stands for what is in it, to add a detector, or to calibrate it.
         out: folder of the bundle, or a file that ends .onnx for the network alone.
         face_model: the file that the network was trained with; default: the shipped bundle's.
         detector: checkpoint.pt of "mien train detector", for the bundle's own detector.
-        name: of the bundle.
-        version: of the weights: major.minor.patch.
-        licence: SPDX expression for everything in the bundle, the weights too.
+        name: of the bundle; default: mien-own, or that of the bundle given.
+        version: of the weights: major.minor.patch; default: 0.1.0, or the given bundle's.
+        licence: SPDX expression for everything in the bundle, the weights too; default: Apache-2.0,
+            or the given bundle's.
         provenance: where data and weights come from, in a sentence or two.
         trained_by: who trained it.
         command: the command that trained it; default: this one.
@@ -38,51 +41,43 @@ class Export:
             which the stated variances are made true; its films set the rotation's.
     """
 
-    checkpoint: Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
+    checkpoint: Positional[Annotated[Path, tyro.conf.arg(metavar="FILE|BUNDLE")]]
     out: Annotated[Path, tyro.conf.arg(metavar="DIR|FILE.onnx")]
     face_model: Annotated[Path | None, tyro.conf.arg(metavar="FILE.npz")] = None
     detector: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    name: str = "mien-own"
-    version: str = "0.1.0"
-    licence: str = "Apache-2.0"
-    provenance: str = "trained on synthetic faces rendered by mien from CC0 MakeHuman data"
-    trained_by: str = "unknown"
+    name: str | None = None
+    version: str | None = None
+    licence: str | None = None
+    provenance: str | None = None
+    trained_by: str | None = None
     command: Annotated[str | None, tyro.conf.arg(metavar="TEXT")] = None
     int8: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     calibrate: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
 
     def run(self) -> int:
         """Export, and say what was written."""
-        from .options import need_torch, shipped_face_model
+        from .options import need_torch
 
         need_torch("export")
         from ..models.detector.checkpoint import is_detector_checkpoint
         from ..models.detector.export import export_detector
-        from ..models.face.bundle import DETECTOR, BundleInfo
-        from ..models.regressor.export import export_regressor, make_bundle
+        from ..models.face.bundle import DETECTOR
+        from ..models.regressor.export import export_regressor
 
-        if not self.checkpoint.is_file():
+        if not self.checkpoint.exists():
             raise InputError(f"{self.checkpoint}: no such file")
         if self.out.suffix == ".onnx":
+            if self.checkpoint.is_dir():
+                raise InputError(f"{self.checkpoint}: a folder; its networks are files already")
             if self.int8 is not None or self.calibrate is not None:
                 raise InputError("export: --int8 and --calibrate need a bundle: --out DIR")
             is_detector = is_detector_checkpoint(self.checkpoint)
             export = export_detector if is_detector else export_regressor
             print(f"wrote {export(self.checkpoint, self.out)}")
             return 0
-        info = BundleInfo(
-            name=self.name,
-            version=self.version,
-            licence=self.licence,
-            provenance=self.provenance,
-            trained_by=self.trained_by,
-            command=self.command or shlex.join(["mien", *sys.argv[1:]]),
-        )
         if self.detector is not None:
             export_detector(self.detector, self.out / DETECTOR)
-        bundle = make_bundle(
-            self.out, self.checkpoint, self.face_model or shipped_face_model(), info
-        )
+        bundle = self._copied() if self.checkpoint.is_dir() else self._made()
         status = 0
         if self.int8 is not None:
             bundle, status = self._quantised(bundle, self.int8)
@@ -94,6 +89,51 @@ class Export:
         print(f"wrote {bundle.folder}: {bundle.name} {bundle.version}, {bundle.hash[:12]}")
         _remark_on_tuning(bundle)
         return status
+
+    def _made(self) -> Bundle:
+        """The bundle of a regressor's checkpoint."""
+        from ..models.face.bundle import BundleInfo
+        from ..models.regressor.export import make_bundle
+        from .options import shipped_face_model
+
+        info = BundleInfo(
+            name="mien-own",
+            version="0.1.0",
+            licence="Apache-2.0",
+            provenance="trained on synthetic faces rendered by mien from CC0 MakeHuman data",
+            trained_by="unknown",
+            command=shlex.join(["mien", *sys.argv[1:]]),
+        )
+        face_model = self.face_model or shipped_face_model()
+        return make_bundle(self.out, self.checkpoint, face_model, self._said(info))
+
+    def _copied(self) -> Bundle:
+        """What the bundle given has, with the new detector if there is one."""
+        from ..models.face.bundle import DETECTOR, Bundle, write_bundle
+
+        given = Bundle.load(self.checkpoint)
+        if self.face_model is not None:
+            raise InputError("export: --face-model goes with a checkpoint; a bundle has its own")
+        if (self.detector, self.int8, self.calibrate) == (None, None, None):
+            raise InputError(
+                f"{self.checkpoint}: a bundle already; expected --detector, --int8 or --calibrate"
+            )
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            for name in given.files:
+                source, target = given.folder / name, self.out / name
+                kept = name == DETECTOR and self.detector is not None
+                if not kept and source.resolve() != target.resolve():
+                    shutil.copyfile(source, target)
+        except OSError as error:
+            raise OutputError(f"{self.out}: cannot be written: {error.strerror}") from error
+        return write_bundle(self.out, self._said(given.info))
+
+    def _said(self, info: BundleInfo) -> BundleInfo:
+        """With what the options say of it."""
+        keys = ("name", "version", "licence", "provenance", "trained_by", "command")
+        said = {key: getattr(self, key) for key in keys}
+        return replace(info, **{key: value for key, value in said.items() if value is not None})
 
     @staticmethod
     def _quantised(bundle: Bundle, folder: Path) -> tuple[Bundle, int]:

@@ -16,10 +16,13 @@ pytest.importorskip("onnx")
 import onnx
 import torch
 
+from mien.models.detector.checkpoint import DetectorCheckpoint, DetectorProgress
+from mien.models.detector.network import DetectorNetwork, DetectorNetworkConfig
 from mien.models.regressor.checkpoint import Checkpoint, Progress
 from mien.models.regressor.export import export_regressor, make_bundle, offset_log_variance
 from mien.models.regressor.network import FaceNetwork, NetworkConfig, Pooling
 from mien.models.regressor.quantise import quantise
+from mien.stream.detector.own import OwnDetector
 from mien.stream.smoother.tuning import Tuning
 from mien.tools.export import Export
 
@@ -115,6 +118,34 @@ def test_a_smoother_of_another_network_is_remarked_on(
         said = capsys.readouterr().err
         assert words in said
         assert bool(words) == bool(said)
+
+
+def test_a_bundle_takes_a_detector(tmp_path: Path, face_model_path: Path) -> None:
+    checkpoint = save(random_network("weighted"), tmp_path / "checkpoint.pt")
+    given = make_bundle(tmp_path / "given", checkpoint, face_model_path, INFO)
+    found, out = save_detector(tmp_path / "detector.pt"), tmp_path / "out"
+    assert Export(given.folder, out, detector=found, version="2.0.0").run() == 0
+    made = Bundle.load(out)
+    assert made.detector_path is not None
+    assert OwnDetector(made.detector_path).threshold == 0.25
+    assert made.info == replace(given.info, version="2.0.0")
+    assert {name: made.files[name] for name in given.files} == dict(given.files)
+    assert Export(out, out, detector=found).run() == 0  # in place
+    assert Bundle.load(out) == made
+    with pytest.raises(InputError, match="a bundle already; expected --detector"):
+        Export(given.folder, tmp_path / "other").run()
+    with pytest.raises(InputError, match="--face-model goes with a checkpoint"):
+        Export(given.folder, tmp_path / "other", face_model_path, detector=found).run()
+    with pytest.raises(InputError, match="a folder"):
+        Export(given.folder, tmp_path / "network.onnx").run()
+
+
+def save_detector(path: Path) -> Path:
+    """A checkpoint of a detector that has learnt nothing."""
+    network = DetectorNetwork(DetectorNetworkConfig(width=0.1, deep=8, decoder=(8, 8, 8)))
+    weights = network.state_dict()
+    DetectorCheckpoint(network.config, weights, weights, {}, DetectorProgress(), 0.25).save(path)
+    return path
 
 
 def test_bad_inputs(tmp_path: Path, face_model_path: Path) -> None:
