@@ -1,8 +1,7 @@
 """Which smoothing is the steadiest for its lag: mien's, One Euro, a moving average, plain Kalman?
 
     python bench/smoothing.py --films DIR [--clips DIR] [--bundle DIR] [--noise webcam]
-        [--strength 1] [--table bench/smoothing.md] [--picture .github/smoothing.png]
-        [--json FILE]
+        [--strength 1] [--table FILE.md] [--picture FILE.png] [--json FILE]
 
 Films with exact truth (``mien synthesize evaluation-set``) are degraded and read by the
 network once; every method smooths the same measurements. Rivals are swept over their settings, and
@@ -106,9 +105,10 @@ def main() -> None:
             for name, row in rows.items()
         }
     text = "\n".join([*lines, ""])
-    args.table.write_text(text, "utf-8")
     print(text)
-    if not cv2.imwrite(str(args.picture), draw(panels(runs), MOST_MS)):
+    if args.table is not None:
+        args.table.write_text(text, "utf-8")
+    if args.picture is not None and not cv2.imwrite(str(args.picture), draw(panels(runs), MOST_MS)):
         raise InputError(f"{args.picture}: cannot be written")
     write_figures(args.json, figures)
 
@@ -301,10 +301,14 @@ def arguments() -> argparse.Namespace:
     add("--kind-films", type=int, default=8, help="films for each kind of noise")
     add("--strength", type=float, default=1.0, help="factor of the noise")
     add("--smoothing", nargs="*", default=[], help="TOML files to compare beside the presets")
-    add("--table", type=Path, default=Path("bench/smoothing.md"))
-    add("--picture", type=Path, default=Path(".github/smoothing.png"))
+    add("--table", type=Path, help="takes the page")
+    add("--picture", type=Path, help="takes jitter against lag, a curve a method")
     add_json_option(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    for path in (args.table, args.picture):  # rather now than after the work
+        if path is not None and not path.absolute().parent.is_dir():
+            parser.error(f"{path}: there is no such folder")
+    return args
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""What pages print is true: commands are understood, links lead somewhere, examples run."""
+"""What pages print is true: commands are understood, links lead somewhere, examples run.
+
+That commands do what they should when they are typed in their order, ``tests/pages`` sees.
+"""
 
 from __future__ import annotations
 

@@ -94,10 +94,15 @@ def _partners(mean: Float32[np.ndarray, "N 3"], limit_mm: float) -> Int64[np.nda
         squared = ((block[:, None] - mean[None]) ** 2).sum(-1)
         partner[start : start + 512] = squared.argmin(1)
         worst = max(worst, float(np.sqrt(squared.min(1).max())))
-    if worst > limit_mm or not np.array_equal(partner[partner], np.arange(len(mean))):
+    if worst > limit_mm:
         raise InputError(
             f"the face model is not symmetric: a vertex lies {worst:.1f} mm from its mirror image, "
             f"{limit_mm:g} mm would do"
+        )
+    if not np.array_equal(partner[partner], np.arange(len(mean))):
+        raise InputError(
+            f"the face model is not symmetric: vertices lie up to {worst:.1f} mm from their mirror "
+            "images, and two have the same one; a model of more identities is more symmetric"
         )
     return partner
 

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -177,8 +178,12 @@ def test_mirrored_decode_is_the_decode_mirrored(
 def test_mirror_needs_a_symmetric_mesh(
     face_model: FaceModel, point_vertices: tuple[int, ...]
 ) -> None:
-    with pytest.raises(InputError, match="not symmetric"):
+    with pytest.raises(InputError, match="from its mirror image, 0.01 mm would do"):
         Mirror.of(face_model, point_vertices, limit_mm=0.01)
+    mean = face_model.mean.copy()
+    mean[0] = mean[1] + 0.001  # now both are nearest to one mirror image
+    with pytest.raises(InputError, match="two have the same one"):
+        Mirror.of(replace(face_model, mean=mean), point_vertices, limit_mm=50.0)
     with pytest.raises(InputError, match="not this face model's"):
         Mirror.of(face_model, (int(face_model.landmark_vertices[0]),) * 68)
 

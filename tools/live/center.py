@@ -18,8 +18,8 @@ _TIMEOUT_S = 2.0
 class Center:
     """Have a running "mien track --publish" take the present pose as neutral.
 
-    It holds for the outputs that are relative to a neutral pose (OpenTrack, VMC, iFacialMocap);
-    what is published on ZeroMQ stays as it is.
+    It holds for the outputs that are relative to a neutral pose (OpenTrack, VMC, iFacialMocap,
+    Live Link Face); what is published on ZeroMQ stays as it is.
 
     Attributes:
         echo: endpoint of the publisher's clock echo.
