@@ -24,7 +24,6 @@ from mien.stream.smoother import (
     FaceMeasurement,
     FaceSmoother,
     FaceState,
-    PoseMeasurement,
     SmoothingConfig,
 )
 from mien.stream.smoother.bank import BEGUN
@@ -32,8 +31,9 @@ from mien.stream.smoother.channels import BLENDSHAPES
 from mien.stream.smoother.pose import translation_from_view, view_coordinates
 from mien.stream.smoother.smoother import FilterStep
 
+from .measured_faces import NOISE, look, turned
+
 DT = 1 / 30
-NOISE = 0.01
 POSE_AND_EXPRESSION = BLENDSHAPES.start
 WHITE, SLOW = 0.5, 0.5  # parts of the stated variance, as the configs below have them
 NO_GATE = 1e9
@@ -45,24 +45,6 @@ Make = Callable[..., SmoothingConfig]
 FilterTrack = Callable[..., tuple[list[FaceState | None], list[FilterStep]]]
 SmoothTrack = Callable[..., list[FaceState]]
 Near = Callable[..., None]
-
-
-def look(
-    quat: np.ndarray,
-    view: np.ndarray,
-    variance: float = NOISE**2,
-    expression: np.ndarray | None = None,
-    blendshapes: np.ndarray | None = None,
-) -> FaceMeasurement:
-    pose = PerspectivePose(quat, translation_from_view(view))
-    return FaceMeasurement(
-        PoseMeasurement(pose, np.full(6, variance)),
-        np.zeros(10) if expression is None else expression, np.full(10, variance), blendshapes,
-    )  # fmt: skip
-
-
-def turned(x: float, y: float = 0.0, z: float = 0.0) -> np.ndarray:
-    return quaternion_from_rotation_vector(np.array([x, y, z]))
 
 
 @cache

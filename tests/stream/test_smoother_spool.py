@@ -13,21 +13,19 @@ import numpy as np
 import pytest
 
 from mien.models.errors import OutputError
-from mien.models.face.perspective import PerspectivePose
-from mien.models.face.rotation import quaternion_from_rotation_vector, quaternion_multiply
+from mien.models.face.rotation import quaternion_multiply
 from mien.stream.smoother import (
     FaceMeasurement,
     FaceState,
-    PoseMeasurement,
     SmoothingConfig,
     offline,
 )
 from mien.stream.smoother.offline import OfflineSmoother
-from mien.stream.smoother.pose import translation_from_view
 from mien.stream.smoother.smoother import FilterStep
 
+from .measured_faces import NOISE, look, turned
+
 DT = 1 / 30
-NOISE = 0.01
 NO_GATE = 1e9
 THREE_SPEEDS = (0.02, 0.3, 3.0)
 Frame = tuple[float, FaceMeasurement | None]
@@ -35,24 +33,6 @@ Make = Callable[..., SmoothingConfig]
 FilterTrack = Callable[..., tuple[list[FaceState | None], list[FilterStep]]]
 SmoothTrack = Callable[..., list[FaceState]]
 Near = Callable[..., None]
-
-
-def look(
-    quat: np.ndarray,
-    view: np.ndarray,
-    variance: float = NOISE**2,
-    expression: np.ndarray | None = None,
-    blendshapes: np.ndarray | None = None,
-) -> FaceMeasurement:
-    pose = PerspectivePose(quat, translation_from_view(view))
-    return FaceMeasurement(
-        PoseMeasurement(pose, np.full(6, variance)),
-        np.zeros(10) if expression is None else expression, np.full(10, variance), blendshapes,
-    )  # fmt: skip
-
-
-def turned(x: float, y: float = 0.0, z: float = 0.0) -> np.ndarray:
-    return quaternion_from_rotation_vector(np.array([x, y, z]))
 
 
 def lively(count: int) -> list[Frame]:
