@@ -1,4 +1,4 @@
-"""``mien synthesize heads``: resumable folders that describe themselves."""
+"""``mien synthesize heads`` and ``bodies``: resumable folders that describe themselves."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 
 from mien.models.errors import InputError, OutputError
 from mien.models.mesh.marching import surface_of_grid
-from mien.models.people import generate
+from mien.models.people import body_generate, generate
 from mien.models.people.generate import HeadsConfig
 from mien.models.people.points import sample_points
 from mien.models.people.record import Meta, Subject, subject_path
 from mien.models.people.views import View
-from mien.tools.synthesize.people import SynthesizeHeads
+from mien.tools.synthesize.people import SynthesizeBodies, SynthesizeHeads
 
 META = Meta("heads", 32, 420.0, seed=1, count=4, views=2, assets=False, command="")
 
@@ -38,15 +38,18 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
         Meta.load(tmp_path)
 
 
-def test_wrong_numbers_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tool", [SynthesizeHeads, SynthesizeBodies])
+def test_wrong_numbers_are_refused(
+    tool: type[SynthesizeHeads | SynthesizeBodies], tmp_path: Path
+) -> None:
     with pytest.raises(InputError, match="--workers"):
-        SynthesizeHeads(out=tmp_path, workers=0).run()
+        tool(out=tmp_path, workers=0).run()
     with pytest.raises(InputError, match="count, views and size"):
-        HeadsConfig(tmp_path, 0, 6, 256, tmp_path)
+        tool(out=tmp_path, views=0).run()
 
 
 def _cube(_dresser: object, config: HeadsConfig, number: int) -> Subject:
-    """A cube in place of a head: what matters here is where it is written."""
+    """A cube in place of a person: what matters here is where it is written."""
     mesh = surface_of_grid(np.ones((4, 4, 4), np.float32), 0.5, (-9, -9, -9), (9, 9, 9), True)
     rng = np.random.default_rng([config.seed, number])
     place = np.c_[np.eye(3) / 20, np.zeros(3)].astype(np.float32)
@@ -70,15 +73,19 @@ def _inline(
     return (make(task) for task in tasks)
 
 
+@pytest.mark.parametrize("kind", ["heads", "bodies"])
 def test_only_what_is_missing_is_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("skimage")
     monkeypatch.setattr(generate, "make_dresser", lambda _: object())
     monkeypatch.setattr(generate, "head_subject", _cube)
+    monkeypatch.setattr(body_generate, "make_body_dresser", lambda _: object())
+    monkeypatch.setattr(body_generate, "body_subject", _cube)
     monkeypatch.setattr(generate, "share_out", _inline)
-    folder, sheet = tmp_path / "heads", tmp_path / "sheet.png"
-    tool = SynthesizeHeads(out=folder, count=2, first=2, views=2, size=32, sheet=sheet)
+    folder, sheet = tmp_path / kind, tmp_path / "sheet.png"
+    maker = {"heads": SynthesizeHeads, "bodies": SynthesizeBodies}[kind]
+    tool = maker(out=folder, count=2, first=2, views=2, size=32, sheet=sheet)
     assert tool.run() == 0
     kept = subject_path(folder, 2).read_bytes()
     again = subject_path(folder, 3)
@@ -88,7 +95,10 @@ def test_only_what_is_missing_is_made(
     assert again.read_bytes() == before
     assert subject_path(folder, 2).read_bytes() == kept
     said = capsys.readouterr().out
-    assert "made 2 heads" in said
-    assert "made 1 heads" in said
-    assert json.loads((folder / "meta.json").read_text())["count"] == 4
+    assert f"made 2 {kind}" in said
+    assert f"made 1 {kind}" in said
+    meta = json.loads((folder / "meta.json").read_text())
+    assert (meta["kind"], meta["count"], meta["views"]) == (kind, 4, 2)
     assert sheet.is_file()
+    with pytest.raises(OutputError, match="other settings"):
+        replace(tool, size=64).run()
