@@ -238,7 +238,6 @@ class FaceTracker:
 
     def _follow(self, image_bgr: np.ndarray, t_ns: int, boxes: Boxes | None) -> list[Track]:
         camera = self._prepare(image_bgr)
-        self._watch.begin()
         dt_s = 0.0 if self._t_ns is None else max(0.0, (t_ns - self._t_ns) * _NS)
         self._t_ns = t_ns
         self._since_search_s += dt_s
@@ -393,7 +392,7 @@ class FaceTracker:
             self._lost.append(track)
 
     def _prepare(self, image_bgr: np.ndarray) -> Camera:
-        """Check a picture; the camera for its size."""
+        """Check a picture, and begin with it; the camera for its size."""
         check_image(image_bgr)
-        height, width = image_bgr.shape[:2]
-        return self._camera.of(width, height)
+        self._watch.begin()
+        return self._camera.of(image_bgr.shape[1], image_bgr.shape[0])

@@ -75,9 +75,12 @@ class Export:
             export = export_detector if is_detector else export_regressor
             print(f"wrote {export(self.checkpoint, self.out)}")
             return 0
-        if self.detector is not None:
-            export_detector(self.detector, self.out / DETECTOR)
-        bundle = self._copied() if self.checkpoint.is_dir() else self._made()
+        if self.checkpoint.is_dir():
+            bundle = self._copied()
+        else:
+            if self.detector is not None:
+                export_detector(self.detector, self.out / DETECTOR)
+            bundle = self._made()
         status = 0
         if self.int8 is not None:
             bundle, status = self._quantised(bundle, self.int8)
@@ -108,8 +111,10 @@ class Export:
         return make_bundle(self.out, self.checkpoint, face_model, self._said(info))
 
     def _copied(self) -> Bundle:
-        """What the bundle given has, with the new detector if there is one."""
-        from ..models.face.bundle import DETECTOR, Bundle, write_bundle
+        """What the bundle given has, with the new detector if there is one; checked beforehand."""
+        from ..models.detector.checkpoint import DetectorCheckpoint
+        from ..models.detector.export import export_detector
+        from ..models.face.bundle import DETECTOR, OPTIONAL_FILES, Bundle, write_bundle
 
         given = Bundle.load(self.checkpoint)
         if self.face_model is not None:
@@ -118,15 +123,20 @@ class Export:
             raise InputError(
                 f"{self.checkpoint}: a bundle already; expected --detector, --int8 or --calibrate"
             )
+        if self.detector is not None:
+            DetectorCheckpoint.load(self.detector)
         try:
             self.out.mkdir(parents=True, exist_ok=True)
             for name in given.files:
                 source, target = given.folder / name, self.out / name
-                kept = name == DETECTOR and self.detector is not None
-                if not kept and source.resolve() != target.resolve():
+                if source.resolve() != target.resolve():
                     shutil.copyfile(source, target)
+            for name in set(OPTIONAL_FILES) - set(given.files):
+                (self.out / name).unlink(missing_ok=True)  # of another bundle that lay there
         except OSError as error:
             raise OutputError(f"{self.out}: cannot be written: {error.strerror}") from error
+        if self.detector is not None:
+            export_detector(self.detector, self.out / DETECTOR)
         return write_bundle(self.out, self._said(given.info))
 
     def _said(self, info: BundleInfo) -> BundleInfo:

@@ -84,7 +84,9 @@ class Camera:
             return cls(**numbers, width=width, height=height)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
-        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+        except OSError as error:
+            raise InputError(f"{path}: not a camera file: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise InputError(
                 f"{path}: not a camera file (fx, fy, cx, cy, width, height in pixels): {error!r}"
             ) from error

@@ -125,8 +125,7 @@ def _read_published(path: Path) -> dict[str, torch.Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"{path}: holds more than tensors and options, and is not opened: "
-            f"expected the published pifuhd.pt"
+            f"{path}: not opened: {words_of(error)}; expected the published pifuhd.pt"
         ) from error
     except (OSError, *DAMAGE) as error:
         raise InputError(f"{path}: not a checkpoint of PIFuHD: {words_of(error)}") from error

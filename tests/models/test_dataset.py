@@ -178,7 +178,7 @@ def test_mirrored_decode_is_the_decode_mirrored(
 def test_mirror_needs_a_symmetric_mesh(
     face_model: FaceModel, point_vertices: tuple[int, ...]
 ) -> None:
-    with pytest.raises(InputError, match="from its mirror image, 0.01 mm would do"):
+    with pytest.raises(InputError, match=r"from its mirror image, 0\.01 mm would do"):
         Mirror.of(face_model, point_vertices, limit_mm=0.01)
     mean = face_model.mean.copy()
     mean[0] = mean[1] + 0.001  # now both are nearest to one mirror image

@@ -132,19 +132,32 @@ def test_a_bundle_takes_a_detector(tmp_path: Path, face_model_path: Path) -> Non
     assert {name: made.files[name] for name in given.files} == dict(given.files)
     assert Export(out, out, detector=found).run() == 0  # in place
     assert Bundle.load(out) == made
+    other = save_detector(tmp_path / "other.pt", threshold=0.75)
+    assert Export(out, out, detector=other).run() == 0
+    changed = Bundle.load(out).detector_path
+    assert changed is not None
+    assert OwnDetector(changed).threshold == 0.75
+    assert Export(given.folder, out, detector=other).run() == 0  # over another bundle
+    (out / "smoother.toml").write_text("a = 1\n", encoding="utf-8")
+    assert Export(given.folder, out, detector=other).run() == 0
+    assert sorted(Bundle.load(out).files) == ["detector.onnx", *sorted(given.files)]
     with pytest.raises(InputError, match="a bundle already; expected --detector"):
         Export(given.folder, tmp_path / "other").run()
     with pytest.raises(InputError, match="--face-model goes with a checkpoint"):
         Export(given.folder, tmp_path / "other", face_model_path, detector=found).run()
+    with pytest.raises(InputError, match="not a checkpoint"):
+        Export(given.folder, tmp_path / "other", detector=face_model_path).run()
+    assert not (tmp_path / "other").exists()
     with pytest.raises(InputError, match="a folder"):
         Export(given.folder, tmp_path / "network.onnx").run()
 
 
-def save_detector(path: Path) -> Path:
+def save_detector(path: Path, threshold: float = 0.25) -> Path:
     """A checkpoint of a detector that has learnt nothing."""
     network = DetectorNetwork(DetectorNetworkConfig(width=0.1, deep=8, decoder=(8, 8, 8)))
     weights = network.state_dict()
-    DetectorCheckpoint(network.config, weights, weights, {}, DetectorProgress(), 0.25).save(path)
+    progress = DetectorProgress()
+    DetectorCheckpoint(network.config, weights, weights, {}, progress, threshold).save(path)
     return path
 
 

@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,6 +95,22 @@ def test_listen_prints_poses_until_it_is_interrupted(
     assert listener.returncode == 130
     assert "yaw" in stdout
     assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+def test_a_recording_is_kept_however_often_one_asks_for_its_end(
+    ending: str, mien: Mien, start_mien: Start, portrait_video: Path, tmp_path: Path
+) -> None:
+    endpoint, file = free_endpoint(), tmp_path / f"heard.{ending}"
+    listener = listening(start_mien("listen", endpoint, "--record", file))
+    assert mien("track", portrait_video, "--realtime", "--publish", endpoint).returncode == 0
+    for _ in range(2):  # "timeout" signals twice, too
+        listener.send_signal(signal.SIGINT)
+        time.sleep(0.003)
+    _, stderr = listener.communicate(timeout=60)
+    assert listener.returncode == 130, stderr
+    assert "recorded" in stderr
+    assert len(list(read_observations(file))) > 10
 
 
 def test_track_prints_poses_where_nothing_else_is_asked_for(

@@ -15,6 +15,7 @@ from tyro.conf import Positional
 
 from ...models.errors import InputError, OutputError
 from ..files import check_row_place
+from .interruption import Interruption
 from .keys import KeyOption, ServerKeyOption, client_keys
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ class Listen:
 
         every = self.every or self.record is not None
         status = 0
-        with ExitStack() as stack:
+        # Whatever comes while it closes, what was heard is kept: an end is noted, not raised.
+        with Interruption() as interruption, interruption.held(), ExitStack() as stack:
             subscriber = stack.enter_context(
                 PoseSubscriber(self.endpoint, stream=self.stream, every=every, curve=curve)
             )
@@ -74,22 +76,24 @@ class Listen:
             if self.record is not None:
                 recorder = stack.enter_context(Recorder(self.record, self.stream))
             try:
-                self._listen(subscriber, recorder)
-            except KeyboardInterrupt:
-                status = 130
+                self._listen(subscriber, recorder, interruption)
             except OutputError as error:
                 print(f"mien: {error}", file=sys.stderr)
                 status = 1 if recorder is not None and recorder.rows else 2
         self._tell(subscriber, recorder)
-        return status
+        return status or (130 if interruption.asked else 0)
 
-    def _listen(self, subscriber: PoseSubscriber, recorder: Recorder | None) -> None:
+    def _listen(
+        self, subscriber: PoseSubscriber, recorder: Recorder | None, interruption: Interruption
+    ) -> None:
         from ...stream.messages import StatusMessage
 
         begin_s = time.monotonic()
         heard = False
         ended: set[str] = set()
         while not self.duration or time.monotonic() - begin_s < self.duration:
+            if interruption.asked:
+                return
             for received in subscriber.receive(_POLL_S):
                 heard = True
                 if recorder is not None:
@@ -120,7 +124,8 @@ class Listen:
         if self.json:
             print(as_json(received))
         elif self.record is None and isinstance(received.message, PoseMessage):
-            print(pose_line(received.message, received.stream))
+            # In one piece: another process may write to the same terminal.
+            sys.stdout.write(pose_line(received.message, received.stream) + "\n")
 
     def _tell(self, subscriber: PoseSubscriber, recorder: Recorder | None) -> None:
         stats = subscriber.stats

@@ -237,4 +237,6 @@ def _annotator(lens: Camera | float, model: FaceModel, width: int, height: int) 
 def _print_row(stream: str, row: FaceObservation) -> None:
     from .listen import pose_line
 
-    print(pose_line(row, stream), flush=True)  # whoever reads it from a pipe follows live
+    # In one piece, since other sources print from other threads.
+    sys.stdout.write(pose_line(row, stream) + "\n")
+    sys.stdout.flush()  # whoever reads it from a pipe follows live

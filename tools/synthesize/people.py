@@ -24,7 +24,8 @@ class _People(Rendering, ABC):
         views: pictures a subject.
         size: of a picture, px.
         first: number of the first subject, to share the work between machines.
-        assets: folder of CC0 MakeHuman hair and suits; default: procedural hair and clothes only.
+        assets: folder of CC0 MakeHuman hair, for bodies also of suits; default: procedural ones
+            only.
         sheet: PNG file for a sheet of the first subjects: pictures with the outline of the mask,
             front and back normals.
     """
