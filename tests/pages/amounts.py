@@ -80,7 +80,10 @@ BEFORE = {
 }
 """What a page begins from, by the commands that it, or the README, says to use."""
 
-LIGHT = ("README.md", "SECURITY.md", "tools/RECIPES.md", "tools/live/README.md")
+LIGHT = (
+    *("README.md", "SECURITY.md", "stream/export/README.md"),
+    *("tools/RECIPES.md", "tools/live/README.md"),
+)
 """Pages whose commands run without torch, those of :data:`TORCH` aside."""
 TORCH = re.compile(
     "mien (reconstruct|avatar|portrait|build-face-model|synthesize|train|export|tune-smoother"

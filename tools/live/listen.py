@@ -37,7 +37,8 @@ class Listen:
         endpoint: of the publisher.
         every: every message, not only the newest of each topic when this program is late.
         stream: only the stream of this name; default: all, for --record the first one heard of.
-        record: file that takes the poses: .parquet, .csv or .jsonl; implies --every.
+        record: file that takes the poses: .parquet, .csv or .jsonl; implies --every. A recording of
+            that name is replaced.
         json: print messages of all kinds as JSON lines instead of one line a pose.
         until_end: stop when the publisher says that its source has ended; of several streams, when
             the last one has.

@@ -60,7 +60,7 @@ class LiveOptions:
         stream: name in the published topics: letters, digits, _ and -; of several sources a name
             each, separated by commas, or one that gets a number. Default: main.
         record: file that takes every row: .parquet, .csv or .jsonl; with several sources the name
-            of each stream is added.
+            of each stream is added. A recording of that name is replaced.
         preview: show the picture with the faces drawn in; keys: q ends, c centres, r records,
             m mirrors, h helps.
         list: print the cameras of this machine with their sizes and rates, and end.
