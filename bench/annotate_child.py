@@ -2,7 +2,8 @@
 
     python bench/annotate_child.py decode|loop|mediapipe CLIP THREADS [TASK]
 
-``mediapipe`` runs in a Python that has it; it needs nothing of mien.
+``mediapipe`` runs in a Python that has it; it needs nothing of mien. The others keep the memory of
+freed frames, as ``mien annotate`` does: the floor is to be as low as it can be.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from pathlib import Path
 def decode(clip: Path, threads: int) -> int:
     """Every frame as BGR."""
     from mien.stream.sources.opening import SourceOptions, open_source
+    from mien.tools.memory import keep_memory_of_frames
 
+    keep_memory_of_frames()
     with open_source(clip, SourceOptions(decode_threads=threads)) as source:
         return sum(1 for _ in source)
 
@@ -26,7 +29,9 @@ def loop(clip: Path, threads: int) -> int:
 
     from mien.models.face.bundle import Bundle
     from mien.stream.sources.opening import SourceOptions, open_source
+    from mien.tools.memory import keep_memory_of_frames
 
+    keep_memory_of_frames()
     with open_source(clip, SourceOptions(decode_threads=threads)) as source:
         frames = iter(source)
         first = next(frames).image_bgr

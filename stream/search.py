@@ -16,14 +16,15 @@ from jaxtyping import UInt8
 
 from ..models.face.crop import BoxStyle
 from .association import Box, box_size
-from .detector.protocol import Detections, Detector
+from .detector.protocol import Detections, Detector, resized
 
 K = TypeVar("K")
 
 _CLOSE_S: Final = 5.0
 """How long a search may take to end; one that hangs must not keep the process from ending."""
 _PLAIN_PX: Final = 48.0
-"""So large, both detectors see a face as surely as larger."""
+"""Side at which both detectors see a face as surely as when it is larger: of 173 faces of the even
+lines of helen and pointing04 CenterFace sees 167 so and 164 whole, mien's own 161 and 156."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ class FaceSearch(Generic[K]):
     ) -> Found[K]:
         if self._detector is None:
             self._detector = self._open()
-        boxes = self._of_large_ones(self._detector, image_bgr, least_px)
+        boxes = self._in_small_copy(self._detector, image_bgr, least_px)
         if not len(boxes):
             boxes = self._detector.detect(image_bgr, thorough)
         prominence = boxes[:, 4] * np.sqrt(boxes[:, 2] * boxes[:, 3])
@@ -156,18 +157,14 @@ class FaceSearch(Generic[K]):
         return Found(boxes, self._detector.box_style, places)
 
     @staticmethod
-    def _of_large_ones(
+    def _in_small_copy(
         detector: Detector, image_bgr: UInt8[np.ndarray, "H W 3"], least_px: float
     ) -> Detections:
         """What a small copy of the picture shows; nothing where faces may be small in it."""
         if least_px <= _PLAIN_PX:
             return np.zeros((0, 5), np.float32)
         height, width = image_bgr.shape[:2]
-        size = [max(1, round(side * _PLAIN_PX / least_px)) for side in (width, height)]
-        boxes = detector.detect(
-            np.asarray(cv2.resize(image_bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
-        ).copy()
-        scale = np.array([width / size[0], height / size[1]], np.float32)
-        boxes[:, :2] = (boxes[:, :2] + 0.5) * scale - 0.5
-        boxes[:, 2:4] *= scale
-        return boxes
+        shrink = _PLAIN_PX / least_px
+        size = max(1, round(width * shrink)), max(1, round(height * shrink))
+        small = np.asarray(cv2.resize(image_bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
+        return resized(detector.detect(small), size, (width, height))

@@ -55,7 +55,35 @@ server.serve_forever()
 """
 
 
-class WebCamera:
+class ServerProcess:
+    """A Python program that serves at a port which it prints; it may be killed and started again.
+
+    Args:
+        arguments: of the interpreter, before the port.
+    """
+
+    def __init__(self, *arguments: str) -> None:
+        self.port = 0
+        self._arguments = arguments
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Serve, on the port of before if there was one."""
+        self._process = subprocess.Popen(
+            [sys.executable, *self._arguments, str(self.port)], stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline())
+
+    def kill(self) -> None:
+        """Break off; may be called twice."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
+class WebCamera(ServerProcess):
     """Sends the files of a folder over and over, in the order of their names.
 
     As parts of a multipart stream, up to 40 a second (``.jpg``), or as they are (``.ts``). At a
@@ -67,9 +95,8 @@ class WebCamera:
     """
 
     def __init__(self, folder: Path) -> None:
+        super().__init__("-S", "-c", _SERVER, str(folder))
         self.folder = folder
-        self.port = 0
-        self._process: subprocess.Popen[str] | None = None
 
     @property
     def address(self) -> str:
@@ -78,23 +105,6 @@ class WebCamera:
     def asked(self) -> int:
         """How often somebody connected."""
         return len((self.folder.parent / "asked").read_text())
-
-    def start(self) -> None:
-        """Serve, on the port of before if there was one."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-S", "-c", _SERVER, str(self.folder), str(self.port)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline())
-
-    def kill(self) -> None:
-        """Break off; may be called twice."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
 
     def stall(self, on: bool) -> None:
         """Have all connections say nothing, and close nothing, until it is taken back."""

@@ -14,19 +14,15 @@ _LARGEST: Final = 32 << 20
 _KEPT: Final = 64 << 20
 
 
+@lru_cache(maxsize=1)
 def keep_memory_of_frames() -> bool:
     """Have the room of one frame serve the next; False where only that of C decides.
 
     GNU's ``malloc`` gives a freed frame's pages back to the system and asks for them again with the
     next frame, which is more than a quarter of what decoding to BGR takes at 640x480. Once called,
-    pieces of up to 32 MB come from its heap, of which up to 64 MB may lie free at the end. Of use
-    to programs that go through many frames; costs nothing to call again.
+    pieces of up to 32 MB come from its heap, of which up to 64 MB may lie free at the end. It holds
+    for the whole process, whoever else works in it; later calls do nothing.
     """
-    return _kept()
-
-
-@lru_cache(maxsize=1)
-def _kept() -> bool:
     library = _gnu_c_library()
     if library is None:
         return False

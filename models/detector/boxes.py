@@ -37,6 +37,21 @@ def suppress(detections: Detections, most_overlap: float) -> Detections:
     return np.stack(kept) if kept else detections
 
 
+def resized(detections: Detections, size: tuple[int, int], new: tuple[int, int]) -> Detections:
+    """Detections in a picture that was resized; pixel centres are at integers in both.
+
+    Args:
+        detections: (K, 5) in px of the first.
+        size: width and height of the first, px.
+        new: of the second.
+    """
+    scale = np.array([new[0] / size[0], new[1] / size[1]], np.float32)
+    boxes = detections.copy()
+    boxes[:, :2] = (boxes[:, :2] + 0.5) * scale - 0.5
+    boxes[:, 2:4] *= scale
+    return boxes
+
+
 def decode(
     heat: Float32[np.ndarray, "h w"], box: Float32[np.ndarray, "4 h w"], threshold: float
 ) -> Detections:

@@ -21,7 +21,7 @@ from ...models.errors import BundleError, InputError
 from ...models.face.crop import FACE_BOX, BoxStyle
 from ..onnx_session import open_session
 from ._onnx_wire import with_dynamic_size
-from .protocol import Detections, suppress
+from .protocol import Detections, resized, suppress
 
 _INPUT = "input.1"
 _HEAT, _SIZE, _OFFSET = "537", "538", "539"
@@ -117,9 +117,7 @@ class CenterFaceDetector:
         padded[0, :, :new_height, :new_width] = small[..., ::-1].transpose(2, 0, 1)
         heat, size, offset = self._session.run([_HEAT, _SIZE, _OFFSET], {_INPUT: padded})
         boxes = _decode(np.asarray(heat), np.asarray(size), np.asarray(offset), threshold)
-        scale = np.array([width / new_width, height / new_height], np.float32)
-        boxes[:, :2] = (boxes[:, :2] + 0.5) * scale - 0.5
-        boxes[:, 2:4] *= scale
+        boxes = resized(boxes, (new_width, new_height), (width, height))
         return suppress(boxes, self.config.most_overlap)
 
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from ...models.detector.boxes import decode, suppress
+from ...models.detector.boxes import decode, resized, suppress
 from ...models.errors import BundleError, InputError
 from ...models.face.crop import LANDMARK_BOX, BoxStyle
 from ..onnx_session import open_session
@@ -120,7 +120,5 @@ class OwnDetector:
         pixels = np.ascontiguousarray(small)[None]
         heat, box = (np.asarray(m) for m in self._session.run(list(_OUTPUTS), {_INPUT: pixels}))
         boxes = decode(heat[0, 0], box[0], self.threshold)
-        scale = np.array([width / new_width, height / new_height], np.float32)
-        boxes[:, :2] = (boxes[:, :2] + 0.5) * scale - 0.5
-        boxes[:, 2:4] *= scale
+        boxes = resized(boxes, (new_width, new_height), (width, height))
         return suppress(boxes, self.config.most_overlap)

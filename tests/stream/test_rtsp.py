@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +11,8 @@ import pytest
 
 from mien.stream.frame import Frame
 from mien.stream.sources import Backoff, Source, SourceOptions, open_source
+
+from ..web_camera import ServerProcess
 
 DEADLINE_S = 30.0
 
@@ -114,29 +114,15 @@ for i in range(5000):
 """
 
 
-class Camera:
+class Camera(ServerProcess):
     """The server, which can be killed and started again at the same port."""
 
     def __init__(self) -> None:
-        self.port = 0
-        self._process: subprocess.Popen[str] | None = None
+        super().__init__("-c", SERVER)
 
     @property
     def address(self) -> str:
         return f"rtsp://me:secret@127.0.0.1:{self.port}/stream"
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", SERVER, str(self.port)], stdout=subprocess.PIPE, text=True
-        )
-        assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline())
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
 
 
 @pytest.fixture
