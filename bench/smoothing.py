@@ -37,7 +37,6 @@ from smoothing_methods import (
     ours,
     plain_kalman,
     raw,
-    steps_s,
     take_shape,
 )
 from smoothing_picture import draw
@@ -156,7 +155,7 @@ def run_all(
     def of(method: Method) -> Callable[[], Figures]:
         return lambda: measures.of(method)
 
-    step_ms = 1e3 * float(np.median(np.concatenate([steps_s(f.video)[1:] for f in films])))
+    step_ms = 1e3 * float(np.median(np.concatenate([f.video.steps_s[1:] for f in films])))
     add("raw", "", of(ours(strengths["raw"])))
     for name, config in strengths.items():
         if config.publish_raw:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 import numpy as np
 
 from mien.models.face.perspective import PerspectivePose
@@ -24,7 +25,7 @@ from mien.models.face.rotation import (
 from mien.stream.fit import Candidate, FaceFitter
 from mien.stream.smoother import PRESETS, FaceMeasurement, FaceSmoother, FaceState, SmoothingConfig
 from mien.stream.smoother.offline import OfflineSmoother
-from mien.tools.tune_smoother.recorded_film import RecordedVideo
+from mien.tools.tune_smoother.recorded_film import RecordedVideo, follow
 
 LONGEST_GAP_S = 0.5
 """A face unseen for longer begins anew, as in the tracker."""
@@ -63,29 +64,16 @@ class Measured:
 
     @classmethod
     def of(cls, video: RecordedVideo, fitter: FaceFitter, config: SmoothingConfig) -> Measured:
-        """With the shape filtered as these settings say."""
-        smoother = FaceSmoother(config)
-        measured: list[FaceMeasurement | None] = []
-        shapes, shape = [], np.zeros(40)
-        for candidate, dt_s in zip(video.candidates, steps_s(video), strict=True):
-            smoother.predict(dt_s)
-            taken = None
-            if candidate is not None:
-                shape = take_shape(smoother, candidate)
-                taken = fitter.measure(candidate, shape, video.camera)
-            measured.append(taken)
-            shapes.append(shape)
-        return cls(video, fitter, measured, np.array(shapes))
+        """With shape and pose filtered as these settings say.
+
+        Displacements are measured here, from the poses of these settings.
+        """
+        return cls(video, fitter, *follow(video, fitter, config))
 
     @property
     def seen(self) -> np.ndarray:
         """(T,) whether the frame shows a face."""
         return np.array([one is not None for one in self.measured], bool)
-
-
-def steps_s(video: RecordedVideo) -> list[float]:
-    """Time since the frame before, 0 for the first."""
-    return (np.diff(video.t_ns, prepend=video.t_ns[:1]) * 1e-9).tolist()
 
 
 def take_shape(smoother: FaceSmoother, candidate: Candidate) -> np.ndarray:
@@ -97,7 +85,9 @@ def _followed(measured: Measured, config: SmoothingConfig) -> Iterator[FaceSmoot
     """mien's smoother after every frame, driven as a track drives it; another one begins anew."""
     smoother, unseen_s = FaceSmoother(config), 0.0
     video = measured.video
-    for candidate, dt_s in zip(video.candidates, steps_s(video), strict=True):
+    for candidate, before, dt_s in zip(
+        video.candidates, measured.measured, video.steps_s, strict=True
+    ):
         unseen_s += dt_s
         if unseen_s > LONGEST_GAP_S:
             smoother, unseen_s = FaceSmoother(config), 0.0
@@ -106,6 +96,8 @@ def _followed(measured: Measured, config: SmoothingConfig) -> Iterator[FaceSmoot
         if candidate is not None:
             shape = take_shape(smoother, candidate)
             taken = measured.fitter.measure(candidate, shape, video.camera)
+            if taken is not None and before is not None:
+                taken = msgspec.structs.replace(taken, displacement=before.displacement)
         if taken is None:
             smoother.miss()
         else:
@@ -280,7 +272,7 @@ def causal(make: Callable[[], Correction]) -> Method:
         states: States = []
         head, correction, unseen_s = None, make(), 0.0
         for taken, shape, dt_s in zip(
-            measured.measured, measured.shapes, steps_s(measured.video), strict=True
+            measured.measured, measured.shapes, measured.video.steps_s, strict=True
         ):
             unseen_s += dt_s
             if head is not None and unseen_s > LONGEST_GAP_S:
@@ -343,7 +335,7 @@ def one_euro_on_pixels(
     """
     found = landmarks.copy()
     estimate, one, unseen_s = None, None, 0.0
-    for k, (seen, dt_s) in enumerate(zip(measured.seen, steps_s(measured.video), strict=True)):
+    for k, (seen, dt_s) in enumerate(zip(measured.seen, measured.video.steps_s, strict=True)):
         unseen_s += dt_s
         if not seen:
             continue

@@ -23,6 +23,7 @@ from figures import add_json_option, write_figures
 
 from mien.models.face.bundle import Bundle
 from mien.stream import FaceTracker, Frame, fit, tracker
+from mien.stream.displacement import DisplacementMeter
 from mien.stream.messages import encode, pose_message
 from mien.stream.regression import Regressor
 from mien.stream.sinks.base import Recording
@@ -32,7 +33,7 @@ from mien.stream.sources import open_source
 
 WARM_UP = 30
 SIZE = (640, 480)
-STAGES = ("crop", "regress", "fit", "smooth", "encode", "publish")
+STAGES = ("crop", "regress", "fit", "compare", "smooth", "encode", "publish")
 
 
 class Stopwatch:
@@ -92,6 +93,8 @@ def instrument(watch: Stopwatch, following: FaceTracker) -> None:
         setattr(fitter, name, watch.around("fit", getattr(fitter, name)))
     for name in ("predict", "update", "update_shape", "state"):
         setattr(FaceSmoother, name, watch.around("smooth", getattr(FaceSmoother, name)))
+    compared = DisplacementMeter.compare
+    DisplacementMeter.compare = watch.around("compare", compared)
     tracker.row_of = watch.around("encode", tracker.row_of)
 
 

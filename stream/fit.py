@@ -19,6 +19,7 @@ from ..models.face.perspective import (
     apply_orthography,
 )
 from ..models.face.quadrature import Quadrature
+from .displacement import Alignment, DisplacementMeter
 from .regression import N_PARAMS, N_POSE, RegressedFace, RegressorLike
 from .smoother import FaceMeasurement, FaceState, PoseMeasurement
 from .stopwatch import Stopwatch
@@ -49,6 +50,7 @@ class Candidate(msgspec.Struct, frozen=True, eq=False):
         conditions: (4,) of the crop, see :func:`.quality.conditions`.
         points_mm: (P, 3) the landmarks, then the points that stand for the mesh, head frame.
         box_xywh_px: tight box of the landmarks.
+        pixels: (120, 120, 3) the crop's.
         variance_stated: whether the variances are the network's own, not assumed ones.
     """
 
@@ -65,6 +67,7 @@ class Candidate(msgspec.Struct, frozen=True, eq=False):
     conditions: Float64[np.ndarray, " 4"]
     points_mm: Float64[np.ndarray, "P 3"]
     box_xywh_px: tuple[float, float, float, float]
+    pixels: UInt8[np.ndarray, "120 120 3"]
     variance_stated: bool = True
 
     @property
@@ -125,6 +128,7 @@ class FaceFitter:
         self._points = _join(model.landmarks(), quadrature.points)
         self._n_values = self._points.mean.size
         points = self._points
+        self._alignment = Alignment(model)
         self._by_expression = points.mean, points.shape_basis, points.expression_basis
         self._by_blendshapes = points.mean, points.shape_basis, points.blendshape_basis
 
@@ -175,6 +179,10 @@ class FaceFitter:
             blendshapes=seen.blendshapes,
             conditions=seen.conditions,
         )
+
+    def displacement_meter(self) -> DisplacementMeter:
+        """What compares each frame of a face with the one before; one for each face."""
+        return DisplacementMeter(self._alignment)
 
     def average_face(self) -> Candidate:
         """The neutral mean face, frontal, as a network would see it in a crop of its own."""
@@ -298,6 +306,7 @@ class FaceFitter:
             points_mm=points,
             conditions=seen,
             box_xywh_px=(x, y, w, h),
+            pixels=pixels,
             variance_stated=said.log_variance is not None,
         )
 

@@ -49,6 +49,7 @@ class Track:
         self.state: FaceState | None = None
         self._fitter = fitter
         self._smoother = FaceSmoother(smoothing)
+        self._meter = None if smoothing.publish_raw else fitter.displacement_meter()
         self._begun = False
         self._size_sd = relative_size_sd(fitter, smoothing)
 
@@ -72,6 +73,9 @@ class Track:
         watch = self._fitter.watch
         watch.lap("smooth")
         measured = self._fitter.measure(candidate, shape, camera)
+        if measured is not None and self._meter is not None:
+            scale = self._fitter.head_scale(shape)
+            measured = self._meter.compare(candidate, measured, shape, scale, camera)
         watch.lap("fit")
         if measured is None:
             return False
@@ -82,6 +86,8 @@ class Track:
         self.unseen_s, self.unseen_frames = 0.0, 0
         self.seen_frames += 1
         self._place(camera)
+        if self._meter is not None and self.state is not None:
+            self._meter.believe(self.state.pose)
         return True
 
     def miss(self, candidate: Candidate | None, strayed: bool = False) -> None:
@@ -94,6 +100,8 @@ class Track:
         if self.presence is not None:
             self.presence = 0.0 if candidate is None else candidate.presence
         self.strayed = strayed
+        if self._meter is not None:
+            self._meter.forget()
         self._smoother.miss()
 
     def doubt(self) -> None:
@@ -104,6 +112,8 @@ class Track:
         """Forget pose and expression, and, unless it is the same person, who it is."""
         before = self._smoother
         self._smoother, self._begun = FaceSmoother(smoothing), False
+        if self._meter is not None:
+            self._meter.forget()
         if same_person:
             self._smoother.inherit_identity(before)
 

@@ -12,19 +12,40 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-from ._kernel import absorb, choose_modes, error_variances, forget_modes, predict, settle, update
+from ._displacement_kernel import (
+    agrees,
+    decay_of,
+    displace,
+    innovations,
+    remember,
+    weigh,
+)
+from ._kernel import (
+    absorb,
+    choose_modes,
+    correct,
+    difference,
+    error_variances,
+    forget_modes,
+    predict,
+    settle,
+    weigh_modes,
+)
+
+_DENIED = 3.0  # times the gate: a displacement is wrong rather than the measurements
 
 
 @njit(cache=True, error_model="numpy")
 @no_type_check
 def advance(
     x, P, unit_noise, slow, group, velocity_s, error_s, shares, usual, forget_s, modes, evidence,
-    speeds, speed, likelihood, events, reference, rotates, pending, dt_s,
+    speeds, speed, likelihood, events, reference, rotates, pending, earlier, earlier_quat, dt_s,
 ):  # fmt: skip
     """Settle what is pending, move on, forget the modes and absorb the rotation, in place."""
     if pending:
         choose_modes(shares, likelihood, np.zeros(speeds.shape), modes, evidence, speeds, speed)
         settle(P, unit_noise, speed, group)
+    remember(x, P, reference, earlier, earlier_quat)
     predict(x, P, unit_noise, slow, group, velocity_s, error_s, dt_s)
     forget_modes(shares, usual, forget_s, dt_s)
     if rotates:
@@ -91,12 +112,74 @@ def channels(
 
 @njit(cache=True, error_model="numpy")
 @no_type_check
+def update(
+    x, P, reference, rotates, quat, values, white, slow, unit_noise, group, modes, evidence,
+    velocity_s, error_s, speeds, shares, likelihood, speed, outlying_s, events, gate, patience_s,
+    dt_s, displaced, by, variance, earlier, earlier_quat,
+):  # fmt: skip
+    """A measurement at the time predicted to: weigh the modes, settle the noise, correct.
+
+    Everything in place. A group that even the fastest mode leaves farther off than ``gate`` is
+    refused until it has been so for longer than ``patience_s``; then it begins anew. Where the
+    pose was ``displaced``, that says in which modes it is, and is taken in before the measurement.
+
+    Returns:
+        Whether the displacement was taken in.
+    """
+    groups = speeds.shape[0]
+    innovation = values - x[:, 0]
+    if rotates:
+        innovation[:3] = difference(quat, reference)
+    innovation -= x[:, 2]
+    said, distance = np.empty(speeds.shape), np.empty(groups)
+    weigh_modes(said, distance, innovation, P, unit_noise, white, speeds, group)
+    refused, jumped = np.zeros(groups, np.bool_), np.zeros(groups, np.bool_)
+    for g in range(groups):
+        events[g] = 1
+        if distance[g] > gate:
+            # The first frame of its kind is an outlier for no time yet, whatever the frame rate.
+            outlying_s[g] = 0.0 if outlying_s[g] < 0.0 else outlying_s[g] + dt_s
+            said[g] = 0.0
+            jumped[g] = outlying_s[g] > patience_s
+            refused[g] = not jumped[g]
+            events[g] = 2 if jumped[g] else 0
+        if not refused[g]:
+            outlying_s[g] = -1.0
+    if displaced:
+        farther, decay = np.empty(6), np.empty((3, 3))
+        for g in range(3):
+            decay[g, 0], decay[g, 1], decay[g, 2] = decay_of(velocity_s[g], error_s[g], dt_s)
+        innovations(by, x, reference, earlier, earlier_quat, farther)
+        displaced = weigh(
+            said, farther, variance, P, earlier, unit_noise, speeds, group, decay, gate
+        )
+    choose_modes(shares, likelihood, said, modes, evidence, speeds, speed)
+    settle(P, unit_noise, speed, group)
+    if displaced:
+        displace(x, P, farther, variance, earlier, group, decay)
+        absorb(reference, x)
+        innovation[:3] = difference(quat, reference)
+        for i in range(6):
+            innovation[i] = (innovation[i] if i < 3 else values[i] - x[i, 0]) - x[i, 2]
+    correct(x, P, innovation, white, slow, group, refused, jumped)
+    if rotates:
+        absorb(reference, x)
+    return displaced
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
 def see(
     x, P, reference, rotates, quat, values, stated, logarithms, conditions, lowest, highest,
     white_law, slow_law, error_share, error_ratio, errors, unit_noise, group, modes, evidence,
-    speeds, shares, likelihood, speed, outlying_s, events, gate, patience_s, dt_s,
+    velocity_s, error_s, speeds, shares, likelihood, speed, outlying_s, events, gate, patience_s,
+    dt_s, displaced, by, variance, earlier, earlier_quat, last, last_quat,
 ):  # fmt: skip
-    """:func:`error_variances` into the rows of ``errors``, then :func:`update`."""
+    """:func:`error_variances` into the rows of ``errors``, then :func:`update`.
+
+    ``last`` holds values and new errors' variances of the last measurement, and takes up this one's
+    (so does ``last_quat``). A displacement that contradicts both is left alone.
+    """
     if not logarithms:
         for i in range(stated.shape[0]):
             errors[0, i] = math.log(max(stated[i], 1e-12))
@@ -106,7 +189,17 @@ def see(
         stated, conditions, lowest, highest, white_law, slow_law, error_share, error_ratio, white,
         passing, lasting,
     )  # fmt: skip
-    update(
+    if displaced:
+        displaced = agrees(
+            by, variance, quat, values, white, last_quat, last[0], last[1], group, _DENIED * gate
+        )
+    displaced = update(
         x, P, reference, rotates, quat, values, white, passing, unit_noise, group, modes, evidence,
-        speeds, shares, likelihood, speed, outlying_s, events, gate, patience_s, dt_s,
+        velocity_s, error_s, speeds, shares, likelihood, speed, outlying_s, events, gate,
+        patience_s, dt_s, displaced, by, variance, earlier, earlier_quat,
     )  # fmt: skip
+    for i in range(last.shape[1]):
+        last[0, i], last[1, i] = values[i], white[i]
+    for k in range(4):
+        last_quat[k] = quat[k]
+    return displaced

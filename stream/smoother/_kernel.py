@@ -13,7 +13,7 @@ import math
 from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64, UInt8
+from jaxtyping import Bool, Float64, Int64
 from numba import njit
 
 States = Float64[np.ndarray, "N 3"]
@@ -257,62 +257,6 @@ def absorb(reference: Float64[np.ndarray, " 4"], x: States) -> None:
         reference[k] = turned[k]
     for i in range(3):
         x[i, 0] = 0.0
-
-
-@njit(cache=True, error_model="numpy")
-@no_type_check
-def update(
-    x: States,
-    P: Covariances,
-    reference: Float64[np.ndarray, " 4"],
-    rotates: bool,
-    quat: Float64[np.ndarray, " 4"],
-    values: Channels,
-    white: Channels,
-    slow: Channels,
-    unit_noise: Float64[np.ndarray, "G 3"],
-    group: Int64[np.ndarray, " N"],
-    modes: Int64[np.ndarray, " G"],
-    evidence: ByGroup,
-    speeds: ByMode,
-    shares: ByMode,
-    likelihood: ByMode,
-    speed: ByGroup,
-    outlying_s: ByGroup,
-    events: UInt8[np.ndarray, " G"],
-    gate: float,
-    patience_s: float,
-    dt_s: float,
-) -> None:
-    """A measurement at the time predicted to: weigh the modes, settle the noise, correct.
-
-    Everything in place. A group that even the fastest mode leaves farther off than ``gate`` is
-    refused until it has been so for longer than ``patience_s``; then it begins anew.
-    """
-    groups = speeds.shape[0]
-    innovation = values - x[:, 0]
-    if rotates:
-        innovation[:3] = difference(quat, reference)
-    innovation -= x[:, 2]
-    said, distance = np.empty(speeds.shape), np.empty(groups)
-    weigh_modes(said, distance, innovation, P, unit_noise, white, speeds, group)
-    refused, jumped = np.zeros(groups, np.bool_), np.zeros(groups, np.bool_)
-    for g in range(groups):
-        events[g] = 1
-        if distance[g] > gate:
-            # The first frame of its kind is an outlier for no time yet, whatever the frame rate.
-            outlying_s[g] = 0.0 if outlying_s[g] < 0.0 else outlying_s[g] + dt_s
-            said[g] = 0.0
-            jumped[g] = outlying_s[g] > patience_s
-            refused[g] = not jumped[g]
-            events[g] = 2 if jumped[g] else 0
-        if not refused[g]:
-            outlying_s[g] = -1.0
-    choose_modes(shares, likelihood, said, modes, evidence, speeds, speed)
-    settle(P, unit_noise, speed, group)
-    correct(x, P, innovation, white, slow, group, refused, jumped)
-    if rotates:
-        absorb(reference, x)
 
 
 @njit(cache=True, error_model="numpy")

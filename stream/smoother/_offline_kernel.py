@@ -9,6 +9,12 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 from numba import njit
 
+from ._displacement_kernel import (
+    decay_of,
+    displace,
+    innovations,
+    remember,
+)
 from ._kernel import (
     absorb,
     begin_channel,
@@ -78,6 +84,8 @@ def forward(
     white: Channels,
     slow: Channels,
     speeds: ByGroup,
+    by: Float64[np.ndarray, "T 6"],
+    by_variance: Float64[np.ndarray, "T 6"],
     group: Int64[np.ndarray, " N"],
     velocity_s: Float64[np.ndarray, " G"],
     error_s: Float64[np.ndarray, " G"],
@@ -88,11 +96,23 @@ def forward(
     """Filter a stretch with given velocity variances; the state goes on from ``x, P, quat``."""
     groups = speeds.shape[1]
     noise = np.zeros((groups, 3))
+    earlier, earlier_quat = np.empty((6, 4)), np.empty(4)
+    farther, decay = np.empty(6), np.empty((3, 3))
     for t in range(dt_s.shape[0]):
+        displaced = rotates and by_variance[t, 0] > 0.0
+        if displaced:
+            remember(x, P, quat, earlier, earlier_quat)
         predict(x, P, noise, slow_before, group, velocity_s, error_s, dt_s[t])
         settle(P, noise, speeds[t], group)
         if rotates:
             absorb(quat, x)
+        if displaced:
+            for g in range(3):
+                decay[g, 0], decay[g, 1], decay[g, 2] = decay_of(velocity_s[g], error_s[g], dt_s[t])
+            innovations(by[t], x, quat, earlier, earlier_quat, farther)
+            displace(x, P, farther, by_variance[t], earlier, group, decay)
+            absorb(quat, x)
+        if rotates:
             turned = difference(quats[t], quat)
         for i in range(x.shape[0]):
             event = events[t, group[i]]
@@ -124,14 +144,16 @@ def backward(
     events: UInt8[np.ndarray, "T G"],
     slow: Channels,
     speeds: ByGroup,
+    by: Float64[np.ndarray, "T 6"],
+    by_variance: Float64[np.ndarray, "T 6"],
     group: Int64[np.ndarray, " N"],
     velocity_s: Float64[np.ndarray, " G"],
     error_s: Float64[np.ndarray, " G"],
 ) -> None:
     """Rauch-Tung-Striebel, in place, from what is known of the step after the stretch.
 
-    ``dt_s``, ``events`` and ``speeds`` are of the step that follows each of the stretch's; ``slow``
-    is of the stretch's own. ``next_*`` take up the stretch's first state.
+    ``dt_s``, ``events``, ``speeds`` and displacements are of the step that follows each of the
+    stretch's; ``slow`` is of the stretch's own. ``next_*`` take up the stretch's first state.
     """
     groups = speeds.shape[1]
     decay, noise = np.empty((groups, 3)), np.empty((groups, 3))
@@ -153,14 +175,19 @@ def backward(
                 all_quats[t],
             )
             turned = difference(next_quat, moved)
+        displaced = rotates and by_variance[t, 0] > 0.0
         for i in range(all_x.shape[1]):
             g = group[i]
             if events[t, g] == 2:  # what came after began anew and knows nothing of this
                 continue
-            off = turned[i] if rotates and i < 3 else 0.0
+            turns = rotates and i < 3
+            off = turned[i] if turns else 0.0
+            variance, farther = 0.0, 0.0
+            if displaced and i < 6:
+                variance, farther = by_variance[t, i], by[t, i] - decay[g, 1] * all_x[t, i, 1]
             backward_channel(
-                all_x[t, i], all_P[t, i], next_x[i], next_P[i], decay[g], noise[g],
-                slow[t, i], rotates and i < 3, off,
+                all_x[t, i], all_P[t, i], next_x[i], next_P[i], decay[g], noise[g], slow[t, i],
+                turns, off, variance, farther,
             )  # fmt: skip
         if rotates:
             absorb(all_quats[t], all_x[t])
@@ -189,7 +216,7 @@ def copy_state(
 
 @njit(cache=True)
 @no_type_check
-def backward_channel(
+def backward_channel(  # noqa: PLR0915 - scalars, one statement each
     x: Float64[np.ndarray, " 3"],
     P: Float64[np.ndarray, " 6"],
     next_x: Float64[np.ndarray, " 3"],
@@ -199,12 +226,17 @@ def backward_channel(
     slow: float,
     turns: bool,
     turned: float,
+    variance: float,
+    farther: float,
 ) -> None:
     """One channel's step back, in place: ``x += C (x_next - F x)``, ``P += C (P_next - P_p) C^T``.
 
     Written out in scalars, which compiles in a fraction of the time of matrices and runs faster.
     ``decay`` holds a, tau (1 - a) and phi of the transition F, ``noise`` (xx, xv, vv) of its noise.
-    Of a rotation, ``turned`` is how far the next value is off the predicted one.
+    Of a rotation, ``turned`` is how far the next value is off the predicted one. A displacement
+    with a ``variance``, by which the value went ``farther`` than predicted, is taken into state and
+    prediction alike before: with u and w their covariances with it and S its own variance,
+    ``P -= u u^T / S``, ``P_p -= w w^T / S``, ``F P -= w u^T / S``.
     """
     a, k, phi = decay[0], decay[1], decay[2]
     xx, xv, vv, xc, vc, cc = P[0], P[1], P[2], P[3], P[4], P[5]
@@ -218,6 +250,25 @@ def backward_channel(
     p20 = f20 + k * f21
     p21 = a * f21
     p22 = phi * f22 + slow * (1.0 - phi * phi)
+    # What the displacement adds to the prediction and to the state.
+    m0, m1, m2, n0, n1, n2 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    if variance > 0.0:
+        u0, u1, u2 = f00 - xx, f01 - xv, f02 - xc
+        w0, w1, w2 = p00 - f00, p10 - f10, p20 - f20
+        S = w0 - u0 + variance
+        m0, m1, m2 = w0 / S * farther, w1 / S * farther, w2 / S * farther
+        n0, n1, n2 = u0 / S * farther, u1 / S * farther, u2 / S * farther
+        p00, p10, p11 = p00 - w0 * w0 / S, p10 - w0 * w1 / S, p11 - w1 * w1 / S
+        p20, p21, p22 = p20 - w0 * w2 / S, p21 - w1 * w2 / S, p22 - w2 * w2 / S
+        f00, f01, f02 = f00 - w0 * u0 / S, f01 - w0 * u1 / S, f02 - w0 * u2 / S
+        f10, f11, f12 = f10 - w1 * u0 / S, f11 - w1 * u1 / S, f12 - w1 * u2 / S
+        f20, f21, f22 = f20 - w2 * u0 / S, f21 - w2 * u1 / S, f22 - w2 * u2 / S
+        P[0] -= u0 * u0 / S
+        P[1] -= u0 * u1 / S
+        P[2] -= u1 * u1 / S
+        P[3] -= u0 * u2 / S
+        P[4] -= u1 * u2 / S
+        P[5] -= u2 * u2 / S
     # Its Cholesky factor; a state that is known for certain has no variance left to divide by.
     l00 = math.sqrt(max(p00, 1e-14 * p00 + 1e-30))
     l10, l20 = p10 / l00, p20 / l00
@@ -229,8 +280,12 @@ def backward_channel(
     c00, c01, c02 = solve(factor, f00, f10, f20)
     c10, c11, c12 = solve(factor, f01, f11, f21)
     c20, c21, c22 = solve(factor, f02, f12, f22)
-    o0 = turned if turns else next_x[0] - (x[0] + k * x[1])
-    o1, o2 = next_x[1] - a * x[1], next_x[2] - phi * x[2]
+    o0 = (turned if turns else next_x[0] - (x[0] + k * x[1])) - m0
+    o1, o2 = next_x[1] - a * x[1] - m1, next_x[2] - phi * x[2] - m2
+    if variance > 0.0:
+        x[0] += n0
+        x[1] += n1
+        x[2] += n2
     x[0] += c00 * o0 + c01 * o1 + c02 * o2
     x[1] += c10 * o0 + c11 * o1 + c12 * o2
     x[2] += c20 * o0 + c21 * o1 + c22 * o2

@@ -16,6 +16,7 @@ from jaxtyping import Float64, UInt8
 
 from .channels import ROTATION
 from .config import SmoothingConfig
+from .pose import Displacement
 from .tuning import BankTuning
 
 Channels = Float64[np.ndarray, " N"]
@@ -99,6 +100,14 @@ class ChannelBank:
         self._outlying_s = np.full(groups, -1.0)
         self._pending = False
         self._dt_s = 0.0
+        compared = 0 if tuning.displacement is None else len(tuning.displacement)
+        self._earlier = np.zeros((compared, 4))  # x, xx, xv, xc of the pose before the prediction
+        self._earlier_quat = self.quat_wxyz.copy()
+        self._last = np.zeros((2, compared))  # values and new errors' variances, measured last
+        self._last_quat = self.quat_wxyz.copy()
+        self._seen_before = False  # whether the frame before was measured
+        self._none = np.zeros(6)
+        self.displaced: Displacement | None = None
 
     def expect(self, variance: float, slow: Channels) -> None:
         """Begin before any measurement: values are 0 with a variance, and measured with errors."""
@@ -119,6 +128,8 @@ class ChannelBank:
         self.events[:] = BEGUN
         self._outlying_s[:] = -1.0
         self._pending = False
+        self.displaced = None
+        self._remember(measured)
 
     def predict(self, dt_s: float) -> None:
         """Move on by ``dt_s`` >= 0 seconds."""
@@ -127,10 +138,11 @@ class ChannelBank:
             self.x, self.P, self._noise, self.slow, tuning.group, tuning.velocity_s,
             tuning.error_s, self.shares, self._motion.usual, tuning.forget_s, tuning.modes,
             tuning.evidence, self._motion.speeds, self._speed, self.likelihood, self.events,
-            self.quat_wxyz, self._rotates, self._pending, dt_s,
+            self.quat_wxyz, self._rotates, self._pending, self._earlier, self._earlier_quat, dt_s,
         )  # fmt: skip
         self._pending = True
         self._dt_s = dt_s
+        self.displaced = None
 
     def update(self, measured: Measured) -> None:
         """Correct the channels at the time predicted to.
@@ -139,18 +151,18 @@ class ChannelBank:
         while, and then begins anew where it is seen.
         """
         tuning, motion = self._tuning, self._motion
-        if not self._pending:  # the time has not moved on: the modes were weighed already
-            self._noise[:] = 0.0
-            self._dt_s = 0.0
+        self._stand_still()
         quat = self.quat_wxyz if measured.quat_wxyz is None else measured.quat_wxyz
-        self._kernel.update(
+        self._frame.update(
             self.x, self.P, self.quat_wxyz, self._rotates, quat, measured.values, measured.white,
             measured.slow, self._noise, tuning.group, tuning.modes, tuning.evidence,
-            motion.speeds, self.shares, self.likelihood, self._speed, self._outlying_s,
-            self.events, motion.gate, motion.patience_s, self._dt_s,
+            tuning.velocity_s, tuning.error_s, motion.speeds, self.shares, self.likelihood,
+            self._speed, self._outlying_s, self.events, motion.gate, motion.patience_s, self._dt_s,
+            False, self._none, self._none, self._earlier, self._earlier_quat,
         )  # fmt: skip
         self.slow = measured.slow
         self._pending = False
+        self._remember(measured)
 
     def see(
         self,
@@ -160,6 +172,7 @@ class ChannelBank:
         conditions: Float64[np.ndarray, " F"],
         limits: tuple[Float64[np.ndarray, " F"], Float64[np.ndarray, " F"]],
         quat: Float64[np.ndarray, " 4"] | None = None,
+        displacement: Displacement | None = None,
     ) -> tuple[Measured, Channels]:
         """:meth:`update` with what the network states of the values' errors.
 
@@ -170,29 +183,53 @@ class ChannelBank:
             conditions: of the frame; NaN where not known.
             limits: lowest and highest conditions that count.
             quat: the rotation, where the bank has one.
+            displacement: of the pose since the last frame, as it is stated; it counts where the
+                tuning says what it is worth, the last frame was measured, and both measurements
+                allow it. :attr:`displaced` then holds it, with the variance that it counts with.
 
         Returns:
             What was measured, and the variance of the errors that stay for good.
         """
         tuning, motion = self._tuning, self._motion
-        if not self._pending:
-            self._noise[:] = 0.0
-            self._dt_s = 0.0
+        by = variance = self._none
+        factor = tuning.displacement if self._pending and self._seen_before else None
+        if displacement is not None and factor is not None:
+            by, variance = displacement.by, factor * displacement.variance
+        self._stand_still()
         errors = np.empty((3, len(values)))
-        self._frame.see(
+        taken = self._frame.see(
             self.x, self.P, self.quat_wxyz, self._rotates, self.quat_wxyz if quat is None else quat,
             values, stated, logarithms, conditions, *limits, tuning.white, tuning.slow,
             tuning.error_share, tuning.error_ratio, errors, self._noise, tuning.group, tuning.modes,
-            tuning.evidence, motion.speeds, self.shares, self.likelihood, self._speed,
-            self._outlying_s, self.events, motion.gate, motion.patience_s, self._dt_s,
+            tuning.evidence, tuning.velocity_s, tuning.error_s, motion.speeds, self.shares,
+            self.likelihood, self._speed, self._outlying_s, self.events, motion.gate,
+            motion.patience_s, self._dt_s, by is not self._none, by, variance, self._earlier,
+            self._earlier_quat, self._last, self._last_quat,
         )  # fmt: skip
+        self.displaced = Displacement(by, variance) if taken else None
+        self._seen_before = True
         white, self.slow, lasting = errors
         self._pending = False
         return Measured(values, white, self.slow, quat), lasting
 
     def finish(self) -> None:
         """Nothing was measured at the time predicted to."""
+        self._seen_before = False
         self._settle_usual()
+
+    def _stand_still(self) -> None:
+        """Where the time has not moved on, the modes were weighed already."""
+        if not self._pending:
+            self._noise[:] = 0.0
+            self._dt_s = 0.0
+
+    def _remember(self, measured: Measured) -> None:
+        """What the next displacement must agree with."""
+        compared = self._last.shape[1]
+        self._last[0], self._last[1] = measured.values[:compared], measured.white[:compared]
+        if measured.quat_wxyz is not None:
+            self._last_quat[:] = measured.quat_wxyz
+        self._seen_before = True
 
     @property
     def speed(self) -> Float64[np.ndarray, " G"]:

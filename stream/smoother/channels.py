@@ -35,6 +35,8 @@ GROUPS: Final = (
 )
 """Channels of one group err and move alike."""
 
+POSE_GROUPS: Final = GROUPS[:3]
+
 MODES_OF: Final = {
     "rotation": "head",
     "direction": "head",

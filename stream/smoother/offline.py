@@ -42,6 +42,8 @@ def _step_type(tuning: BankTuning) -> np.dtype[np.void]:
             ("white", "f4", N_CHANNELS),
             ("slow", "f4", N_CHANNELS),
             ("lasting", "f4", 6),
+            ("by", "f4", 6),
+            ("by_variance", "f4", 6),  # 0: no displacement was taken in
             ("shares", "f4", by_mode),
             ("likelihood", "f4", by_mode),
             ("events", "u1", groups),
@@ -106,6 +108,10 @@ class OfflineSmoother:
                 before["slow"],
             )
             at["quat"] = before["quat"]
+        if step.displaced is None:
+            at["by_variance"] = 0.0
+        else:
+            at["by"], at["by_variance"] = step.displaced.by, step.displaced.variance
         self._shape, self._has_blendshapes = step.shape, step.has_blendshapes
         self._count += 1
         if self._count % _BLOCK == 0:
@@ -173,8 +179,9 @@ class OfflineSmoother:
             self._kernel.forward(
                 x, P, quat, slow, True, steps["dt_s"].copy(), steps["events"].copy(),
                 _column(steps, "values"), _column(steps, "quat"), _column(steps, "white"),
-                _column(steps, "slow"), _column(steps, "speeds"), tuning.group,
-                tuning.velocity_s, tuning.error_s, all_x, all_P, all_quats,
+                _column(steps, "slow"), _column(steps, "speeds"), _column(steps, "by"),
+                _column(steps, "by_variance"), tuning.group, tuning.velocity_s, tuning.error_s,
+                all_x, all_P, all_quats,
             )  # fmt: skip
             steps["x"], steps["P"], steps["smooth_quat"] = all_x, all_P, all_quats
             self._write(first, steps)
@@ -193,7 +200,8 @@ class OfflineSmoother:
             self._kernel.backward(
                 all_x, all_P, all_quats, next_x, next_P, next_quat, True,
                 following["dt_s"].copy(), following["events"].copy(), _column(steps, "slow"),
-                _column(following, "speeds"), tuning.group, tuning.velocity_s, tuning.error_s,
+                _column(following, "speeds"), _column(following, "by"),
+                _column(following, "by_variance"), tuning.group, tuning.velocity_s, tuning.error_s,
             )  # fmt: skip
             steps["x"], steps["P"], steps["smooth_quat"] = all_x, all_P, all_quats
             self._write(first, steps)

@@ -24,6 +24,19 @@ class PoseMeasurement(msgspec.Struct, frozen=True, eq=False):
     variance: Float64[np.ndarray, " 6"]
 
 
+class Displacement(msgspec.Struct, frozen=True, eq=False):
+    """By how much a pose moved since the frame before, seen in the pictures themselves.
+
+    Attributes:
+        by: (6,) rotation vector about the camera's axes (rad; it leads from the old rotation to the
+            new one), then the changes of x/z, y/z and log z.
+        variance: (6,) of these.
+    """
+
+    by: Float64[np.ndarray, " 6"]
+    variance: Float64[np.ndarray, " 6"]
+
+
 def view_coordinates(translation_mm: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, " 3"]:
     """Direction x/z and y/z, and log z: their errors are those of the picture, at any distance."""
     x, y, z = translation_mm.tolist()

@@ -15,7 +15,7 @@ from ...models.face.perspective import PerspectivePose
 from .bank import ChannelBank, Measured, Motion
 from .channels import BLENDSHAPES, EXPRESSION, N_CHANNELS, POSE
 from .config import SmoothingConfig
-from .pose import PoseMeasurement, translation_variance
+from .pose import Displacement, PoseMeasurement, translation_variance
 from .tuning import CONDITIONS, Tuning
 from .unrest import Unrest
 
@@ -52,6 +52,7 @@ class FaceMeasurement(msgspec.Struct, frozen=True, eq=False):
         blendshapes: (52,) in [0, 1]; None where the network has none.
         conditions: (4,) of the picture, see :func:`~mien.stream.quality.conditions`; None where
             nobody looked.
+        displacement: of the pose since the last frame; None where nobody compared the pictures.
     """
 
     pose: PoseMeasurement
@@ -59,6 +60,7 @@ class FaceMeasurement(msgspec.Struct, frozen=True, eq=False):
     expression_variance: Float64[np.ndarray, " 10"]
     blendshapes: Float64[np.ndarray, " 52"] | None
     conditions: Float64[np.ndarray, " 4"] | None = None
+    displacement: Displacement | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class FilterStep:
         events: (G,) what became of each group.
         shape: (40,) who it is, as far as is known by then.
         has_blendshapes: whether the network says any.
+        displaced: the displacement that was taken in, if one was.
     """
 
     dt_s: float
@@ -84,6 +87,7 @@ class FilterStep:
     events: UInt8[np.ndarray, " G"]
     shape: Float64[np.ndarray, " 40"]
     has_blendshapes: bool
+    displaced: Displacement | None = None
 
 
 @cache
@@ -183,7 +187,7 @@ class FaceSmoother:
             values, stated = stated_channels(measured)
             self._measured, self._lasting = self._face.see(
                 values, stated, True, _all_conditions(measured.conditions, unrest),
-                self.tuning.limits, measured.pose.pose.quat_wxyz,
+                self.tuning.limits, measured.pose.pose.quat_wxyz, measured.displacement,
             )  # fmt: skip
         else:
             self._measured, self._lasting = channel_values(measured, self.tuning, unrest)
@@ -205,6 +209,7 @@ class FaceSmoother:
             self._face.events.copy(),
             self._identity.values,
             self._has_blendshapes,
+            self._face.displaced,
         )
 
     def state(self, relative_size_sd: float) -> FaceState | None:

@@ -27,6 +27,7 @@ from .channels import (
     INDEPENDENT,
     MODES_OF,
     N_CHANNELS,
+    POSE_GROUPS,
     SHAPE_GROUPS,
 )
 from .config import PRESETS, SmoothingConfig
@@ -43,10 +44,12 @@ from .pose import view_coordinates
 from .smoother import FaceMeasurement, FaceSmoother
 from .tuning import MODE_NAMES, GroupTuning, ModeTuning, Tuning, channels_of
 
-_POSE_GROUPS: Final = ("rotation", "direction", "depth")
 _ROUNDS: Final = 4
 _AGREEMENT: Final = 0.2
 _STRETCH: Final = 120  # frames of a film
+_WAY: Final = 4  # steps
+_MEDIAN_OF_ONE: Final = 0.4549  # of chi-square with one degree of freedom, whose mean is 1
+_LEAST_FACTOR: Final = 0.1
 
 _SPEEDS: Final[Mapping[str, tuple[float, float, float]]] = {
     "rotation": (0.01, 0.4, 2.0),
@@ -75,8 +78,8 @@ def tune_errors(errors: Mapping[str, MeasuredErrors], dt_s: float) -> Tuning:
     """
     groups: dict[str, GroupTuning] = {}
     for name in (*GROUPS, *SHAPE_GROUPS):
-        white, slow, lasts = fit_errors(errors[name], dt_s, name not in _POSE_GROUPS)
-        pose = name in _POSE_GROUPS
+        white, slow, lasts = fit_errors(errors[name], dt_s, name not in POSE_GROUPS)
+        pose = name in POSE_GROUPS
         groups[name] = GroupTuning(
             white=white,
             slow=slow,
@@ -94,7 +97,7 @@ def tune_errors(errors: Mapping[str, MeasuredErrors], dt_s: float) -> Tuning:
         # Errors of channels agree in part; together they tell less than their number.
         modes[name] = ModeTuning((0.8, 0.15, 0.05), 0.2, channels**-_AGREEMENT)
     low, high = condition_range([measured.conditions for measured in errors.values()])
-    return Tuning(groups, modes, low, high)
+    return Tuning(groups, modes, low, high, displacement=(1.0,) * len(POSE_GROUPS))
 
 
 def trajectory(
@@ -188,9 +191,53 @@ def correlate_pose(tuning: Tuning, paths: Sequence[TruePath], dt_s: float) -> Tu
         raise InputError(f"no film follows a face for {_STRETCH} frames")
     errors = np.stack([stretch[:_STRETCH] for stretch in stretches])
     groups = dict(tuning.groups)
-    for name in _POSE_GROUPS:
+    for name in POSE_GROUPS:
         groups[name] = with_correlation(groups[name], errors[..., channels_of(name)], dt_s)
     return replace(tuning, groups=groups)
+
+
+def fit_displacements(tuning: Tuning, paths: Sequence[TruePath]) -> Tuning:
+    """How far to believe displacements, on films.
+
+    Their errors go together from step to step, which a filter takes for independent: what counts is
+    the error of a way of :data:`_WAY` steps, over the variances of its steps. The median stands for
+    the mean, so that the few ways on which an alignment failed do not tell of all others.
+
+    Args:
+        tuning: to complete.
+        paths: of films.
+
+    Raises:
+        InputError: no film shows a face for long enough.
+    """
+    ratios = np.concatenate([_displacement_ratios(path) for path in paths])
+    if not len(ratios):
+        raise InputError(f"no film follows a face for {_WAY} frames")
+    factors = [np.median(ratios[:, channels_of(name)]) / _MEDIAN_OF_ONE for name in POSE_GROUPS]
+    return replace(tuning, displacement=tuple(max(float(f), _LEAST_FACTOR) for f in factors))
+
+
+def _displacement_ratios(path: TruePath) -> Float64[np.ndarray, "W 6"]:
+    """Squared errors of ways over the variances that were stated of their steps."""
+    rows: list[Float64[np.ndarray, " 6"]] = []
+    error, variance, steps = np.zeros(6), np.zeros(6), 0
+    for k, measured in enumerate(path.measured):
+        found = None if measured is None else measured.displacement
+        if k == 0 or found is None:
+            steps = 0
+            continue
+        if steps == 0:
+            error, variance = np.zeros(6), np.zeros(6)
+        way = quaternion_multiply(path.quats[k], quaternion_conjugate(path.quats[k - 1]))
+        view = view_coordinates(path.translation_mm[k])
+        view -= view_coordinates(path.translation_mm[k - 1])
+        error += found.by - np.concatenate([rotation_vector_from_quaternion(way), view])
+        variance += found.variance
+        steps += 1
+        if steps == _WAY:
+            rows.append(error * error / variance)
+            steps = 0
+    return np.array(rows).reshape(-1, 6)
 
 
 def _errors(path: TruePath) -> Float64[np.ndarray, "T 6"]:
@@ -217,7 +264,7 @@ def calibrate(tuning: Tuning, paths: Sequence[TruePath]) -> Tuning:
     for _ in range(_ROUNDS):
         ratios = normalised_errors(config, paths)
         groups = dict(tuning.groups)
-        for name, ratio in zip(_POSE_GROUPS, ratios, strict=True):
+        for name, ratio in zip(POSE_GROUPS, ratios, strict=True):
             slow = groups[name].slow
             level = tuple(value + float(np.log(ratio)) for value in slow.level)
             groups[name] = replace(groups[name], slow=replace(slow, level=level))

@@ -29,7 +29,6 @@ _CLIPS, _FRAMES, _RATE = 28, 150, 30
 _TRAJECTORIES, _TRAJECTORY_S = 40, 12.0
 _KEY: Final = 7_001  # apart from the seeds of training and evaluation
 _FEWEST: Final = 100
-_SECOND: Final = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,13 @@ class TuneSmoother:
 
         from ...models.synthetic.evaluation import clip_paths
         from ...stream.smoother.channels import GROUPS, MODES_OF
-        from ...stream.smoother.tuner import calibrate, correlate_pose, tune_errors, tune_motion
+        from ...stream.smoother.tuner import (
+            calibrate,
+            correlate_pose,
+            fit_displacements,
+            tune_errors,
+            tune_motion,
+        )
         from .measured_errors import FRAME_S, measure_errors, photographs, rendered_stills
 
         rng = np.random.default_rng([self.seed, _KEY])
@@ -109,7 +114,7 @@ class TuneSmoother:
         tuning = tune_errors(errors, FRAME_S)
         with _bar(len(clip_paths(films)), "films") as shown:
             followed = list(_true_paths(films, fitter, tuning, rng, shown.update))
-        tuning = correlate_pose(tuning, followed, FRAME_S)
+        tuning = fit_displacements(correlate_pose(tuning, followed, FRAME_S), followed)
         with _bar(len(set(map(MODES_OF.get, GROUPS))), "motion") as shown:
             paths = _trajectories(fitter.model, FRAME_S, rng)
             tuning = tune_motion(tuning, paths, errors, rng, shown.update)
@@ -205,9 +210,9 @@ def _true_paths(
     from ...models.face.rotation import quaternion_from_matrix
     from ...models.noise.kinds import NOISE_KINDS
     from ...models.synthetic.evaluation import clip_paths, load_clip, resized_head
-    from ...stream.smoother import PRESETS, FaceSmoother
+    from ...stream.smoother import PRESETS
     from ...stream.smoother.tuner import TruePath
-    from .recorded_film import record_film
+    from .recorded_film import follow, record_film
 
     files = clip_paths(folder)
     if not files:
@@ -216,18 +221,7 @@ def _true_paths(
     for number, path in enumerate(files):
         clip = resized_head(load_clip(path))
         film = record_film(clip, fitter, NOISE_KINDS[kinds[number % len(kinds)]], rng)
-        smoother = FaceSmoother(replace(PRESETS["responsive"], tuning=tuning))
-        measured = []
-        for k, candidate in enumerate(film.candidates):
-            before = film.t_ns[k - 1] if k else film.t_ns[0]
-            smoother.predict(float(film.t_ns[k] - before) / _SECOND)
-            if candidate is None:
-                measured.append(None)
-                continue
-            shape = smoother.update_shape(
-                candidate.shape, candidate.shape_variance, candidate.conditions
-            )
-            measured.append(fitter.measure(candidate, shape, film.camera))
+        measured, _ = follow(film, fitter, replace(PRESETS["responsive"], tuning=tuning))
         yield TruePath(
             film.t_ns.tolist(),
             measured,

@@ -15,10 +15,12 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt8
 
 from ...models.face.camera import DEFAULT_FOV_DEG, Camera
 from ...models.face.crop import Crop, crop_from_box, crop_from_landmarks, tight_box
+from ...models.face.names import N_SHAPE
 from ...models.noise.video import VideoNoise, degraded
 from ...models.synthetic.evaluation import Clip
 from ...stream.detector.protocol import Detector
 from ...stream.fit import Candidate, FaceFitter
+from ...stream.smoother import FaceMeasurement, FaceSmoother, SmoothingConfig
 from ...stream.sources import open_source
 from ...stream.tracker_config import TrackerConfig
 
@@ -40,6 +42,11 @@ class RecordedVideo:
     t_ns: Int64[np.ndarray, " T"]
     candidates: tuple[Candidate | None, ...]
     camera: Camera
+
+    @property
+    def steps_s(self) -> list[float]:
+        """T times since the frame before; 0 for the first."""
+        return (np.diff(self.t_ns, prepend=self.t_ns[:1]) * 1e-9).tolist()
 
 
 @dataclass(frozen=True)
@@ -136,6 +143,45 @@ def record_video(
             if len(times) == most_frames:
                 break
     return RecordedVideo(np.array(times, np.int64), tuple(candidates), camera)
+
+
+def follow(
+    video: RecordedVideo, fitter: FaceFitter, config: SmoothingConfig
+) -> tuple[list[FaceMeasurement | None], Float64[np.ndarray, "T 40"]]:
+    """What is measured in each frame, as a track with these settings measures it.
+
+    Args:
+        video: as the network saw it.
+        fitter: that read it.
+        config: of the filter, whose shape and poses the measurements go on from.
+
+    Returns:
+        A measurement a frame, None where there is no face, and the filtered shapes.
+    """
+    smoother, meter = FaceSmoother(config), fitter.displacement_meter()
+    measured: list[FaceMeasurement | None] = []
+    shapes, shape = [], np.zeros(N_SHAPE)
+    for candidate, dt_s in zip(video.candidates, video.steps_s, strict=True):
+        smoother.predict(dt_s)
+        taken = None
+        if candidate is not None:
+            shape = smoother.update_shape(
+                candidate.shape, candidate.shape_variance, candidate.conditions
+            )
+            taken = fitter.measure(candidate, shape, video.camera)
+        if candidate is None or taken is None:
+            smoother.miss()
+            meter.forget()
+        else:
+            scale = fitter.head_scale(shape)
+            taken = meter.compare(candidate, taken, shape, scale, video.camera)
+            smoother.update(taken)
+            state = smoother.state(config.head_scale_sd)
+            if state is not None:
+                meter.believe(state.pose)
+        measured.append(taken)
+        shapes.append(shape)
+    return measured, np.array(shapes).reshape(-1, N_SHAPE)
 
 
 def _followed(

@@ -1,0 +1,264 @@
+"""Compiled steps of the photometric alignment; imported where they are first needed."""
+
+from __future__ import annotations
+
+import math
+from typing import no_type_check
+
+import numpy as np
+from numba import njit
+
+from ._fit_kernels import rotation
+
+_FACING = 0.25  # cosine from which a point is seen well enough
+_MARGIN = 2.0  # px, from the crop's edge
+_LEAST_POINTS = 40
+_COARSE = 160  # points of the first steps: the first of all points are spread over the face too
+_COARSE_STEPS, _STEPS = 4, 8
+_HUBER = 1.5  # times the median residual
+_LEAST_SPREAD = 0.05  # of the residuals, squared grey levels: they are rounded
+_TURN, _SHIFT, _ZOOM = 0.5, 0.2, 0.5  # what a step is held back by where the picture says nothing
+# Of all numbers of a step (rad, and shares of the distance): after which all points count, and
+# after which the last step is done.
+_NEAR, _CLOSE = 6e-3, 1e-3
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
+def soften(crop_bgr, out):
+    """Grey levels (B + 2 G + R) / 4 under the binomial mask 1 4 6 4 1 along both axes.
+
+    Whole numbers, so that the compiler can do many at once. The outermost two pixels are zero.
+    """
+    rows, columns = crop_bgr.shape[0], crop_bgr.shape[1]
+    across = np.empty((rows, columns), np.int32)
+    grey = np.empty(columns, np.int32)
+    for y in range(rows):
+        line, row = crop_bgr[y].reshape(-1), across[y]
+        for x in range(columns):
+            grey[x] = line[3 * x] + 2 * np.int32(line[3 * x + 1]) + line[3 * x + 2]
+        for x in range(2, columns - 2):
+            row[x] = grey[x - 2] + grey[x + 2] + 4 * (grey[x - 1] + grey[x + 1]) + 6 * grey[x]
+    out[:] = 0.0
+    for y in range(2, rows - 2):
+        a, b, c, d, e = across[y - 2], across[y - 1], across[y], across[y + 1], across[y + 2]
+        row = out[y]
+        for x in range(2, columns - 2):
+            row[x] = np.float32(a[x] + e[x] + 4 * (b[x] + d[x]) + 6 * c[x]) * np.float32(
+                1.0 / 1024.0
+            )
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
+def align(  # noqa: PLR0912, PLR0915 - compiled: a call more is an array more
+    before, before_crop, now, now_crop, points, normals, quat, translation, old_quat,
+    old_translation, new_quat, new_translation, camera, out,
+):  # fmt: skip
+    """See :func:`.displacement.Displacements.measure`; False where too little is seen.
+
+    ``quat, translation`` are the pose then; ``old_*`` and ``new_*`` lead to where to begin.
+    """
+    size = before.shape[0]
+    middle = 0.5 * (size - 1)
+    fx, fy, cx, cy = camera
+    count = points.shape[0]
+    R = rotation(quat)
+    t = translation.copy()
+    zoom = size / before_crop[2]
+    seen = np.empty((count, 3))
+    grey = np.empty(count)
+    kept = 0
+    for i in range(count):
+        x, y, z = t[0], t[1], t[2]
+        nx, ny, nz = 0.0, 0.0, 0.0
+        for b in range(3):
+            p, n = points[i, b], normals[i, b]
+            x, y, z = x + R[0, b] * p, y + R[1, b] * p, z + R[2, b] * p
+            nx, ny, nz = nx + R[0, b] * n, ny + R[1, b] * n, nz + R[2, b] * n
+        if not nx * x + ny * y + nz * z < -_FACING * math.sqrt(x * x + y * y + z * z):
+            continue
+        u = (fx * x / z + cx - before_crop[0]) * zoom + middle
+        v = (fy * y / z + cy - before_crop[1]) * zoom + middle
+        if not (_MARGIN <= u < size - 1 - _MARGIN and _MARGIN <= v < size - 1 - _MARGIN):
+            continue
+        iu, iv = int(u), int(v)
+        du, dv = u - iu, v - iv
+        grey[kept] = (1.0 - dv) * ((1.0 - du) * before[iv, iu] + du * before[iv, iu + 1]) + dv * (
+            (1.0 - du) * before[iv + 1, iu] + du * before[iv + 1, iu + 1]
+        )
+        for b in range(3):
+            seen[kept, b] = points[i, b]
+        kept += 1
+    if kept < _LEAST_POINTS:
+        return False
+    step, view = np.empty(3), np.empty(3)
+    _difference(rotation(new_quat), rotation(old_quat), step)
+    turn = R.copy()
+    _turn_by(turn, step)
+    new, old = new_translation, old_translation
+    view[0] = t[0] / t[2] + new[0] / new[2] - old[0] / old[2]
+    view[1] = t[1] / t[2] + new[1] / new[2] - old[1] / old[2]
+    view[2] = math.log(t[2] * new[2] / old[2])
+    zoom = size / now_crop[2]
+    J = np.empty((kept, 6))
+    a, c, r, size_of = np.empty(kept), np.empty(kept), np.empty(kept), np.empty(kept)
+    H, g, d = np.empty((6, 6)), np.empty(6), np.empty(6)
+    hold = np.array([_TURN, _TURN, _TURN, _SHIFT, _SHIFT, _ZOOM]) ** -2
+    spread, limit = 1.0, 1.0
+    coarse = kept > 2 * _COARSE
+    for number in range(_STEPS):
+        tz = math.exp(view[2])
+        tx, ty = view[0] * tz, view[1] * tz
+        used = 0
+        for i in range(_COARSE if coarse else kept):
+            rx, ry, rz = 0.0, 0.0, 0.0
+            for b in range(3):
+                p = seen[i, b]
+                rx, ry, rz = rx + turn[0, b] * p, ry + turn[1, b] * p, rz + turn[2, b] * p
+            x, y, z = rx + tx, ry + ty, rz + tz
+            if z <= 1.0:
+                return False
+            u = (fx * x / z + cx - now_crop[0]) * zoom + middle
+            v = (fy * y / z + cy - now_crop[1]) * zoom + middle
+            if not (_MARGIN <= u < size - 1 - _MARGIN and _MARGIN <= v < size - 1 - _MARGIN):
+                continue
+            iu, iv = int(u), int(v)
+            du, dv = u - iu, v - iv
+            p00, p01 = now[iv, iu], now[iv, iu + 1]
+            p10, p11 = now[iv + 1, iu], now[iv + 1, iu + 1]
+            upper, lower = p00 + du * (p01 - p00), p10 + du * (p11 - p10)
+            c[used] = upper + dv * (lower - upper)
+            a[used] = grey[i]
+            # Of the picture along x and y, over the depth.
+            gx = ((1.0 - dv) * (p01 - p00) + dv * (p11 - p10)) * fx * zoom / z
+            gy = (lower - upper) * fy * zoom / z
+            gz = -(gx * x + gy * y) / z
+            J[used, 0] = gz * ry - gy * rz
+            J[used, 1] = gx * rz - gz * rx
+            J[used, 2] = gy * rx - gx * ry
+            J[used, 3] = gx * tz
+            J[used, 4] = gy * tz
+            J[used, 5] = gx * tx + gy * ty + gz * tz
+            used += 1
+        if used < _LEAST_POINTS:
+            return False
+        # The light may have changed: gain and offset between the pictures are free.
+        ma, mc = 0.0, 0.0
+        for i in range(used):
+            ma, mc = ma + a[i], mc + c[i]
+        ma, mc = ma / used, mc / used
+        aa, ac = 1e-9, 0.0
+        for i in range(used):
+            aa += (a[i] - ma) ** 2
+            ac += (a[i] - ma) * (c[i] - mc)
+        gain = ac / aa
+        for i in range(used):
+            r[i] = gain * (a[i] - ma) + mc - c[i]
+            size_of[i] = abs(r[i])
+        if coarse or number == 0:
+            limit = _HUBER * np.median(size_of[:used]) + 1e-3
+        total, squares = 0.0, 0.0
+        H[:], g[:] = 0.0, 0.0
+        for i in range(used):
+            w = 1.0 if size_of[i] <= limit else limit / size_of[i]
+            total += w
+            squares += w * r[i] * r[i]
+            for k in range(6):
+                wk = w * J[i, k]
+                g[k] += wk * r[i]
+                for m in range(k + 1):
+                    H[k, m] += wk * J[i, m]
+        spread = max(squares / max(total - 8.0, 1.0), _LEAST_SPREAD)
+        for k in range(6):
+            H[k, k] += hold[k] * spread
+        if not _factorise(H):
+            return False
+        _solve(H, g, d)
+        _turn_by(turn, d)
+        largest = 0.0
+        for k in range(3):
+            view[k] += d[3 + k]
+            largest = max(largest, abs(d[k]), abs(d[3 + k]))
+        if coarse:
+            coarse = number < _COARSE_STEPS - 1 and largest > _NEAR
+        elif largest < _CLOSE:
+            break
+    _difference(turn, R, out)
+    out[3] = view[0] - t[0] / t[2]
+    out[4] = view[1] - t[1] / t[2]
+    out[5] = view[2] - math.log(t[2])
+    for k in range(6):  # the diagonal of the inverse, column by column
+        g[:] = 0.0
+        g[k] = 1.0
+        _solve(H, g, d)
+        out[6 + k] = d[k] * spread
+    good = True
+    for k in range(12):
+        good = good and math.isfinite(out[k])
+    return good
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
+def _factorise(H):
+    """Cholesky, in place of the lower half; False where the matrix is not positive."""
+    for k in range(6):
+        for m in range(k + 1):
+            total = H[k, m]
+            for j in range(m):
+                total -= H[k, j] * H[m, j]
+            if k == m:
+                if not total > 0.0:
+                    return False
+                H[k, k] = math.sqrt(total)
+            else:
+                H[k, m] = total / H[m, m]
+    return True
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
+def _solve(factor, right, solution):
+    """``L L^T solution = right``."""
+    for k in range(6):
+        total = right[k]
+        for m in range(k):
+            total -= factor[k, m] * solution[m]
+        solution[k] = total / factor[k, k]
+    for k in range(5, -1, -1):
+        total = solution[k]
+        for m in range(k + 1, 6):
+            total -= factor[m, k] * solution[m]
+        solution[k] = total / factor[k, k]
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
+def _turn_by(R, d):
+    """``R = exp(d) R``, in place (Rodrigues' formula)."""
+    angle = math.sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2])
+    sine = 1.0 if angle < 1e-8 else math.sin(angle) / angle
+    half = 0.5 if angle < 1e-4 else (1.0 - math.cos(angle)) / (angle * angle)
+    for b in range(3):
+        x, y, z = R[0, b], R[1, b], R[2, b]
+        cx, cy, cz = d[1] * z - d[2] * y, d[2] * x - d[0] * z, d[0] * y - d[1] * x
+        R[0, b] = x + sine * cx + half * (d[1] * cz - d[2] * cy)
+        R[1, b] = y + sine * cy + half * (d[2] * cx - d[0] * cz)
+        R[2, b] = z + sine * cz + half * (d[0] * cy - d[1] * cx)
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
+def _difference(A, B, out):
+    """Rotation vector of ``A B^T``, into the first three of ``out``."""
+    D = np.zeros((3, 3))
+    for i in range(3):
+        for j in range(3):
+            for k in range(3):
+                D[i, j] += A[i, k] * B[j, k]
+    x, y, z = 0.5 * (D[2, 1] - D[1, 2]), 0.5 * (D[0, 2] - D[2, 0]), 0.5 * (D[1, 0] - D[0, 1])
+    sine = math.sqrt(x * x + y * y + z * z)
+    cosine = 0.5 * (D[0, 0] + D[1, 1] + D[2, 2] - 1.0)
+    factor = 1.0 if sine < 1e-8 else math.atan2(sine, cosine) / sine
+    out[0], out[1], out[2] = factor * x, factor * y, factor * z
