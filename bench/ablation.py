@@ -2,12 +2,14 @@
 
     python bench/ablation.py --shards DIR --out DIR [--face-model FILE.npz] [--evaluation DIR]
         [--real DIR] [--images 150000] [--seeds 3] [--width 0.25] [--table bench/ablation.md]
+        [--runs bench/ablation.json]
 
 Nine rows: VDC, fWPDC, their vanilla joint and meta-joint optimisation, each without and with
 landmark regularisation, and short-video synthesis on the best of the eight. The best is the one
 with the least mean NME on held-out synthetic pictures: no real picture chooses anything. Every
 run leaves a JSON file in --out, and a training that was interrupted goes on from its checkpoint, so
 the same command continues a bench that was stopped; the table is written anew after every run.
+What --runs holds of the same settings is not trained again, and it takes up every run's figures.
 """
 
 from __future__ import annotations
@@ -91,6 +93,7 @@ class Settings:
     """What a run's figures depend on, besides row, seed and pictures."""
 
     images: int
+    pictures: int
     width: float
     batch: int
     learning_rate: float
@@ -104,8 +107,10 @@ class Settings:
 class Bench:
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
+        shards = ShardFolder(args.shards, args.validation_shards)
         self.settings = Settings(
             images=args.images,
+            pictures=sum(len(shard) for shard in shards.training),
             width=args.width,
             batch=args.batch,
             learning_rate=args.learning_rate,
@@ -119,13 +124,34 @@ class Bench:
         if path.is_file() and json.loads(path.read_text("utf-8")) != asdict(self.settings):
             raise InputError(f"{args.out}: holds a bench with other settings; give another --out")
         path.write_text(json.dumps(asdict(self.settings), indent=1), "utf-8")
+        self._take_over(args.runs)
         self._measures = Measures(
-            ShardFolder(args.shards, args.validation_shards),
+            shards,
             args.evaluation,
             args.real,
             FaceModel.load(args.face_model),
             args.held_out,
         )
+
+    def _take_over(self, path: Path) -> None:
+        """Count the runs of a file done."""
+        if not path.is_file():
+            return
+        known = json.loads(path.read_text("utf-8"))
+        if known["settings"] != asdict(self.settings):
+            raise InputError(f"{path}: holds runs with other settings; give another --runs")
+        for run in known["runs"]:
+            self._write(Row(**run["row"]), run["seed"], run["figures"])
+
+    def write_runs(self, rows: Sequence[Row]) -> None:
+        """Every run's figures, as a file that :meth:`_take_over` reads."""
+        runs = [
+            {"row": asdict(row), "seed": seed, "figures": figures}
+            for row in rows
+            for seed, figures in self.results(row).items()
+        ]
+        content = {"settings": asdict(self.settings), "runs": runs}
+        self.args.runs.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
 
     def results(self, row: Row) -> dict[int, Figures]:
         """Figures of the row's runs that are done, by seed."""
@@ -150,6 +176,9 @@ class Bench:
         figures = self._measures.of(network)
         if result.images > before:
             figures["images_per_s"] = (result.images - before) / spent
+        self._write(row, seed, figures)
+
+    def _write(self, row: Row, seed: int, figures: Figures) -> None:
         content = {"row": asdict(row), "seed": seed, "figures": figures}
         path = self._path(row, seed)
         temporary = path.with_suffix(".tmp")
@@ -240,6 +269,7 @@ def write_table(bench: Bench, rows: Sequence[Row]) -> None:
         lines.append("| " + " | ".join(cells) + " |")
     text = "\n".join([*preface(bench), "", *lines, ""])
     bench.args.table.write_text(text, "utf-8")
+    bench.write_runs(rows)
 
 
 def preface(bench: Bench) -> list[str]:
@@ -251,9 +281,9 @@ def preface(bench: Bench) -> list[str]:
         f"--width {s.width} --batch {s.batch}` with `--shards`, `--evaluation` and `--real`; "
         f"{platform.machine()}, torch {torch.__version__}, {bench.args.threads} thread(s).",
         "",
-        f"MobileNet-V1 x{s.width}, {s.images} crops a run (with short video: an eighth as many "
-        f"pictures, 8 frames each), batch {s.batch}, {DESCRIPTIONS[s.optimiser]}, "
-        f"learning rate {s.learning_rate} falling as a cosine after 2 % of warm-up; "
+        f"MobileNet-V1 x{s.width}, {s.images} crops of {s.pictures} pictures a run (with short "
+        f"video: an eighth as many pictures, 8 frames each), batch {s.batch}, "
+        f"{DESCRIPTIONS[s.optimiser]}, learning rate {s.learning_rate} falling as a cosine after 2 % of warm-up; "
         f"meta-joint looks {s.look_ahead} steps ahead, so it computes twice as much for the same "
         "crops. Mean and standard deviation over the seeds. Landmarks are decoded from the 62 "
         "parameters. Held out: synthetic pictures of other people. Helen: real faces, one crop by "
@@ -291,6 +321,7 @@ def arguments() -> argparse.Namespace:
     add("--validation-shards", type=int, default=4)
     add("--threads", type=int, default=1)
     add("--table", type=Path, default=Path(__file__).with_suffix(".md"))
+    add("--runs", type=Path, default=Path(__file__).with_suffix(".json"))
     return parser.parse_args()
 
 
