@@ -283,14 +283,14 @@ def preface(bench: Bench) -> list[str]:
         "",
         f"MobileNet-V1 x{s.width}, {s.images} crops of {s.pictures} pictures a run (with short "
         f"video: an eighth as many pictures, 8 frames each), batch {s.batch}, "
-        f"{DESCRIPTIONS[s.optimiser]}, learning rate {s.learning_rate} falling as a cosine after 2 % of warm-up; "
-        f"meta-joint looks {s.look_ahead} steps ahead, so it computes twice as much for the same "
-        "crops. Mean and standard deviation over the seeds. Landmarks are decoded from the 62 "
-        "parameters. Held out: synthetic pictures of other people. Helen: real faces, one crop by "
-        "the truth; nothing was chosen by them. Stability: mean difference between predicted and "
-        "true offsets of neighbouring frames, in percent of the box. Jitter: of a still crop under "
-        f"fresh Gaussian noise of sigma {JITTER_SIGMA:g}. The row with short video repeats the "
-        "best of the others by held-out NME.",
+        f"{DESCRIPTIONS[s.optimiser]}, learning rate {s.learning_rate} falling as a cosine after "
+        f"2 % of warm-up; meta-joint looks {s.look_ahead} steps ahead, so it computes twice as "
+        "much for the same crops. Mean and standard deviation over the seeds. Landmarks are "
+        "decoded from the 62 parameters. Held out: synthetic pictures of other people. Helen: "
+        "real faces, one crop by the truth; nothing was chosen by them. Stability: mean "
+        "difference between predicted and true offsets of neighbouring frames, in percent of the "
+        f"box. Jitter: of a still crop under fresh Gaussian noise of sigma {JITTER_SIGMA:g}. The "
+        "row with short video repeats the best of the others by held-out NME.",
     ]
 
 

@@ -27,6 +27,8 @@ COLOURS: Final = {
 }
 
 Pixel = tuple[int, int]
+Box = tuple[int, int, int, int]
+"""x, y, width, height."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +101,16 @@ def _panel(panel: Panel, most_ms: float) -> np.ndarray:
         return right - LEFT, down - TOP
 
     canvas = image[TOP : HEIGHT - BOTTOM + 1, LEFT : WIDTH - RIGHT + 1]
+    taken: list[Box] = []
     for line in panel.lines:
-        _line(canvas, line, on_canvas)
+        _line(canvas, line, on_canvas, taken)
     return image
 
 
-def _line(canvas: np.ndarray, line: Line, place: Callable[[float, float], Pixel]) -> None:
+def _line(
+    canvas: np.ndarray, line: Line, place: Callable[[float, float], Pixel], taken: list[Box]
+) -> None:
+    """Draws a line and its labels, beside what is ``taken`` by others, and takes their places."""
     colour = COLOURS[line.name]
     labels = line.labels or ("",) * len(line.points)
     shown = [
@@ -116,7 +122,27 @@ def _line(canvas: np.ndarray, line: Line, place: Callable[[float, float], Pixel]
     cv2.polylines(canvas, [path], False, colour, 1, cv2.LINE_AA)
     for at, label in shown:
         cv2.circle(canvas, at, 5 if label else 2, colour, -1, cv2.LINE_AA)
-        _text(canvas, label, (at[0] + 8, at[1] - 5), 0.42, colour)
+        if label:
+            x, y, width, height = _free_place(at, label, taken, canvas.shape[1], canvas.shape[0])
+            taken.append((x, y, width, height))
+            _text(canvas, label, (x, y + height), 0.42, colour)
+
+
+def _free_place(at: Pixel, label: str, taken: Sequence[Box], right: int, bottom: int) -> Box:
+    """Where a label beside a point covers no other one; the usual place where there is none."""
+    (width, height), _ = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, 0.42, 1)
+    places = [
+        (x, at[1] + down, width, height)
+        for down in (-5 - height, 5, -8 - 2 * height, 8 + height, -11 - 3 * height)
+        for x in (at[0] + 8, at[0] - 8 - width)
+    ]
+    for x, y, _, _ in places:
+        inside = 0 <= x <= right - width and 0 <= y <= bottom - height
+        if inside and not any(
+            x < a + w and a < x + width and y < b + h and b < y + height for a, b, w, h in taken
+        ):
+            return x, y, width, height
+    return places[0]
 
 
 def _legend(panels: Sequence[Panel], width: int) -> np.ndarray:
