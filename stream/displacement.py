@@ -19,7 +19,6 @@ from ..models.face.camera import Camera
 from ..models.face.crop import Crop
 from ..models.face.morphable import FaceModel
 from ..models.face.perspective import PerspectivePose
-from ..models.render.raster import vertex_normals
 from .smoother import FaceMeasurement
 from .smoother.pose import Displacement
 
@@ -157,6 +156,8 @@ def firm_points(
 
     Eyes, mouth, jaw and the sides, where hair hangs, are left out.
     """
+    from ..models.render.raster import vertex_normals  # numba is slow to import
+
     mean = model.mean.astype(np.float64)
     marks = mean[model.landmark_vertices]
     normals = vertex_normals(model.mean, model.triangles).astype(np.float64)

@@ -49,7 +49,7 @@ class Track:
         self.state: FaceState | None = None
         self._fitter = fitter
         self._smoother = FaceSmoother(smoothing)
-        self._meter = None if smoothing.publish_raw else fitter.displacement_meter()
+        self._meter = fitter.displacement_meter()
         self._begun = False
         self._size_sd = relative_size_sd(fitter, smoothing)
 
@@ -73,7 +73,7 @@ class Track:
         watch = self._fitter.watch
         watch.lap("smooth")
         measured = self._fitter.measure(candidate, shape, camera)
-        if measured is not None and self._meter is not None:
+        if measured is not None:
             scale = self._fitter.head_scale(shape)
             measured = self._meter.compare(candidate, measured, shape, scale, camera)
         watch.lap("fit")
@@ -86,7 +86,7 @@ class Track:
         self.unseen_s, self.unseen_frames = 0.0, 0
         self.seen_frames += 1
         self._place(camera)
-        if self._meter is not None and self.state is not None:
+        if self.state is not None:
             self._meter.believe(self.state.pose)
         return True
 
@@ -100,8 +100,7 @@ class Track:
         if self.presence is not None:
             self.presence = 0.0 if candidate is None else candidate.presence
         self.strayed = strayed
-        if self._meter is not None:
-            self._meter.forget()
+        self._meter.forget()
         self._smoother.miss()
 
     def doubt(self) -> None:
@@ -112,8 +111,7 @@ class Track:
         """Forget pose and expression, and, unless it is the same person, who it is."""
         before = self._smoother
         self._smoother, self._begun = FaceSmoother(smoothing), False
-        if self._meter is not None:
-            self._meter.forget()
+        self._meter.forget()
         if same_person:
             self._smoother.inherit_identity(before)
 

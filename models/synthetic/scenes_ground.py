@@ -1,4 +1,4 @@
-"""Backgrounds without faces: rooms, text, foliage, dots, walls, and photographs if given."""
+"""Backgrounds without faces: rooms, text, foliage, dots, lights, walls, photographs if given."""
 
 from __future__ import annotations
 
@@ -76,6 +76,30 @@ def _dots(picture: Picture, rng: np.random.Generator) -> None:
             cv2.circle(picture, at, max(1, radius // 3), colour(rng), -1, cv2.LINE_AA)
 
 
+def _lights(picture: Picture, rng: np.random.Generator) -> None:
+    """Lights in the dark, sharp or out of focus: stars and galaxies, lamps, windows at night."""
+    light = np.zeros(picture.shape, np.float32)
+    largest = float(np.exp(rng.uniform(np.log(4), np.log(60))))
+    for _ in range(int(rng.integers(10, 150))):
+        x, y = rng.uniform(0, _SIZE, 2)
+        radius = float(np.exp(rng.uniform(0.0, np.log(largest))))
+        reach = 4 * radius + 1
+        x0, y0 = (max(0, int(v - reach)) for v in (x, y))
+        rows, columns = np.mgrid[y0 : int(y + reach) + 1, x0 : int(x + reach) + 1]
+        angle, flat = rng.uniform(0, np.pi), rng.uniform(0.2, 1.0)
+        along = (columns - x) * np.cos(angle) + (rows - y) * np.sin(angle)
+        across = (rows - y) * np.cos(angle) - (columns - x) * np.sin(angle)
+        far = np.sqrt(along**2 + (across / flat) ** 2) / radius
+        # A bright middle in a faint disc, or a disc of even light with a soft edge.
+        glow = np.exp(-far * rng.uniform(1.5, 5.0)) if rng.random() < 0.7 else np.exp(-(far**8))
+        tint = np.array([rng.uniform(0.4, 1.0), rng.uniform(0.6, 0.9), rng.uniform(0.6, 1.0)])
+        bright = glow[..., None] * (tint * np.exp(rng.uniform(np.log(20), np.log(500))))
+        part = light[y0 : y0 + len(rows), x0 : x0 + rows.shape[1]]
+        part += bright[: part.shape[0], : part.shape[1]]
+    dark = rng.uniform(0, 45) + rng.normal(0, 4, 3) + 3 * rng.standard_normal(picture.shape)
+    picture[:] = np.clip(dark + light, 0, 255).astype(np.uint8)
+
+
 def _wall(picture: Picture, rng: np.random.Generator) -> None:
     """Bricks, tiles, shelves, fences: rectangles in rows."""
     picture[:] = colour(rng)
@@ -104,6 +128,7 @@ _PAINTERS: Final[tuple[tuple[float, Painter], ...]] = (
     (0.07, _text),
     (0.08, _leaves),
     (0.09, _dots),
+    (0.05, _lights),
     (0.09, _wall),
     (0.12, _grain),
 )
