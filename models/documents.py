@@ -52,5 +52,9 @@ def is_file(path: str | os.PathLike[str]) -> bool:
 
 
 def one_line(error: BaseException, most: int = 200) -> str:
-    """What an error says, in one line of at most so many characters."""
-    return " ".join(str(error).split())[:most] or type(error).__name__
+    """What an error says, in one line of at most so many characters.
+
+    Of one of the operating system's the words, without its number and the file: messages name it.
+    """
+    words = error.strerror if isinstance(error, OSError) else None
+    return " ".join((words or str(error)).split())[:most] or type(error).__name__

@@ -154,7 +154,7 @@ def firm_points(
 ) -> tuple[Int32[np.ndarray, " K"], Float64[np.ndarray, "K 3"]]:
     """Vertices of nose, cheeks and forehead, spread evenly, and the mean face's normals there.
 
-    Eyes, mouth, jaw and the sides, where hair hangs, are left out.
+    Eyes, mouth and jaw, which move by themselves, and the sides, where hair hangs, are left out.
     """
     from ..models.render.raster import vertex_normals  # numba is slow to import
 
@@ -167,8 +167,8 @@ def firm_points(
     height = (mean - marks[33]) @ up / (up @ up)  # 0 under the nose, 1 between the eyes
     firm: Bool[np.ndarray, " N"] = np.zeros(len(mean), bool)
     firm[np.unique(model.triangles)] = True
-    firm &= np.abs(mean[:, 0] - marks[27:31, 0].mean()) < 0.75 * pupils
-    firm &= normals @ ahead > 0.3 * np.linalg.norm(ahead)
+    firm &= np.abs(mean[:, 0] - marks[27:31, 0].mean()) < 0.95 * pupils
+    firm &= normals @ ahead > 0.1 * np.linalg.norm(ahead)
     firm &= (height > -0.15) & (height < 2.6)
     for eye in _EYES:
         middle = marks[list(eye)].mean(axis=0)

@@ -50,8 +50,9 @@ def main() -> int:
             raise
         print(f"mien: {str(error.filename)[:60]!r}: such a name no file can have", file=sys.stderr)
         return ExitStatus.NOTHING_BEGAN
-    except KeyboardInterrupt:
-        print("mien: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        # A command may say how far it came; whoever pressed Ctrl-C did not.
+        print(f"mien: interrupted{f': {error}' if str(error) else ''}", file=sys.stderr)
         return ExitStatus.INTERRUPTED
     return status
 

@@ -59,28 +59,11 @@ class Export:
         from .options import need_torch
 
         need_torch("export")
-        from ..models.detector.checkpoint import is_detector_checkpoint
-        from ..models.detector.export import export_detector
-        from ..models.face.bundle import DETECTOR
-        from ..models.regressor.export import export_regressor
-
-        if not self.checkpoint.exists():
-            raise InputError(f"{self.checkpoint}: no such file")
+        self._check()
         if self.out.suffix == ".onnx":
-            if self.checkpoint.is_dir():
-                raise InputError(f"{self.checkpoint}: a folder; its networks are files already")
-            if self.int8 is not None or self.calibrate is not None:
-                raise InputError("export: --int8 and --calibrate need a bundle: --out DIR")
-            is_detector = is_detector_checkpoint(self.checkpoint)
-            export = export_detector if is_detector else export_regressor
-            print(f"wrote {export(self.checkpoint, self.out)}")
+            print(f"wrote {self._network()}")
             return 0
-        if self.checkpoint.is_dir():
-            bundle = self._copied()
-        else:
-            if self.detector is not None:
-                export_detector(self.detector, self.out / DETECTOR)
-            bundle = self._made()
+        bundle = self._copied() if self.checkpoint.is_dir() else self._made()
         status = 0
         if self.int8 is not None:
             bundle, status = self._quantised(bundle, self.int8)
@@ -93,9 +76,48 @@ class Export:
         _remark_on_tuning(bundle)
         return status
 
+    def _check(self) -> None:
+        """See that what the options name is there; of networks, whoever reads them sees more.
+
+        Raises:
+            InputError: something is missing, or options do not go together.
+            OutputError: the place of the bundle is taken.
+        """
+        from .evaluate.calibrate import check_set
+
+        if not self.checkpoint.exists():
+            raise InputError(f"{self.checkpoint}: no such file")
+        for option, path in (("--detector", self.detector), ("--face-model", self.face_model)):
+            if path is not None and not path.is_file():
+                raise InputError(f"{option} {path}: no such file")
+        for option, folder in (("--int8", self.int8), ("--calibrate", self.calibrate)):
+            if folder is not None:
+                check_set(folder, option)
+        if self.out.suffix != ".onnx":
+            if self.out.exists() and not self.out.is_dir():
+                raise OutputError(f"--out {self.out}: is a file, expected a folder or FILE.onnx")
+        elif self.checkpoint.is_dir():
+            raise InputError(f"{self.checkpoint}: a folder; its networks are files already")
+        elif (self.detector, self.int8, self.calibrate) != (None, None, None):
+            raise InputError(
+                "export: --detector, --int8 and --calibrate need a bundle: --out DIR; a file alone "
+                "is of the first argument"
+            )
+
+    def _network(self) -> Path:
+        """One network's file, of the regressor's or the detector's checkpoint."""
+        from ..models.detector.checkpoint import is_detector_checkpoint
+        from ..models.detector.export import export_detector
+        from ..models.regressor.export import export_regressor
+
+        is_detector = is_detector_checkpoint(self.checkpoint)
+        export = export_detector if is_detector else export_regressor
+        return export(self.checkpoint, self.out)
+
     def _made(self) -> Bundle:
-        """The bundle of a regressor's checkpoint."""
-        from ..models.face.bundle import BundleInfo
+        """The bundle of a regressor's checkpoint, written when all of it is read."""
+        from ..models.detector.export import read_detector
+        from ..models.face.bundle import DETECTOR, BundleInfo
         from ..models.regressor.export import make_bundle
         from .options import shipped_face_model
 
@@ -108,13 +130,16 @@ class Export:
             command=shlex.join(["mien", *sys.argv[1:]]),
         )
         face_model = self.face_model or shipped_face_model()
-        return make_bundle(self.out, self.checkpoint, face_model, self._said(info))
+        networks = {} if self.detector is None else {DETECTOR: read_detector(self.detector)}
+        said = self._said(info)
+        return make_bundle(self.out, self.checkpoint, face_model, said, networks=networks)
 
     def _copied(self) -> Bundle:
         """What the bundle given has, with the new detector if there is one; checked beforehand."""
-        from ..models.detector.checkpoint import DetectorCheckpoint
-        from ..models.detector.export import export_detector
+        from ..models.detector.export import read_detector
         from ..models.face.bundle import DETECTOR, OPTIONAL_FILES, Bundle, write_bundle
+        from ..models.learning.onnx_graph import write_model
+        from .evaluate.held_out import check_outputs
 
         given = Bundle.load(self.checkpoint)
         if self.face_model is not None:
@@ -123,8 +148,10 @@ class Export:
             raise InputError(
                 f"{self.checkpoint}: a bundle already; expected --detector, --int8 or --calibrate"
             )
-        if self.detector is not None:
-            DetectorCheckpoint.load(self.detector)
+        for folder in (self.int8, self.calibrate):
+            if folder is not None:
+                check_outputs(given, folder)
+        detector = None if self.detector is None else read_detector(self.detector)
         try:
             self.out.mkdir(parents=True, exist_ok=True)
             for name in given.files:
@@ -135,8 +162,8 @@ class Export:
                 (self.out / name).unlink(missing_ok=True)  # of another bundle that lay there
         except OSError as error:
             raise OutputError(f"{self.out}: cannot be written: {error.strerror}") from error
-        if self.detector is not None:
-            export_detector(self.detector, self.out / DETECTOR)
+        if detector is not None:
+            write_model(detector, self.out / DETECTOR)
         return write_bundle(self.out, self._said(given.info))
 
     def _said(self, info: BundleInfo) -> BundleInfo:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32
 
+from ..models.documents import is_file
 from ..models.errors import InputError
 from ..models.face.bundle import Bundle
 from ..models.face.camera import Camera
@@ -22,7 +23,7 @@ from ..stream.sinks.drawing import Annotator
 from ..stream.sources.base import SourceInfo
 from ..stream.stopwatch import Stopwatch
 from ..stream.tracker import FaceTracker
-from .options import camera_for, read_camera
+from .options import camera_for, of_option, read_camera
 
 if TYPE_CHECKING:
     from ..stream.smoother import SmoothingConfig
@@ -61,9 +62,14 @@ class FollowingOptions:
     @cached_property
     def settings(self) -> SmoothingConfig:
         """What ``smoothing`` means."""
-        from ..stream.smoother import resolve_smoothing
+        from ..stream.smoother import PRESETS, resolve_smoothing
 
-        return resolve_smoothing(self.smoothing)
+        if self.smoothing not in PRESETS and not is_file(self.smoothing):
+            raise InputError(
+                f"--smoothing is {self.smoothing!r}, expected {', '.join(PRESETS)}, or a TOML file"
+            )
+        with of_option("--smoothing"):
+            return resolve_smoothing(self.smoothing)
 
     @cached_property
     def lens(self) -> Camera | float:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import tyro
 
-from ..models.errors import InputError
+from ..models.errors import InputError, OutputError
 from ..stream.detector_names import DetectorName
 
 if TYPE_CHECKING:
@@ -21,17 +23,36 @@ CameraOption: TypeAlias = Annotated[str, tyro.conf.arg(metavar="FILE|FOV")]
 DetectorOption: TypeAlias = DetectorName
 Lines: TypeAlias = Literal["all", "even", "odd"]
 """Lines of an evaluation set, counted from 0."""
+_CAMERA = (
+    "a field of view of 1 to 175 degrees, or a camera file (TOML, JSON, or OpenCV's YAML or XML)"
+)
+
+
+@contextmanager
+def of_option(option: str) -> Iterator[None]:
+    """Whatever is refused inside is said of an option.
+
+    Raises:
+        InputError: as inside, beginning with the option's name; so for OutputError.
+    """
+    try:
+        yield
+    except (InputError, OutputError) as error:
+        raise type(error)(f"{option} {error}") from error
 
 
 def load_bundle(folder: Path | None) -> Bundle:
-    """The bundle in a folder, or the one that mien ships.
+    """The bundle in the folder that ``--bundle`` names, or the one that mien ships.
 
     Raises:
         BundleError: it is damaged or incomplete.
     """
     from ..models.face.bundle import Bundle
 
-    return Bundle.default() if folder is None else Bundle.load(folder)
+    if folder is None:
+        return Bundle.default()
+    with of_option("--bundle"):
+        return Bundle.load(folder)
 
 
 def read_camera(text: str) -> Camera | float:
@@ -47,9 +68,23 @@ def read_camera(text: str) -> Camera | float:
     try:
         fov_deg = float(text)
     except ValueError:
-        return Camera.load(Path(text))
-    Camera.from_fov(640, 480, fov_deg)  # refuses what no camera has
+        return _camera_of(text)
+    try:
+        Camera.from_fov(640, 480, fov_deg)  # refuses what no camera has
+    except InputError as error:
+        raise InputError(f"--camera is {text}, expected {_CAMERA}") from error
     return fov_deg
+
+
+def _camera_of(text: str) -> Camera:
+    from ..models.face.camera import Camera
+
+    if not os.path.exists(text):
+        raise InputError(f"--camera {text}: no such file, and no number; expected {_CAMERA}")
+    if os.path.isdir(text):
+        raise InputError(f"--camera {text}: is a folder; expected {_CAMERA}")
+    with of_option("--camera"):
+        return Camera.load(Path(text))
 
 
 def camera_for(said: Camera | float, width: int, height: int) -> Camera:
@@ -57,7 +92,8 @@ def camera_for(said: Camera | float, width: int, height: int) -> Camera:
     from ..models.face.camera import Camera
 
     if isinstance(said, Camera):
-        return said.resized(width, height)
+        with of_option("--camera:"):
+            return said.resized(width, height)
     return Camera.from_fov(width, height, said)
 
 

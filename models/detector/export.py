@@ -35,11 +35,20 @@ def export_detector(checkpoint: Path, out: Path) -> Path:
         InputError: the checkpoint cannot be read.
         OutputError: the file cannot be written.
     """
-    trained = DetectorCheckpoint.load(checkpoint)
+    model = read_detector(checkpoint)
     path = out / DETECTOR if out.is_dir() or out.suffix != ".onnx" else out
-    model = detector_to_onnx(trained.averaged_network(), trained.threshold)
     write_model(model, path)
     return path
+
+
+def read_detector(checkpoint: Path) -> onnx.ModelProto:
+    """The averaged network of a detector's checkpoint as an ONNX graph.
+
+    Raises:
+        InputError: the checkpoint cannot be read.
+    """
+    trained = DetectorCheckpoint.load(checkpoint)
+    return detector_to_onnx(trained.averaged_network(), trained.threshold)
 
 
 def detector_to_onnx(network: DetectorNetwork, threshold: float) -> onnx.ModelProto:

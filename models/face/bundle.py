@@ -102,7 +102,7 @@ class Bundle:
         try:
             content = manifest.read_bytes()
         except OSError as error:
-            raise BundleError(f"{folder}: no bundle: {MANIFEST}: {error.strerror}") from error
+            raise BundleError(f"{folder}: no bundle: {_why_unread(folder, error)}") from error
         try:
             table = toml_of(content.decode())
         except ValueError as error:
@@ -232,6 +232,16 @@ def _part(
     if not isinstance(part, dict):
         raise BundleError(f"{manifest}: the table [{name}] is not as expected")
     return part
+
+
+def _why_unread(folder: Path, error: OSError) -> str:
+    """Why a manifest cannot be read, in the user's terms."""
+    if not folder.exists():
+        return "no such folder"
+    if not folder.is_dir():
+        return f"is a file, expected a folder with {MANIFEST}"
+    lacking = isinstance(error, FileNotFoundError)
+    return f"there is no {MANIFEST} in it" if lacking else f"{MANIFEST}: {error.strerror}"
 
 
 def _check_file(folder: Path, name: str, expected: str) -> None:

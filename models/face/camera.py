@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float64
 
-from ..documents import json_of, toml_of
+from ..documents import json_of, one_line, toml_of
 from ..errors import InputError
 
 DEFAULT_FOV_DEG = 60.0
@@ -87,8 +87,10 @@ class Camera:
         except OSError as error:
             raise InputError(f"{path}: not a camera file: {error.strerror}") from error
         except (ValueError, KeyError, TypeError, OverflowError) as error:
+            lacking = isinstance(error, KeyError)
+            why = f"{error.args[0]} is missing" if lacking else one_line(error)
             raise InputError(
-                f"{path}: not a camera file (fx, fy, cx, cy, width, height in pixels): {error!r}"
+                f"{path}: not a camera file (fx, fy, cx, cy, width, height in pixels): {why}"
             ) from error
 
     def save(self, path: Path) -> None:

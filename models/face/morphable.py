@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int32
 
 from ..archives import fitted, read_npz
+from ..documents import one_line
 from ..errors import BundleError
 from .names import N_BLENDSHAPES, N_EXPRESSION, N_LANDMARKS, N_SHAPE
 
@@ -84,7 +85,7 @@ class FaceModel:
             names = [field.name for field in fields(cls) if field.name not in _MAY_LACK]
             arrays = fitted(read_npz(path, names, _MAY_LACK, _MOST_BYTES), _KINDS)
         except (OSError, ValueError) as error:
-            raise BundleError(f"{path}: not a face model: {error}") from error
+            raise BundleError(f"{path}: not a face model: {one_line(error)}") from error
         absent = {
             "blendshape_basis": np.zeros((0, *arrays["mean"].shape[-2:])),
             "uv": np.zeros((0, 2)),

@@ -78,7 +78,7 @@ def words_of(error: BaseException) -> str:
     found = _CLASS.search(text)
     if found is not None:
         return f"it holds a {found[1]}, and only tensors and plain containers are read"
-    if "weights_only" in text:
+    if "weights_only" in text or isinstance(error, LookupError):
         return "it is no file of torch's weights"
     lines = text.splitlines()
     return lines[0][:200] if lines else "it breaks off"
@@ -112,6 +112,8 @@ def load_content(path: Path, kind: object) -> dict[str, Any]:
     Raises:
         InputError: the file is missing, damaged or of another format.
     """
+    if not path.exists():
+        raise InputError(f"{path}: no such file; expected a checkpoint")
     try:
         content = load_plain(path)
     except (OSError, ValueError) as error:

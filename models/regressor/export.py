@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from ..documents import one_line
 from ..errors import InputError, OutputError
 from ..face.bundle import (
     FACE_MODEL,
@@ -26,6 +28,7 @@ from ..face.bundle import (
     write_bundle,
 )
 from ..face.crop import CROP_SIZE
+from ..face.morphable import FaceModel
 from ..learning.onnx_graph import OnnxGraph, folded, plain_array, write_model
 from .checkpoint import Checkpoint
 from .network import FaceNetwork, count_parameters
@@ -81,7 +84,7 @@ def offset_log_variance(path: Path, offset: Float[np.ndarray, " 62"]) -> None:
     try:
         model = onnx.load(path)
     except (OSError, DecodeError) as error:
-        raise InputError(f"{path}: not an exported network: {error}") from error
+        raise InputError(f"{path}: not an exported network: {one_line(error)}") from error
     for value in model.graph.initializer:
         if value.name == _UNITS:
             units = numpy_helper.to_array(value).astype(np.float64) + offset
@@ -98,8 +101,11 @@ def make_bundle(
     face_model: Path,
     info: BundleInfo,
     smoother: Path | None = None,
+    networks: Mapping[str, onnx.ModelProto] | None = None,
 ) -> Bundle:
     """Assemble a bundle: face model, exported network, smoother settings, manifest with hashes.
+
+    All inputs are read before anything is written.
 
     Args:
         folder: of the bundle; made where absent.
@@ -108,6 +114,7 @@ def make_bundle(
         info: name, version, licence, provenance, command; what the checkpoint knows (width,
             pictures seen, minutes) is added to its ``training``.
         smoother: ``smoother.toml``, if there is one.
+        networks: further ones by the name of their file, such as ``detector.onnx``.
 
     Raises:
         InputError: an input cannot be read.
@@ -116,22 +123,26 @@ def make_bundle(
     wanted = {face_model: folder / FACE_MODEL}
     if smoother is not None:
         wanted[smoother] = folder / SMOOTHER
+    for source in wanted:
+        if not source.is_file():
+            raise InputError(f"{source}: no such file")
+    FaceModel.load(face_model)
+    trained = Checkpoint.load(checkpoint)
+    models = {REGRESSOR: to_onnx(trained.averaged_network()), **(networks or {})}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for source, target in wanted.items():
-            if not source.is_file():
-                raise InputError(f"{source}: no such file")
             if source.resolve() != target.resolve():
                 shutil.copyfile(source, target)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
-    export_regressor(checkpoint, folder / REGRESSOR)
-    return write_bundle(folder, replace(info, training={**_facts(checkpoint), **info.training}))
+    for name, model in models.items():
+        write_model(model, folder / name)
+    return write_bundle(folder, replace(info, training={**_facts(trained), **info.training}))
 
 
-def _facts(checkpoint: Path) -> dict[str, Scalar]:
+def _facts(trained: Checkpoint) -> dict[str, Scalar]:
     """What a checkpoint knows about its training."""
-    trained = Checkpoint.load(checkpoint)
     return {
         "network": "MobileNet-V1",
         "width": trained.network.width,

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, Int64, UInt8
 
 from ..archives import fitted, read_npz
+from ..documents import one_line
 from ..errors import InputError, OutputError
 from ..face.camera import Camera
 from ..face.names import N_BLENDSHAPES, N_LANDMARKS
@@ -367,7 +368,7 @@ def _load(
         needed = [column.name for column in columns if column.default is MISSING]
         return fitted(read_npz(path, needed, [column.name for column in columns]), wanted)
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
+        raise InputError(f"{path}: cannot be read: {one_line(error)}") from error
 
 
 def resized_head(clip: Clip) -> Clip:

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from ..archives import fitted, read_npy, read_npz
-from ..documents import json_of
+from ..documents import json_of, one_line
 from ..errors import InputError
 from ..face.names import N_BLENDSHAPES, N_EXPRESSION, N_LANDMARKS, N_SHAPE
 
@@ -58,7 +58,9 @@ class ShardMeta:
             vertices = tuple(int(vertex) for vertex in table["point_vertices"])
             settings = {name: int(table[name]) for name in table.keys() - _OWN_KEYS}
         except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise InputError(f"{path}: not the description of a shard folder: {error}") from error
+            raise InputError(
+                f"{path}: not the description of a shard folder: {one_line(error)}"
+            ) from error
         if version != SHARD_FORMAT:
             raise InputError(f"{path}: version {version}, this program reads {SHARD_FORMAT}")
         if len(vertices) < N_LANDMARKS or size < 1:
@@ -153,7 +155,7 @@ def load_shard(folder: Path, number: int, meta: ShardMeta) -> Shard:
         arrays = {name: np.ascontiguousarray(array) for name, array in read.items()}
         images = read_npy(path.with_name(path.stem + _IMAGES), mapped=True)
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: not a finished shard: {error}") from error
+        raise InputError(f"{path}: not a finished shard: {one_line(error)}") from error
     n = len(images) if images.ndim else 0
     wanted, found = (n, len(meta.point_vertices), 2), arrays["points"].shape
     if found != wanted:

@@ -254,7 +254,7 @@ class KeyframeFolder:
             absent: dict[str, Any] = dict.fromkeys(OPTIONAL_ARRAYS)
             return Fit(**(absent | _checked(read)))
         except (OSError, ValueError, TypeError) as error:
-            raise InputError(f"{place}: not the fit of a key frame: {error}") from error
+            raise InputError(f"{place}: not the fit of a key frame: {one_line(error)}") from error
 
 
 def read_facts(folder: Path) -> FolderFacts:

@@ -69,8 +69,8 @@ class ZeroMQPublisher:
             OutputError: an endpoint cannot be bound.
         """
         echo = next_endpoint(endpoint) if echo is None else echo
-        for wanted in (endpoint, echo):
-            check_endpoint(wanted, public=insecure or curve is not None)
+        for wanted, option in ((endpoint, "--publish"), (echo, "--echo")):
+            check_endpoint(wanted, public=insecure or curve is not None, option=option)
         self._requests = {} if requests is None else dict(requests)
         self._clock, self._unix_clock = clock, unix_clock
         self._streams: list[PublishedStream] = []

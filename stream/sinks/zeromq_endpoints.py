@@ -26,12 +26,13 @@ def next_endpoint(endpoint: str) -> str:
     return f"tcp://{host}:{'*' if port in ('*', '0') else int(port) + 1}"
 
 
-def check_endpoint(endpoint: str, *, public: bool) -> None:
+def check_endpoint(endpoint: str, *, public: bool, option: str = "endpoint") -> None:
     """Accept what can be bound safely.
 
     Args:
         endpoint: to bind.
         public: whether other machines may reach it.
+        option: what messages call it.
 
     Raises:
         InputError: the endpoint is malformed, or other machines could reach it and must not.
@@ -40,11 +41,13 @@ def check_endpoint(endpoint: str, *, public: bool) -> None:
         return
     tcp = _TCP.fullmatch(endpoint)
     if tcp is None:
-        raise InputError(f"{endpoint!r:.80}: expected an endpoint such as {DEFAULT_ENDPOINT}")
+        raise InputError(
+            f"{option} {endpoint!r:.80}: expected an endpoint such as {DEFAULT_ENDPOINT}"
+        )
     if tcp[2] != "*" and int(tcp[2]) > LAST_PORT:
-        raise InputError(f"{endpoint}: expected a port up to {LAST_PORT}")
+        raise InputError(f"{option} {endpoint}: expected a port up to {LAST_PORT}")
     if not public and not _LOOPBACK.fullmatch(endpoint):
         raise InputError(
-            f"{endpoint}: other machines could read the poses there; bind 127.0.0.1, "
+            f"{option} {endpoint}: other machines could read the poses there; bind 127.0.0.1, "
             "give --curve and --allow (mien keys makes the files), or say --insecure"
         )

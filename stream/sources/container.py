@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -77,6 +78,7 @@ class ContainerSource:
         self._converter = PictureConverter()
         self._arrivals: dict[int, int] = {}
         self._arrival_ns = 0
+        self._whole = 0  # pictures that the decoder calls undamaged
         self._next_index = 0
         self._next_media_ns = 0
         self._closed = False
@@ -90,13 +92,11 @@ class ContainerSource:
             context.thread_count = decode_threads
             self._rate = self._nominal_rate()
             self._frames = self._read()
-            self._first: Frame | None = next(self._frames, None)
-            if self._first is None:
-                raise SourceError(f"{name}: holds no picture that can be decoded")
+            self._begun = self._beginning()
         except BaseException:
             self.close()
             raise
-        height, width = self._first.image_bgr.shape[:2]
+        height, width = self._begun[0].image_bgr.shape[:2]
         self.info = SourceInfo(
             name=name,
             kind=kind,
@@ -109,9 +109,8 @@ class ContainerSource:
         )
 
     def __iter__(self) -> Iterator[Frame]:
-        if self._first is not None:
-            first, self._first = self._first, None
-            yield first
+        while self._begun:
+            yield self._begun.pop(0)
         yield from self._frames
 
     @property
@@ -153,6 +152,27 @@ class ContainerSource:
             raise SourceError(
                 f"{self._name}: says that it is {width}x{height} px, and has only {size} bytes"
             )
+
+    def _beginning(self) -> list[Frame]:
+        """The first picture; with the next one where a file's first is damaged.
+
+        Of a film that breaks off within its first picture decoders make one, of headers alone, and
+        call it damaged; formats that do not say their length say nothing of it.
+
+        Raises:
+            SourceError: there is no picture, or no other than a damaged one.
+        """
+        begun = list(islice(self._frames, 1))
+        if not begun:
+            raise SourceError(f"{self._name}: holds no picture that can be decoded")
+        if not (self._whole or self._live or self._missing or self._is_image()):
+            begun += islice(self._frames, 1)
+            if len(begun) == 1:
+                raise SourceError(
+                    f"{self._name}: holds one picture only, and that is damaged: the file seems to "
+                    "be cut off within it"
+                )
+        return begun
 
     def _nominal_rate(self) -> Fraction:
         stream = self._stream
@@ -223,7 +243,9 @@ class ContainerSource:
 
     def _frame(self, picture: av.VideoFrame) -> Frame:
         self.stats.frames += 1
-        self.stats.decode_errors += bool(picture.is_corrupt)
+        damaged = bool(picture.is_corrupt)
+        self.stats.decode_errors += damaged
+        self._whole += not damaged
         time_base = rational(picture.time_base)
         if picture.pts is not None and time_base and not self._untimed:
             t_media_ns = nanoseconds(picture.pts, time_base)

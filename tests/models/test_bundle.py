@@ -80,7 +80,7 @@ def test_incomplete_folder_makes_no_bundle(tmp_path: Path) -> None:
 
 
 def test_folder_without_manifest(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"no bundle: bundle\.toml: No such file"):
+    with pytest.raises(BundleError, match=r"no bundle: there is no bundle\.toml in it"):
         Bundle.load(tmp_path)
 
 

@@ -152,6 +152,35 @@ def test_a_bundle_takes_a_detector(tmp_path: Path, face_model_path: Path) -> Non
         Export(given.folder, tmp_path / "network.onnx").run()
 
 
+def test_nothing_is_written_before_all_is_read(tmp_path: Path, face_model_path: Path) -> None:
+    checkpoint, out = save(random_network("weighted"), tmp_path / "checkpoint.pt"), tmp_path / "b"
+    found, wrong = save_detector(tmp_path / "detector.pt"), tmp_path / "wrong.pt"
+    wrong.write_text("no checkpoint\n", encoding="utf-8")
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for tool, words in (
+        (Export(wrong, out, detector=found), "wrong.pt: not a checkpoint: it is no file of torch"),
+        (Export(found, out, detector=found), "detector.pt: not a checkpoint of format 1"),
+        (Export(checkpoint, out, detector=wrong), "wrong.pt: not a checkpoint"),
+        (Export(checkpoint, out, detector=checkpoint), "not a checkpoint of format detector-1"),
+        (Export(checkpoint, out, wrong, detector=found), "wrong.pt: not a face model"),
+        (Export(checkpoint, out, tmp_path / "gone.npz"), "--face-model .*gone.npz: no such file"),
+        (Export(checkpoint, out, detector=tmp_path / "gone.pt"), "--detector .*gone.pt: no such"),
+        (Export(tmp_path / "gone.pt", out), "gone.pt: no such file"),
+        (Export(checkpoint, out, int8=pictures), "--int8 .*pictures: no folder of rendered"),
+        (Export(checkpoint, out, calibrate=wrong), "--calibrate .*wrong.pt: no folder of rend"),
+        (Export(checkpoint, out / "a.onnx", detector=found), "--detector, --int8 and --calibrate"),
+    ):
+        with pytest.raises(InputError, match=words) as raised:
+            tool.run()
+        assert len(str(raised.value).splitlines()) == 1
+        assert not out.exists()
+    with pytest.raises(OutputError, match=r"--out .*wrong\.pt: is a file, expected a folder"):
+        Export(checkpoint, wrong).run()
+    assert Export(checkpoint, out, detector=found).run() == 0
+    assert sorted(Bundle.load(out).files) == ["detector.onnx", "face_model.npz", "regressor.onnx"]
+
+
 def save_detector(path: Path, threshold: float = 0.25) -> Path:
     """A checkpoint of a detector that has learnt nothing."""
     network = DetectorNetwork(DetectorNetworkConfig(width=0.1, deep=8, decoder=(8, 8, 8)))

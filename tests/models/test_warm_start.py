@@ -221,7 +221,7 @@ def test_what_cannot_be_begun_from_is_said_in_one_line(
     for name, reason in {
         "gone.onnx": "No such file",
         "folder": "no bundle",
-        "gone": "not a checkpoint",
+        "gone": "no such file",
     }.items():
         with pytest.raises(InputError, match=f"{name}: .*{reason}") as caught:
             train_regressor(replace(trained, out=tmp_path / "out", init=tmp_path / name))

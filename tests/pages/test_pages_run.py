@@ -15,7 +15,7 @@ import pytest
 from .amounts import AMOUNTS, BEFORE, EXCEPT, LIGHT, TORCH, excepted
 from .brought import bring
 from .live import follow_live, live_stand_ins
-from .reader import Reader
+from .reader import Reader, outputs
 from .steps import Step, printed
 
 STEPS = printed()
@@ -61,6 +61,22 @@ def test_no_exception_and_no_amount_is_left_over() -> None:
     for pattern in AMOUNTS:
         assert any(re.search(pattern, line) for line in lines), pattern
     assert {step.page for step in STEPS} >= BEFORE.keys()
+
+
+def test_pages_that_are_followed_in_one_folder_do_not_meet() -> None:
+    """Results of other options are refused: a folder belongs to one page, or to one command.
+
+    Model cards record what was run to make the weights.
+    """
+    typed: dict[str, dict[str, str]] = {}
+    for step in STEPS:
+        if not (excepted(step) or step.elided or step.page.startswith("models/weights/")):
+            words = [word.rstrip("/") for word in step.words]
+            for place in outputs(words):
+                typed.setdefault(str(place), {})[" ".join(words)] = step.page
+    assert len(typed) > 30
+    for place, commands in typed.items():
+        assert len(commands) == 1 or len({*commands.values()}) == 1, f"{place}: {commands}"
 
 
 def test_every_printed_command_is_run_or_excepted() -> None:

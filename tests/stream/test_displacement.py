@@ -256,8 +256,8 @@ def test_raw_tracking_is_led_by_displacements_but_does_not_publish_them(bundle: 
     frame = demo_frame()
     for smoothing in (BELIEVING, replace(BELIEVING, publish_raw=True)):
         with FaceTracker(bundle, smoothing=smoothing) as tracker:
-            for k in range(12):  # how restless measurements are is known only after a few frames
-                rows = tracker.update(frame, k * 33_000_000)
+            # How restless measurements are is known only after a few frames.
+            rows = [tracker.update(frame, k * 33_000_000) for k in range(12)][-1]
             assert all(step is not None and step.displaced is not None for step in tracker.steps)
             measured = tracker.steps[0].measured if tracker.steps[0] else None
         assert measured is not None

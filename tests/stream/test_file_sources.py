@@ -262,6 +262,28 @@ def _cut_mp4_at_its_end(path: Path, make_clip: Maker, picture: np.ndarray) -> No
     path.write_bytes(path.read_bytes()[:-200])
 
 
+@pytest.mark.parametrize("kept", [100, 1000])
+@pytest.mark.parametrize("codec", ["mpeg1video", "mpeg2video"])
+def test_a_film_cut_off_within_its_first_picture_is_refused(
+    tmp_path: Path, make_clip: Maker, codec: str, kept: int
+) -> None:
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 255, (48, 64, 3), dtype=np.uint8) for _ in range(9)]
+    path = make_clip(tmp_path / "a.mpg", pictures, codec=codec)
+    data = path.read_bytes()
+    assert len(read(path)[1]) == 9
+    path.write_bytes(data[: len(data) * 6 // 10])  # no length is said: what is whole counts
+    source, frames = read(path)
+    assert 1 < len(frames) < 9
+    assert source.stats.frames == len(frames)
+    path.write_bytes(data[:kept])
+    with pytest.raises(SourceError, match=r"a\.mpg: holds one picture only, and that is damaged"):
+        open_source(path)
+    # One whole picture is a film, too.
+    alone = make_clip(tmp_path / "alone.mpg", pictures[:1], codec=codec)
+    assert len(read(alone)[1]) == 1
+
+
 def _audio_only(path: Path) -> None:
     with wave.open(str(path), "wb") as sound:
         sound.setnchannels(1)

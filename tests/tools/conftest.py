@@ -7,8 +7,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, cast
 
+import av
+import cv2
 import pytest
+
+from mien.tools.annotate.command import Annotate
+from mien.tools.keyframes import Keyframes
+from mien.tools.reconstruct.command import Reconstruct
 
 MIEN = Path(sys.executable).parent / "mien"
 Mien = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -74,3 +81,62 @@ def told() -> Callable[..., None]:
         _one_line(done, status, words)
 
     return check
+
+
+@pytest.fixture(scope="session")
+def tiny_pifuhd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights, but for the depth: a slab is inside, so that there is a surface."""
+    torch = pytest.importorskip("torch", reason="runs the network (extra: heavy)")
+    from mien.models.pifuhd.config import (
+        EncoderConfig,
+        ImplicitConfig,
+        NormalConfig,
+        PifuhdConfig,
+    )
+    from mien.models.pifuhd.network import Pifuhd
+    from mien.models.pifuhd.weights import save_weights
+
+    config = PifuhdConfig(
+        name="tiny",
+        image_size=64,
+        normal=NormalConfig(64, 4, 1, 1, kernel=3, fold=2, skips=True, masked=True),
+        coarse=EncoderConfig(64, 4, 8, 8, 8, 1, 2, True, 4, "bilinear"),
+        coarse_implicit=ImplicitConfig((16, 8, 8), (1, 2), 1),
+        fine=EncoderConfig(64, 4, 8, 8, 4, 1, 2, False, 4, "bilinear"),
+        fine_implicit=ImplicitConfig((8, 8), (1,), 0),
+        window=32,
+    )
+    torch.manual_seed(0)
+    model = Pifuhd(config)
+    with torch.no_grad():
+        cast(Any, model.mlp.filters[-1]).bias.fill_(3.0)
+    path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
+    save_weights(path, model, {"steps": 0})
+    return path
+
+
+@pytest.fixture(scope="session")
+def person_picture(tmp_path_factory: pytest.TempPathFactory, portrait_video: Path) -> Path:
+    """A frame with one face."""
+    with av.open(str(portrait_video)) as video:
+        image = next(video.decode(video=0)).to_ndarray(format="bgr24")
+    path = tmp_path_factory.mktemp("picture") / "person.png"
+    cv2.imwrite(str(path), image)
+    return path
+
+
+@pytest.fixture(scope="session")
+def person_keyframes(tmp_path_factory: pytest.TempPathFactory, person_picture: Path) -> Path:
+    """A folder of one key frame."""
+    folder, pictures = tmp_path_factory.mktemp("keyframes"), (person_picture,)
+    assert Annotate(pictures, out=folder / "rows").run() == 0
+    tool = Keyframes((folder / "rows" / "person.parquet",), folder, pictures, count=1, crop=64)
+    assert tool.run() == 0
+    return folder / "person.keyframes"
+
+
+@pytest.fixture(scope="session")
+def tiny_reconstruct(tiny_pifuhd: Path, tmp_path_factory: pytest.TempPathFactory) -> Reconstruct:
+    """``mien reconstruct``, coarse and without film; input and output are to be replaced."""
+    unused = tmp_path_factory.mktemp("unused")
+    return Reconstruct((), unused, weights=tiny_pifuhd, resolution=32, turntable=False)

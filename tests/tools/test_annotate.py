@@ -37,6 +37,19 @@ def zero_frames(path: Path) -> None:
         container.start_encoding()
 
 
+def cut_program_stream(path: Path) -> None:
+    """The first 100 bytes of an MPEG film: its headers, and hardly anything of a picture."""
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg2video", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(3):
+            image = rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+        container.mux(stream.encode(None))
+    path.write_bytes(path.read_bytes()[:100])
+
+
 def bytes_of(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
@@ -182,6 +195,8 @@ def make_bad(kind: str, path: Path) -> None:
         audio_only(path)
     elif kind == "zero frames":
         zero_frames(path)
+    elif kind == "cut":
+        cut_program_stream(path)
     elif kind == "noise":
         path.write_bytes(np.random.default_rng(0).bytes(20_000))
 
@@ -194,6 +209,7 @@ def make_bad(kind: str, path: Path) -> None:
         ("audio", "audio.mp4", "no video stream"),
         ("zero frames", "zero.mkv", "End of file"),
         ("noise", "noise.avi", "not a video"),
+        ("cut", "cut.mpg", "holds one picture only, and that is damaged"),
     ],
 )
 def test_a_bad_input_fails_alone(
@@ -204,6 +220,7 @@ def test_a_bad_input_fails_alone(
     told(done, 1, name, word)
     assert "1 failed" in done.stdout
     assert bytes_of(tmp_path / "out") == {}
+    told(mien("track", name), 2, name, word)
 
 
 def test_of_many_inputs_the_others_complete(
@@ -238,21 +255,28 @@ def test_an_unwritable_output_folder_is_told(
 ) -> None:
     (tmp_path / "file").touch()
     told(mien("annotate", empty_room_video, "--out", "file/out"), 2, "file/out")
-    told(mien("annotate", empty_room_video, "--out", "file"), 2, "file")
+    told(
+        mien("annotate", empty_room_video, "--out", "file"), 2, "--out file: is a file, expected a"
+    )
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (("--format", "xml"), ("--format", "xml", "parquet")),
-        (("--smoothing", "sluggish"), ("sluggish", "responsive")),
-        (("--camera", "none.toml"), ("none.toml",)),
-        (("--camera", "0"), ("field of view",)),
+        (("--smoothing", "sluggish"), ("--smoothing is 'sluggish'", "responsive")),
+        (("--camera", "none.toml"), ("--camera none.toml: no such file", "1 to 175 degrees")),
+        (("--camera", "0"), ("--camera is 0", "field of view of 1 to 175 degrees", "TOML")),
+        (("--camera", "."), ("--camera .: is a folder", "camera file")),
+        (("--export-every", "0"), ("--export-every is 0", "1 or more")),
+        (("--export-frames", "2,-1"), ("--export-frames is '2,-1'", "from 0 on")),
+        (("--patience", "nan"), ("--patience is nan",)),
         (("--max-faces", "0"), ("--max-faces",)),
         (("--threads", "0"), ("--threads",)),
         (("--ipd-mm", "6"), ("--ipd-mm", "mm")),
-        (("--boxes", "none.csv"), ("none.csv",)),
-        (("--bundle", "nowhere"), ("nowhere", "bundle")),
+        (("--boxes", "none.csv"), ("--boxes none.csv",)),
+        (("--bundle", "nowhere"), ("--bundle nowhere: no bundle: no such folder",)),
+        (("--bundle", "."), ("--bundle .: no bundle: there is no bundle.toml",)),
     ],
 )
 def test_an_impossible_option_is_told(

@@ -91,8 +91,17 @@ def test_an_unreadable_image_is_a_failure_and_its_faces_are_missed(
     assert (summary["missed"], summary["images_failed"]) == (1, 1)
 
 
-def test_an_absent_set_is_told(mien: Mien, told: Told) -> None:
-    told(mien("evaluate", "nowhere"), 2, "nowhere", "labels.jsonl")
+def test_an_absent_set_is_told(mien: Mien, told: Told, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "file").touch()
+    for place, words in (
+        ("nowhere", "no such folder; expected a folder of pictures with labels.jsonl"),
+        ("photos", "there is no labels.jsonl in it"),
+        ("file", "is a file; expected a folder"),
+    ):
+        done = mien("evaluate", place)
+        told(done, 2, f"{place}: no evaluation set: {words}")
+        assert "Errno" not in done.stderr
 
 
 def test_a_damaged_set_is_told_by_line(mien: Mien, told: Told, tiny_set: Path) -> None:
@@ -103,4 +112,4 @@ def test_a_damaged_set_is_told_by_line(mien: Mien, told: Told, tiny_set: Path) -
 def test_an_unwritable_report_is_told_before_the_work(
     mien: Mien, told: Told, tiny_set: Path
 ) -> None:
-    told(mien("evaluate", tiny_set, "--json", "no/folder/r.json"), 2, "no/folder")
+    told(mien("evaluate", tiny_set, "--json", "no/folder/r.json"), 2, "--json no/folder")

@@ -27,6 +27,7 @@ from mien.stream.observation import FaceObservation
 from mien.stream.reading import read_observations
 from mien.tools.annotate.command import Annotate
 from mien.tools.keyframes import Keyframes
+from mien.tools.report.command import Report
 
 Rng = np.random.default_rng
 
@@ -255,6 +256,19 @@ def test_a_damaged_folder_is_told(portrait: KeyframeFolder, tmp_path: Path) -> N
         KeyframeFolder.load(copy)
     with pytest.raises(InputError, match="no folder of key frames"):
         KeyframeFolder.load(tmp_path)
+
+
+def test_places_that_are_none_are_told_by_their_options(clips: Path, tmp_path: Path) -> None:
+    rows = (clips / "rows" / "portrait.parquet",)
+    with pytest.raises(InputError, match=r"--videos .*nowhere: no such file or folder"):
+        Keyframes(rows, tmp_path, (tmp_path / "nowhere",)).run()
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"--out .*file: is a file, expected a folder"):
+        Keyframes(rows, tmp_path / "file").run()
+    with pytest.raises(InputError, match=r"--bundle .*nowhere: no bundle: no such folder"):
+        Keyframes(rows, tmp_path, bundle=tmp_path / "nowhere").run()
+    with pytest.raises(InputError, match=r"file: is a file; expected an --out of mien annotate"):
+        Report(tmp_path / "file").run()
 
 
 # Measures.

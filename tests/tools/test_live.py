@@ -134,6 +134,35 @@ def test_an_unknown_device_is_told(mien: Mien, told: Told) -> None:
     told(mien("track", "No Such Camera"), 2, "No Such Camera")
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--camera", "500"), ("--camera is 500", "1 to 175 degrees", "camera file")),
+        (("--camera", "part.toml"), ("--camera part.toml: not a camera file", "fy is missing")),
+        (("--smoothing", "part.toml"), ("--smoothing part.toml",)),
+        (("--bundle", "part.toml"), ("--bundle part.toml", "is a file, expected a folder")),
+        (("--publish", "here"), ("--publish 'here'", "tcp://127.0.0.1:5570")),
+        (("--record", "none/rows.csv"), ("--record none/rows.csv", "no folder none")),
+        (("--livelink", "none/face.csv"), ("--livelink none/face.csv", "no folder none")),
+        (("--stream", "a b"), ("--stream", "'a b'", "letters")),
+        (("--rate", "0"), ("--rate is 0",)),
+        (("--size", "0x480"), ("--size is '0x480'", "1280x720")),
+        (("--give-up", "nan"), ("--give-up is nan",)),
+        (("--live", "--realtime"), ("--live and --realtime",)),
+    ],
+)
+def test_an_impossible_option_is_told(
+    mien: Mien,
+    told: Told,
+    tmp_path: Path,
+    portrait_video: Path,
+    options: tuple[str, ...],
+    words: tuple[str, ...],
+) -> None:
+    (tmp_path / "part.toml").write_text("fx = 3\n", encoding="utf-8")
+    told(mien("track", portrait_video, *options), 2, *words)
+
+
 def test_a_negative_duration_is_told(mien: Mien, told: Told) -> None:
     told(mien("listen", "--duration", "-1"), 2, "--duration", "seconds")
 

@@ -190,8 +190,8 @@ def test_ports_that_are_taken_are_told(
 
 
 def test_numbers_that_are_none_are_told(mien: Mien, told: Told, portrait_video: Path) -> None:
-    told(mien("track", portrait_video, "--read-timeout", "nan"), 2, "time limits")
-    told(mien("track", portrait_video, "--give-up", "nan"), 2, "give_up")
+    told(mien("track", portrait_video, "--read-timeout", "nan"), 2, "--read-timeout is nan")
+    told(mien("track", portrait_video, "--give-up", "nan"), 2, "--give-up is nan")
 
 
 @pytest.fixture

@@ -6,92 +6,33 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import av
 import cv2
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="runs the network (extra: heavy)")
+pytest.importorskip("torch", reason="runs the network (extra: heavy)")
 pytest.importorskip("safetensors", reason="reads the weights (extra: heavy)")
 
-from mien.models.errors import InputError, OutputError  # noqa: E402
-from mien.models.mesh.files import read_mesh  # noqa: E402
-from mien.models.pifuhd.config import (  # noqa: E402
-    EncoderConfig,
-    ImplicitConfig,
-    NormalConfig,
-    PifuhdConfig,
-)
-from mien.models.pifuhd.network import Pifuhd  # noqa: E402
-from mien.models.pifuhd.weights import save_weights  # noqa: E402
-from mien.stream.keyframes import KeyframeFolder  # noqa: E402
-from mien.tools.annotate.command import Annotate  # noqa: E402
-from mien.tools.keyframes import Keyframes  # noqa: E402
-from mien.tools.reconstruct.command import Reconstruct  # noqa: E402
-
-TINY = PifuhdConfig(
-    name="tiny",
-    image_size=64,
-    normal=NormalConfig(64, 4, 1, 1, kernel=3, fold=2, skips=True, masked=True),
-    coarse=EncoderConfig(64, 4, 8, 8, 8, 1, 2, True, 4, "bilinear"),
-    coarse_implicit=ImplicitConfig((16, 8, 8), (1, 2), 1),
-    fine=EncoderConfig(64, 4, 8, 8, 4, 1, 2, False, 4, "bilinear"),
-    fine_implicit=ImplicitConfig((8, 8), (1,), 0),
-    window=32,
-)
-
-
-@pytest.fixture(scope="session")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random ones, but for the depth: a slab is inside, so that there is a surface."""
-    torch.manual_seed(0)
-    model = Pifuhd(TINY)
-    with torch.no_grad():
-        cast(Any, model.mlp.filters[-1]).bias.fill_(3.0)
-    path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
-    save_weights(path, model, {"steps": 0})
-    return path
-
-
-@pytest.fixture(scope="session")
-def picture(tmp_path_factory: pytest.TempPathFactory, portrait_video: Path) -> Path:
-    """A frame with one face."""
-    with av.open(str(portrait_video)) as video:
-        image = next(video.decode(video=0)).to_ndarray(format="bgr24")
-    path = tmp_path_factory.mktemp("picture") / "person.png"
-    cv2.imwrite(str(path), image)
-    return path
-
-
-@pytest.fixture(scope="session")
-def keyframes(tmp_path_factory: pytest.TempPathFactory, picture: Path) -> Path:
-    """A folder of one key frame."""
-    folder = tmp_path_factory.mktemp("keyframes")
-    assert Annotate((picture,), out=folder / "rows").run() == 0
-    tool = Keyframes((folder / "rows" / "person.parquet",), folder, (picture,), count=1, crop=64)
-    assert tool.run() == 0
-    return folder / "person.keyframes"
-
-
-@pytest.fixture(scope="session")
-def tool(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Reconstruct:
-    """The command at a low resolution, without film; inputs and output are to be replaced."""
-    return Reconstruct(
-        (), tmp_path_factory.mktemp("unused"), weights=weights, resolution=32, turntable=False
-    )
+from mien.models.errors import InputError
+from mien.models.mesh.files import read_mesh
+from mien.stream.keyframes import KeyframeFolder
+from mien.tools.reconstruct.command import Reconstruct
 
 
 @pytest.fixture(scope="session")
 def made(
-    tool: Reconstruct, keyframes: Path, tmp_path_factory: pytest.TempPathFactory
+    tiny_reconstruct: Reconstruct, person_keyframes: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, str]:
     """The files of the first key frame, with everything that is written."""
-    folder = KeyframeFolder.load(keyframes)
+    folder = KeyframeFolder.load(person_keyframes)
     first = folder.keyframes[0]
     out = tmp_path_factory.mktemp("made")
-    run = replace(tool, inputs=(keyframes,), out=out, only=str(first.frame), turntable=True)
+    run = replace(
+        tiny_reconstruct, inputs=(person_keyframes,), out=out, only=str(first.frame), turntable=True
+    )
     assert run.run() == 0
     return out, f"person-{first.stem}"
 
@@ -128,10 +69,10 @@ def test_the_three_formats_hold_the_same_closed_mesh(made: tuple[Path, str]) -> 
 
 
 def test_the_mesh_falls_on_the_person_in_the_picture(
-    made: tuple[Path, str], keyframes: Path
+    made: tuple[Path, str], person_keyframes: Path
 ) -> None:
     out, name = made
-    folder = KeyframeFolder.load(keyframes)
+    folder = KeyframeFolder.load(person_keyframes)
     fit = folder.fit(folder.keyframes[0])
     facts = facts_of(out, name)
     vertices = read_mesh(out / f"{name}.ply").vertices.astype(float)
@@ -149,11 +90,18 @@ def test_the_mesh_falls_on_the_person_in_the_picture(
 
 
 def test_the_head_frame_is_the_camera_frame_moved(
-    tool: Reconstruct, made: tuple[Path, str], keyframes: Path, tmp_path: Path
+    tiny_reconstruct: Reconstruct, made: tuple[Path, str], person_keyframes: Path, tmp_path: Path
 ) -> None:
     out, name = made
     frame = str(int(name.rpartition("-")[2]))
-    run = replace(tool, inputs=(keyframes,), out=tmp_path, only=frame, frame="head", formats="ply")
+    run = replace(
+        tiny_reconstruct,
+        inputs=(person_keyframes,),
+        out=tmp_path,
+        only=frame,
+        frame="head",
+        formats="ply",
+    )
     assert run.run() == 0
     pose = np.array(facts_of(out, name)["camera_from_head"])
     head = read_mesh(tmp_path / f"{name}.ply")
@@ -165,64 +113,19 @@ def test_the_head_frame_is_the_camera_frame_moved(
     assert not (tmp_path / f"{name}.turntable.mp4").exists()
 
 
-def test_what_is_finished_is_skipped_and_other_options_are_refused(
-    tool: Reconstruct,
-    picture: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+def test_a_mask_of_ones_own_is_used(
+    tiny_reconstruct: Reconstruct, person_picture: Path, tmp_path: Path
 ) -> None:
-    run = replace(tool, inputs=(picture,), out=tmp_path, formats="ply")
-    assert run.run() == 0
-    stamp = (tmp_path / "person.ply").stat().st_mtime_ns
-    assert run.run() == 0
-    assert "1 skipped" in capsys.readouterr().out
-    assert (tmp_path / "person.ply").stat().st_mtime_ns == stamp
-    with pytest.raises(OutputError, match="other resolution; --overwrite"):
-        replace(run, resolution=16).run()
-    assert replace(run, resolution=16, overwrite=True).run() == 0
-    assert facts_of(tmp_path, "person")["request"]["resolution"] == 16
-
-
-def test_another_picture_or_mask_of_the_same_name_and_size_is_not_done(
-    tool: Reconstruct, picture: Path, tmp_path: Path
-) -> None:
-    image = cv2.imread(str(picture))
-    assert image is not None
-    own, mask, out = tmp_path / "person.bmp", tmp_path / "mask.bmp", tmp_path / "out"
-    white = np.full(image.shape[:2], 255, np.uint8)
-    cv2.imwrite(str(own), image)
-    cv2.imwrite(str(mask), white)
-    sizes = own.stat().st_size, mask.stat().st_size
-    run = replace(tool, inputs=(own,), out=out, formats="ply", mask=mask)
-    assert run.run() == 0
-    cv2.imwrite(str(own), image[:, ::-1])
-    with pytest.raises(OutputError, match="other picture; --overwrite"):
-        run.run()
-    cv2.imwrite(str(own), image)
-    white[:, :9] = 0
-    cv2.imwrite(str(mask), white)
-    assert sizes == (own.stat().st_size, mask.stat().st_size)
-    with pytest.raises(OutputError, match="other mask; --overwrite"):
-        run.run()
-    # Results of before, which told pictures apart by their size, are not taken for this one's.
-    facts = facts_of(out, "person")
-    del facts["request"]["input_sha256"]
-    facts["request"]["input_bytes"] = sizes[0]
-    (out / "person.json").write_text(json.dumps(facts), encoding="utf-8")
-    with pytest.raises(OutputError, match="does not say of which picture") as raised:
-        run.run()
-    assert len(str(raised.value).splitlines()) == 1
-
-
-def test_a_mask_of_ones_own_is_used(tool: Reconstruct, picture: Path, tmp_path: Path) -> None:
-    image = cv2.imread(str(picture))
+    image = cv2.imread(str(person_picture))
     assert image is not None
     masks = tmp_path / "masks"
     masks.mkdir()
     mask = np.zeros(image.shape[:2], np.uint8)
     mask[:, : image.shape[1] * 6 // 10] = 255
     cv2.imwrite(str(masks / "person.png"), mask)
-    run = replace(tool, inputs=(picture,), out=tmp_path / "out", formats="ply", mask=masks)
+    run = replace(
+        tiny_reconstruct, inputs=(person_picture,), out=tmp_path / "out", formats="ply", mask=masks
+    )
     assert run.run() == 0
     facts = facts_of(tmp_path / "out", "person")
     assert facts["figures"]["segmentation_quality"] == 1.0
@@ -237,11 +140,16 @@ def test_a_mask_of_ones_own_is_used(tool: Reconstruct, picture: Path, tmp_path: 
 
 
 def test_a_body_by_its_face_and_by_a_box(
-    tool: Reconstruct, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_reconstruct: Reconstruct,
+    person_picture: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    image = cv2.imread(str(picture))
+    image = cv2.imread(str(person_picture))
     assert image is not None
-    portrait = replace(tool, inputs=(picture,), out=tmp_path, formats="ply", preset="body")
+    portrait = replace(
+        tiny_reconstruct, inputs=(person_picture,), out=tmp_path, formats="ply", preset="body"
+    )
     assert portrait.run() == 1
     assert "of the body's height is in the picture" in capsys.readouterr().err
     canvas = np.full((420, 320, 3), 150, np.uint8)
@@ -264,9 +172,12 @@ def test_a_body_by_its_face_and_by_a_box(
 
 
 def test_several_faces(
-    tool: Reconstruct, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_reconstruct: Reconstruct,
+    person_picture: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    image = cv2.imread(str(picture))
+    image = cv2.imread(str(person_picture))
     assert image is not None
     small = cv2.resize(image, None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA)
     room = np.full((image.shape[0], image.shape[1] + small.shape[1], 3), 120, np.uint8)
@@ -274,7 +185,7 @@ def test_several_faces(
     room[: len(small), image.shape[1] :] = small
     two = tmp_path / "two.png"
     cv2.imwrite(str(two), room)
-    run = replace(tool, inputs=(two,), out=tmp_path / "out", formats="ply")
+    run = replace(tiny_reconstruct, inputs=(two,), out=tmp_path / "out", formats="ply")
     assert run.run() == 0
     said = capsys.readouterr().out
     assert "2 faces; took the largest" in said
@@ -289,9 +200,12 @@ def test_several_faces(
 
 
 def test_a_small_face_is_made_and_said(
-    tool: Reconstruct, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_reconstruct: Reconstruct,
+    person_picture: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    image = cv2.imread(str(picture))
+    image = cv2.imread(str(person_picture))
     assert image is not None
     before = tmp_path / "small.png"
     canvas = np.full((240, 320, 3), 150, np.uint8)
@@ -299,13 +213,15 @@ def test_a_small_face_is_made_and_said(
     little = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     canvas[60 : 60 + little.shape[0], 100 : 100 + little.shape[1]] = little
     cv2.imwrite(str(before), canvas)
-    assert replace(tool, inputs=(before,), out=tmp_path / "out", formats="ply").run() == 0
+    assert (
+        replace(tiny_reconstruct, inputs=(before,), out=tmp_path / "out", formats="ply").run() == 0
+    )
     assert "px wide: below 40 px" in capsys.readouterr().out
 
 
 def test_no_face_a_video_and_a_missing_file(
-    tool: Reconstruct,
-    picture: Path,
+    tiny_reconstruct: Reconstruct,
+    person_picture: Path,
     portrait_video: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -314,9 +230,9 @@ def test_no_face_a_video_and_a_missing_file(
     cv2.imwrite(str(empty), np.full((120, 160, 3), 90, np.uint8))
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"not a picture")
-    shutil.copy(picture, tmp_path / "good.png")
+    shutil.copy(person_picture, tmp_path / "good.png")
     places = (empty, portrait_video, broken, tmp_path / "good.png")
-    run = replace(tool, inputs=places, out=tmp_path / "out", formats="ply")
+    run = replace(tiny_reconstruct, inputs=places, out=tmp_path / "out", formats="ply")
     assert run.run() == 1
     said = capsys.readouterr()
     lines = [line for line in said.err.splitlines() if line.startswith("mien: ")]
@@ -327,15 +243,15 @@ def test_no_face_a_video_and_a_missing_file(
     assert "1 done, 3 failed" in said.out
     assert sorted(p.suffix for p in (tmp_path / "out").iterdir()) == [".json", ".ply", ".png"]
     with pytest.raises(InputError, match="no such folder of key frames, and no such picture"):
-        replace(tool, inputs=(tmp_path / "absent",), out=tmp_path / "out").run()
+        replace(tiny_reconstruct, inputs=(tmp_path / "absent",), out=tmp_path / "out").run()
 
 
 def test_a_person_who_is_cut_off_is_told_where(
-    tool: Reconstruct, picture: Path, tmp_path: Path
+    tiny_reconstruct: Reconstruct, person_picture: Path, tmp_path: Path
 ) -> None:
-    image = cv2.imread(str(picture))
+    image = cv2.imread(str(person_picture))
     assert image is not None
-    run = replace(tool, inputs=(picture,), out=tmp_path / "whole", formats="ply")
+    run = replace(tiny_reconstruct, inputs=(person_picture,), out=tmp_path / "whole", formats="ply")
     assert run.run() == 0
     vertices = read_mesh(tmp_path / "whole" / "person.ply").vertices.astype(float)
     facts = facts_of(tmp_path / "whole", "person")
@@ -367,24 +283,34 @@ def test_a_person_who_is_cut_off_is_told_where(
     ],
 )
 def test_impossible_options_are_refused_in_one_line(
-    tool: Reconstruct, picture: Path, tmp_path: Path, changed: dict[str, Any], words: str
+    tiny_reconstruct: Reconstruct,
+    person_picture: Path,
+    tmp_path: Path,
+    changed: dict[str, Any],
+    words: str,
 ) -> None:
-    run = replace(tool, **({"inputs": (picture,), "out": tmp_path / "out"} | changed))
+    run = replace(
+        tiny_reconstruct, **({"inputs": (person_picture,), "out": tmp_path / "out"} | changed)
+    )
     with pytest.raises(InputError, match=words) as raised:
         run.run()
     assert len(str(raised.value).splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
 
-def test_only_names_a_key_frame(tool: Reconstruct, keyframes: Path, tmp_path: Path) -> None:
+def test_only_names_a_key_frame(
+    tiny_reconstruct: Reconstruct, person_keyframes: Path, tmp_path: Path
+) -> None:
     with pytest.raises(InputError, match="not a key frame; there are"):
-        replace(tool, inputs=(keyframes,), out=tmp_path / "out", only="999").run()
+        replace(
+            tiny_reconstruct, inputs=(person_keyframes,), out=tmp_path / "out", only="999"
+        ).run()
 
 
 def test_weights_that_are_not_weights_are_refused(
-    tool: Reconstruct, picture: Path, tmp_path: Path
+    tiny_reconstruct: Reconstruct, person_picture: Path, tmp_path: Path
 ) -> None:
     bad = tmp_path / "bad.safetensors"
     bad.write_bytes(b"0" * 64)
     with pytest.raises(InputError, match="not a safetensors file"):
-        replace(tool, inputs=(picture,), out=tmp_path / "out", weights=bad).run()
+        replace(tiny_reconstruct, inputs=(person_picture,), out=tmp_path / "out", weights=bad).run()

@@ -225,7 +225,7 @@ def test_damaged_rows_fail_alone(
 def test_a_folder_without_annotations_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no annotation"):
         Report(tmp_path).run()
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(InputError, match="no such folder; expected an --out of mien annotate"):
         Report(tmp_path / "none").run()
 
 

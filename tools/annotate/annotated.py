@@ -175,7 +175,7 @@ class VideoFinder:
         """
         for place in places:
             if not place.exists():
-                raise InputError(f"{place}: no such file or folder")
+                raise InputError(f"--videos {place}: no such file or folder")
         self._folders = [place for place in places if place.is_dir()]
         self._files = [place for place in places if not place.is_dir()]
         self._annotations = annotations

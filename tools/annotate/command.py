@@ -20,11 +20,13 @@ from ..options import (
     SmoothingOption,
     choices,
     load_bundle,
+    of_option,
 )
 from .inputs import collect_inputs
 
 if TYPE_CHECKING:
     from .annotation import Batch, Result
+    from .boxes import Boxes
     from .files import Wanted
     from .inputs import Input
 
@@ -103,7 +105,7 @@ class Annotate:
             raise InputError("annotate: no input; give videos, pictures or folders")
         if self.workers < 1:
             raise InputError(f"--workers is {self.workers}, expected 1 or more")
-        if self.patience <= 0.0:
+        if not self.patience > 0.0:
             raise InputError(f"--patience is {self.patience:g}, expected seconds above 0")
         if self.ray is not None and self.workers != 1:
             raise InputError("--ray and --workers: the cluster decides how many work at once")
@@ -146,6 +148,8 @@ class Annotate:
         from ...stream.export import ExportOptions
         from .files import FORMATS, Wanted
 
+        if self.export_every < 1:
+            raise InputError(f"--export-every is {self.export_every}, expected 1 or more")
         tables = choices(self.format, _FORMATS, "--format")
         exports = choices(self.export, _EXPORTS, "--export") if self.export else ()
         return Wanted(
@@ -164,7 +168,6 @@ class Annotate:
         """The options as checked values; the output folder is made and tried."""
         from ..following import FollowingOptions
         from .annotation import Batch
-        from .boxes import Boxes
 
         batch = Batch(
             out=self.out,
@@ -178,7 +181,7 @@ class Annotate:
                 ipd_mm=self.ipd_mm,
             ),
             threads=self.threads,
-            boxes=None if self.boxes is None else Boxes.load(self.boxes),
+            boxes=None if self.boxes is None else _boxes(self.boxes),
             overwrite=self.overwrite,
             causal=self.causal,
         )
@@ -187,14 +190,25 @@ class Annotate:
 
 
 def _numbers(text: str, option: str) -> tuple[int, ...]:
+    wanted = "expected numbers from 0 on, separated by commas"
     try:
-        return tuple(int(word) for word in text.split(",") if word.strip())
+        numbers = tuple(int(word) for word in text.split(",") if word.strip())
     except ValueError as error:
-        raise InputError(f"{option} is {text!r}, expected numbers separated by commas") from error
+        raise InputError(f"{option} is {text!r}, {wanted}") from error
+    if any(number < 0 for number in numbers):
+        raise InputError(f"{option} is {text!r}, {wanted}")
+    return numbers
+
+
+def _boxes(path: Path) -> Boxes:
+    from .boxes import Boxes
+
+    with of_option("--boxes"):
+        return Boxes.load(path)
 
 
 def check_folder(folder: Path) -> None:
-    """Make an output folder and see that files can be written to it.
+    """Make the folder that ``--out`` names, and see that files can be written to it.
 
     Raises:
         OutputError: they cannot.
@@ -204,7 +218,9 @@ def check_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
+        taken = folder.exists() and not folder.is_dir()
+        why = "is a file, expected a folder" if taken else f"cannot be made: {error.strerror}"
+        raise OutputError(f"--out {folder}: {why}") from error
     PartialFile(folder / "try").discard()
 
 

@@ -16,13 +16,28 @@ from ...models.synthetic.evaluation import clip_paths
 from ...models.synthetic.shards import ShardFolder
 from .estimator import Estimator
 from .films import measure_films
-from .held_out import HeldOut, measure_shards
+from .held_out import HeldOut, count_pictures, is_shard_folder, measure_shards
 
 MOST_GROWTH: Final = 0.05
 """Of the NME, in percent of the box's size, that eight bits may cost."""
 _ROTATION: Final = [0, 1, 2, 4, 5, 6, 8, 9, 10]
 """Entries of the pose matrix that turn and scale."""
 _CALIBRATION_CROPS: Final = 320
+
+
+def check_set(folder: Path, option: str) -> None:
+    """See that a bundle can be measured on a folder, before one is written.
+
+    Raises:
+        InputError: the folder is not of rendered pictures, or none is finished.
+    """
+    if not is_shard_folder(folder):
+        raise InputError(
+            f"{option} {folder}: no folder of rendered pictures, as mien synthesize faces and "
+            "evaluation-set write them"
+        )
+    if not count_pictures(folder):
+        raise InputError(f"{option} {folder}: no finished shard in it")
 
 
 def calibrate(bundle: Bundle, folder: Path) -> Bundle:

@@ -15,7 +15,15 @@ from tyro.conf import Positional
 from ...models.errors import InputError, OutputError
 from ...stream.detector_names import DEFAULT_DETECTOR
 from ..files import check_place, write_png
-from ..options import BundleOption, CameraOption, DetectorOption, Lines, load_bundle, read_camera
+from ..options import (
+    BundleOption,
+    CameraOption,
+    DetectorOption,
+    Lines,
+    load_bundle,
+    of_option,
+    read_camera,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,8 +112,10 @@ class Evaluate:
 
     def _check(self) -> None:
         """Refuse what could not end well, before the work."""
-        check_place(self.json)
-        check_place(self.sheet)
+        with of_option("--json"):
+            check_place(self.json)
+        with of_option("--sheet"):
+            check_place(self.sheet)
         read_camera(self.camera)
         if self.threads < 1:
             raise InputError(f"--threads is {self.threads}, expected 1 or more")

@@ -81,6 +81,19 @@ def _shards(folder: Path) -> list[Shard]:
     return ShardFolder(folder, validation=1_000_000).validation
 
 
+def check_outputs(bundle: Bundle, folder: Path) -> None:
+    """See that a bundle's network says all that is measured on a folder.
+
+    Raises:
+        InputError: it lacks outputs.
+    """
+    if set(bundle.info.outputs) != set(OUTPUTS):
+        raise InputError(
+            f"{folder}: to measure on it takes a bundle with {', '.join(OUTPUTS)}; "
+            f"{bundle.name} has {', '.join(bundle.info.outputs)}"
+        )
+
+
 def measure_shards(
     folder: Path,
     bundle: Bundle,
@@ -102,11 +115,7 @@ def measure_shards(
         InputError: there is no finished shard, one is damaged or of another face model, or the
             bundle's network lacks outputs.
     """
-    if set(bundle.info.outputs) != set(OUTPUTS):
-        raise InputError(
-            f"{folder}: to measure on it takes a bundle with {', '.join(OUTPUTS)}; "
-            f"{bundle.name} has {', '.join(bundle.info.outputs)}"
-        )
+    check_outputs(bundle, folder)
     shards = _shards(folder)
     if not shards:
         raise InputError(f"{folder}: no finished shard in it")

@@ -90,7 +90,7 @@ def read_labels(folder: Path, lines: Lines = "all") -> list[LabelledImage]:
     try:
         rows = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise LabelError(f"{folder}: no evaluation set: {error.strerror} ({path.name})") from error
+        raise LabelError(f"{folder}: no evaluation set: {_why_unread(folder, error)}") from error
     except UnicodeDecodeError as error:
         raise LabelError(f"{path}: not UTF-8 text") from error
     step = {"all": (0, 1), "even": (0, 2), "odd": (1, 2)}[lines]
@@ -103,6 +103,18 @@ def read_labels(folder: Path, lines: Lines = "all") -> list[LabelledImage]:
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise LabelError(f"{path}:{number + 1}: {_reason(error)}") from error
     return images
+
+
+def _why_unread(folder: Path, error: OSError) -> str:
+    """Why a set's labels cannot be read, in the user's terms."""
+    wanted = f"a folder of pictures with {LABELS_NAME} (mien/tools/evaluate/labels.py describes it)"
+    if not folder.exists():
+        return f"no such folder; expected {wanted}"
+    if not folder.is_dir():
+        return f"is a file; expected {wanted}"
+    if not isinstance(error, FileNotFoundError):
+        return f"{LABELS_NAME}: {error.strerror}"
+    return f"there is no {LABELS_NAME} in it; expected {wanted}, or one of rendered people"
 
 
 def _reason(error: Exception) -> str:

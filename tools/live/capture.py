@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -49,6 +50,7 @@ class CaptureOptions:
         """
         from ...stream.sources.opening import SourceOptions
 
+        self._check(realtime)
         return SourceOptions(
             realtime=realtime,
             live=self.live,
@@ -60,9 +62,21 @@ class CaptureOptions:
             give_up_s=self.give_up,
         )
 
+    def _check(self, realtime: bool) -> None:
+        """Refuse values that are out of range; what is not a number, too."""
+        if self.rate is not None and not 0 < self.rate < math.inf:
+            raise InputError(f"--rate is {self.rate:g}, expected frames a second above 0")
+        if not 0 < self.read_timeout < math.inf:
+            raise InputError(f"--read-timeout is {self.read_timeout:g}, expected seconds above 0")
+        if not self.give_up >= 0:
+            raise InputError(f"--give-up is {self.give_up:g}, expected 0 seconds or more")
+        if self.live and realtime:
+            raise InputError("--live and --realtime: expected one of them; --realtime is for files")
+
 
 def _parse_size(text: str) -> tuple[int, int]:
     match = _SIZE.fullmatch(text.strip().lower())
-    if match is None:
+    width, height = (0, 0) if match is None else (int(match[1]), int(match[2]))
+    if min(width, height) < 1:
         raise InputError(f"--size is {text!r}, expected width and height in pixels, as 1280x720")
-    return int(match[1]), int(match[2])
+    return width, height

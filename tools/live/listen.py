@@ -15,6 +15,7 @@ from tyro.conf import Positional
 
 from ...models.errors import InputError, OutputError
 from ..files import check_row_place
+from ..options import of_option
 from .interruption import Interruption
 from .keys import KeyOption, ServerKeyOption, client_keys
 
@@ -61,7 +62,8 @@ class Listen:
         """Listen until told to stop, and return the exit status."""
         if not self.duration >= 0.0:
             raise InputError(f"--duration is {self.duration:g}, expected 0 or more seconds")
-        check_row_place(self.record)
+        with of_option("--record"):
+            check_row_place(self.record)
         curve = client_keys(self.key, self.server_key)
         from ...stream.subscriber import PoseSubscriber
 

@@ -14,7 +14,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from ...models.errors import InputError
 from ..files import check_place
-from ..options import choices
+from ..options import choices, of_option
 
 if TYPE_CHECKING:
     from ...models.face.morphable import FaceModel
@@ -187,13 +187,15 @@ def _open_head(options: OutputOptions, neutral: Neutral, keep: Callable[[Sink], 
 
         if options.livelink.suffix.lower() != ".csv":
             raise InputError(f"--livelink {options.livelink}: expected a name that ends .csv")
-        check_place(options.livelink)
+        with of_option("--livelink"):
+            check_place(options.livelink)
         keep(LiveLinkSink(options.livelink, neutral, salvage=True))
 
 
 def _rerun_target(text: str | tuple[()], default: Address) -> Path | Address:
     if str(text).lower().endswith(".rrd"):
-        check_place(Path(str(text)))
+        with of_option("--rerun"):
+            check_place(Path(str(text)))
         return Path(str(text))
     try:
         return parse_address(text, default, "--rerun")

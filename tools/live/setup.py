@@ -15,7 +15,7 @@ from ...stream.messages import check_stream_name
 from ...stream.sources.together import open_together
 from ...stream.stopwatch import Stopwatch
 from ..following import Follower, FollowingOptions
-from ..options import camera_for, load_bundle
+from ..options import camera_for, load_bundle, of_option
 from .group import LiveGroup
 from .interruption import Interruption
 from .options import LiveOptions
@@ -59,7 +59,9 @@ class LiveSetup:
         self._neutrals: dict[str, Neutral] = {}
         self._switches: dict[str, RecordSwitch] = {}
         self._previews: list[tuple[Session, Preview, Callable[[int, int], Annotator]]] = []
-        names = [check_stream_name(name) for name in command.names()]
+        given = command.names()
+        with of_option("--stream:"):
+            names = [check_stream_name(name) for name in given]
         options = command.capture.source_options(command.realtime)
         with ExitStack() as opened:
             self._interruption = opened.enter_context(Interruption())

@@ -32,10 +32,12 @@ class Track(LiveOptions):
         if not self.source:
             raise InputError("track: no SOURCE; give a webcam (0), an address or a file, or --list")
         from ..files import check_row_place
+        from ..options import of_option
         from .setup import LiveSetup
 
         self.publishing.check()
-        check_row_place(self.record)
+        with of_option("--record"):
+            check_row_place(self.record)
         with LiveSetup(self, self.following()) as setup:
             interrupted = setup.group().run()
         for session in setup.sessions:

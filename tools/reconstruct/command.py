@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -15,7 +15,7 @@ from tyro.conf import Positional
 
 from ...models.digest import file_sha256
 from ...models.errors import InputError, SourceError
-from ..options import BundleOption, choices
+from ..options import BundleOption, choices, read_camera
 from .files import (
     FACTS,
     MESH_FORMATS,
@@ -101,8 +101,6 @@ class Reconstruct:
 
     def run(self) -> int:
         """Reconstruct all, and return the exit status."""
-        from tqdm import tqdm
-
         need_heavy()
         formats = choices(self.formats, MESH_FORMATS, "--formats")
         self._check()
@@ -118,10 +116,31 @@ class Reconstruct:
         check_folder(self.out)
         request = self._request(weights)
         outcomes: Counter[str] = Counter()
+        try:
+            self._all(jobs, network, formats, request, outcomes)
+        except KeyboardInterrupt as error:
+            again = "makes all of them anew" if self.overwrite else "goes on from there"
+            so_far = f"{_counted(outcomes)} of {len(jobs)}: {self.out}"
+            raise KeyboardInterrupt(f"{so_far}; the same command {again}") from error
+        print(f"{_counted(outcomes)}: {self.out}")
+        return 1 if outcomes["failed"] else 0
+
+    def _all(
+        self,
+        jobs: Sequence[Job],
+        network: TorchNetwork,
+        formats: tuple[str, ...],
+        request: dict[str, Any],
+        outcomes: Counter[str],
+    ) -> None:
+        """Reconstruct picture after picture; counts how each ended."""
+        from tqdm import tqdm
+
         with tqdm(total=len(jobs), unit="picture", disable=None, leave=False) as bar:
             for number, job in enumerate(jobs):
                 bar.set_postfix_str(job.name)
-                own = request | self._given(job)
+                mask = None if self.mask is None else mask_file(self.mask, (job.name, job.stem))
+                own = request | job.given(mask)
                 if not self.overwrite and finished(self.out, job.name, own):
                     outcomes["skipped"] += 1
                 else:
@@ -136,9 +155,6 @@ class Reconstruct:
                         outcomes["done"] += 1
                         bar.write("\n".join(lines), file=sys.stdout)
                 _progress(bar, number)(1.0)
-        words = ("done", "skipped", "failed")
-        print(f"{', '.join(f'{outcomes[w]} {w}' for w in words if outcomes[w])}: {self.out}")
-        return 1 if outcomes["failed"] else 0
 
     def _check(self) -> None:
         from ...models.pifuhd.octree import first_grid
@@ -155,6 +171,7 @@ class Reconstruct:
         if self.box is not None and self.preset != "body":
             raise InputError("--box is for --preset body; a head is placed by its face")
         self._box()
+        self._lens()
         if self.mask is not None and not self.mask.exists():
             raise InputError(f"--mask {self.mask}: no such file or folder")
 
@@ -168,6 +185,13 @@ class Reconstruct:
         if not (w > 0 and h > 0):
             raise InputError(f"--box is {self.box}: expected a width and a height above 0")
         return x, y, w, h
+
+    def _lens(self) -> float | dict[str, Any] | None:
+        """What ``--camera`` says, as plain values: of a file its content, not its name."""
+        from ...models.face.camera import Camera
+
+        said = None if self.camera is None else read_camera(self.camera)
+        return asdict(said) if isinstance(said, Camera) else said
 
     def _network(self) -> tuple[str, TorchNetwork]:
         """The hash of the weights, and the network.
@@ -201,16 +225,8 @@ class Reconstruct:
             "mask": None if self.mask is None else self.mask.name,
             "box": self.box,
             "face": self.face,
-            "camera": self.camera,
+            "camera": self._lens(),
             "turntable": self.turntable,
-        }
-
-    def _given(self, job: Job) -> dict[str, str | None]:
-        """What the result of one picture depends on beside the options: the files themselves."""
-        mask = None if self.mask is None else mask_file(self.mask, (job.name, job.stem))
-        return {
-            "input_sha256": _digest(job.file),
-            "mask_sha256": None if mask is None else _digest(mask),
         }
 
     def _one(
@@ -305,12 +321,10 @@ class Reconstruct:
         write_film(outputs.place(TURNTABLE), turning(), TURN_RATE)
 
 
-def _digest(place: Path) -> str | None:
-    """SHA-256 of a file; None where it cannot be read, which its reader says better."""
-    try:
-        return file_sha256(place)
-    except OSError:
-        return None
+def _counted(outcomes: Counter[str]) -> str:
+    """How many pictures ended in which way."""
+    words = [f"{outcomes[word]} {word}" for word in ("done", "skipped", "failed") if outcomes[word]]
+    return ", ".join(words) or "none done"
 
 
 def placed_in(result: Reconstruction, frame: str) -> TriangleMesh:

@@ -22,7 +22,13 @@ MESH_FORMATS: Final = ("ply", "obj", "glb")
 TURNTABLE: Final = ".turntable.mp4"
 SHEET: Final = ".sheet.png"
 FACTS: Final = ".json"
-_TOLD: Final = {"input_sha256": "picture", "mask_sha256": "mask", "weights_sha256": "weights"}
+_TOLD: Final = {
+    "input_sha256": "picture",
+    "mask_sha256": "mask",
+    "weights_sha256": "weights",
+    "fit_sha256": "fit",
+    "bundle_hash": "bundle",
+}
 """What a request's digests are called in messages."""
 _CODECS: Final = {"libx264": {"crf": "20", "preset": "veryfast"}, "mpeg4": {"qscale": "3"}}
 
@@ -78,7 +84,7 @@ def finished(out: Path, name: str, request: dict[str, Any]) -> bool:
     """Whether a picture's files are there already.
 
     Raises:
-        OutputError: they were made with other options, or of another picture or mask.
+        OutputError: they were made with other options, or of another picture, mask or fit.
     """
     place = out / f"{name}{FACTS}"
     try:
@@ -92,8 +98,12 @@ def finished(out: Path, name: str, request: dict[str, Any]) -> bool:
         raise OutputError(
             f"{place}: is in the way, and not of a reconstruction; --overwrite replaces it"
         ) from error
-    if "input_sha256" not in before:
-        words = "does not say of which picture it was made, as an earlier mien's results do not"
+    unsaid = [told for key, told in _TOLD.items() if key in request and key not in before]
+    if unsaid:
+        words = (
+            f"does not say of which {' and '.join(unsaid)} it was made, as an earlier mien's "
+            "results do not"
+        )
     else:
         keys = before.keys() | request.keys()
         changed = {_TOLD.get(k, k) for k in keys if before.get(k) != request.get(k)}

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float64, UInt8
 
+from ...models.digest import file_sha256
 from ...models.errors import InputError
 from ..still_faces import faces_of, read_picture
 
 if TYPE_CHECKING:
+    from ...models.face.bundle import Bundle
     from ...models.pifuhd.reconstruct import Face
     from ...stream.keyframes.folder import Keyframe, KeyframeFolder
     from ...stream.observation import FaceObservation
@@ -48,6 +51,8 @@ class Job:
         source: where it is from, for messages and facts.
         file: the picture.
         read: reads it.
+        fitted: what its face depends on beside the picture, as plain values: of a key frame the
+            fit, of a bare picture the bundle that fits it.
     """
 
     name: str
@@ -55,6 +60,19 @@ class Job:
     source: str
     file: Path
     read: Callable[[], Picture]
+    fitted: dict[str, Any] = field(default_factory=dict)
+
+    def given(self, mask: Path | None) -> dict[str, Any]:
+        """What the result depends on beside the options: the files themselves.
+
+        Args:
+            mask: the file of its mask; None: there is none.
+        """
+        return {
+            "input_sha256": digest(self.file),
+            "mask_sha256": None if mask is None else digest(mask),
+            **self.fitted,
+        }
 
 
 @dataclass(frozen=True)
@@ -73,6 +91,17 @@ class FaceChoice:
     bundle: Path | None = None
     required: bool = True
 
+    @cached_property
+    def fitter(self) -> Bundle:
+        """The bundle, read on first use.
+
+        Raises:
+            BundleError: it is damaged or incomplete.
+        """
+        from ..options import load_bundle
+
+        return load_bundle(self.bundle)
+
 
 def collect_jobs(
     places: Sequence[Path], only: frozenset[int] | None, choice: FaceChoice
@@ -85,7 +114,8 @@ def collect_jobs(
         choice: for pictures.
 
     Raises:
-        InputError: a place is neither, two have one name, or a frame is not among the key frames.
+        InputError: a place is neither, two have one name, or a frame is not among the key frames;
+            or the bundle that fits pictures cannot be read.
     """
     jobs: list[Job] = []
     frames: set[int] = set()
@@ -127,14 +157,24 @@ def _of_folder(
                 source=f"{folder.facts.source}, frame {keyframe.frame}",
                 file=folder.path / "frames" / f"{keyframe.stem}.png",
                 read=_reader(folder, keyframe, choice),
+                fitted={
+                    "fit_sha256": digest(folder.path / "fits" / f"{keyframe.stem}.npz"),
+                    "assumed_camera": _assumed(folder),
+                },
             )
+
+
+def _assumed(folder: KeyframeFolder) -> bool:
+    """Whether the annotation's camera is a guess."""
+    from ...models.face.camera import DEFAULT_FOV_DEG
+
+    return folder.facts.options.get("camera") in (DEFAULT_FOV_DEG, str(DEFAULT_FOV_DEG))
 
 
 def _reader(
     folder: KeyframeFolder, keyframe: Keyframe, choice: FaceChoice
 ) -> Callable[[], Picture]:
     def read() -> Picture:
-        from ...models.face.camera import DEFAULT_FOV_DEG
         from ...models.pifuhd.reconstruct import Face
 
         fit = folder.fit(keyframe)
@@ -143,8 +183,8 @@ def _reader(
             raise InputError(
                 "--camera is for pictures; key frames have the camera of their annotation"
             )
-        assumed = folder.facts.options.get("camera") in (DEFAULT_FOV_DEG, str(DEFAULT_FOV_DEG))
-        return Picture(folder.image_bgr(keyframe), matrix, Face(pose, points, matrix), assumed)
+        face = Face(pose, points, matrix)
+        return Picture(folder.image_bgr(keyframe), matrix, face, _assumed(folder))
 
     return read
 
@@ -153,15 +193,21 @@ def _of_picture(place: Path, choice: FaceChoice) -> Job:
     def read() -> Picture:
         return _fitted(place, choice)
 
-    return Job(name=place.stem, stem=place.stem, source=place.name, file=place, read=read)
+    return Job(
+        name=place.stem,
+        stem=place.stem,
+        source=place.name,
+        file=place,
+        read=read,
+        fitted={"bundle_hash": choice.fitter.hash},
+    )
 
 
 def _fitted(place: Path, choice: FaceChoice) -> Picture:
     from ...models.pifuhd.reconstruct import Face
-    from ..options import load_bundle
 
     image = read_picture(place)
-    camera, rows = faces_of(image, choice.camera, load_bundle(choice.bundle))
+    camera, rows = faces_of(image, choice.camera, choice.fitter)
     assumed = choice.camera is None
     if not rows:
         if choice.required:
@@ -179,6 +225,14 @@ def _fitted(place: Path, choice: FaceChoice) -> Picture:
         )
     face = Face(pose_of(row), row.landmarks_px.astype(np.float64), camera.matrix)
     return Picture(image, camera.matrix, face, assumed, tuple(remarks))
+
+
+def digest(place: Path) -> str | None:
+    """SHA-256 of a file; None where it cannot be read, which its reader says better."""
+    try:
+        return file_sha256(place)
+    except OSError:
+        return None
 
 
 def pose_of(row: FaceObservation) -> Float64[np.ndarray, "4 4"]:

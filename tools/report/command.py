@@ -55,7 +55,8 @@ class Report:
         from .index import index_page
 
         if not self.folder.is_dir():
-            raise InputError(f"{self.folder}: no such folder")
+            fault = "is a file" if self.folder.exists() else "no such folder"
+            raise InputError(f"{self.folder}: {fault}; expected an --out of mien annotate")
         out = self.folder / "report" if self.out is None else self.out
         items = find_rows(self.folder, out)
         if not items:
