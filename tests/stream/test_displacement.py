@@ -201,7 +201,7 @@ def test_in_noise_the_stated_variance_tells_how_large_errors_are(
 
 def test_a_face_out_of_sight_says_nothing(bundle: Bundle, follower: Follower) -> None:
     skin = Skin(bundle.face_model, 4)
-    away = pose_of(130.0, 0.0, 0.0, 500.0)
+    away = pose_of(175.0, 0.0, 0.0, 500.0)
     for pose in (away, away):
         assert follower.see(skin.picture(pose), skin.crop(FRONTAL), pose) is None
     aside = Crop(20.0, 20.0, 40.0)
