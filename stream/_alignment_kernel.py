@@ -17,7 +17,9 @@ _COARSE = 160  # points of the first steps: the first of all points are spread o
 _COARSE_STEPS, _STEPS = 4, 8
 _HUBER = 1.5  # times the median residual
 _LEAST_SPREAD = 0.05  # of the residuals, squared grey levels: they are rounded
-_TURN, _SHIFT, _ZOOM = 0.5, 0.2, 0.5  # what a step is held back by where the picture says nothing
+# What a step is held back by where the picture says nothing: turns of 0.5 rad, shifts of 0.2 of the
+# distance, a zoom by a half.
+_HOLD = np.array([0.5, 0.5, 0.5, 0.2, 0.2, 0.5]) ** -2
 # Of all numbers of a step (rad, and shares of the distance): after which all points count, and
 # after which the last step is done.
 _NEAR, _CLOSE = 6e-3, 1e-3
@@ -51,45 +53,18 @@ def soften(crop_bgr, out):
 
 @njit(cache=True, error_model="numpy")
 @no_type_check
-def align(  # noqa: PLR0912, PLR0915 - compiled: a call more is an array more
+def align(
     before, before_crop, now, now_crop, points, normals, quat, translation, old_quat,
     old_translation, new_quat, new_translation, camera, out,
 ):  # fmt: skip
-    """See :func:`.displacement.Displacements.measure`; False where too little is seen.
+    """See :func:`.displacement.Alignment.displacement`; False where too little is seen.
 
     ``quat, translation`` are the pose then; ``old_*`` and ``new_*`` lead to where to begin.
     """
-    size = before.shape[0]
-    middle = 0.5 * (size - 1)
-    fx, fy, cx, cy = camera
     count = points.shape[0]
-    R = rotation(quat)
-    t = translation.copy()
-    zoom = size / before_crop[2]
-    seen = np.empty((count, 3))
-    grey = np.empty(count)
-    kept = 0
-    for i in range(count):
-        x, y, z = t[0], t[1], t[2]
-        nx, ny, nz = 0.0, 0.0, 0.0
-        for b in range(3):
-            p, n = points[i, b], normals[i, b]
-            x, y, z = x + R[0, b] * p, y + R[1, b] * p, z + R[2, b] * p
-            nx, ny, nz = nx + R[0, b] * n, ny + R[1, b] * n, nz + R[2, b] * n
-        if not nx * x + ny * y + nz * z < -_FACING * math.sqrt(x * x + y * y + z * z):
-            continue
-        u = (fx * x / z + cx - before_crop[0]) * zoom + middle
-        v = (fy * y / z + cy - before_crop[1]) * zoom + middle
-        if not (_MARGIN <= u < size - 1 - _MARGIN and _MARGIN <= v < size - 1 - _MARGIN):
-            continue
-        iu, iv = int(u), int(v)
-        du, dv = u - iu, v - iv
-        grey[kept] = (1.0 - dv) * ((1.0 - du) * before[iv, iu] + du * before[iv, iu + 1]) + dv * (
-            (1.0 - du) * before[iv + 1, iu] + du * before[iv + 1, iu + 1]
-        )
-        for b in range(3):
-            seen[kept, b] = points[i, b]
-        kept += 1
+    R, t = rotation(quat), translation
+    seen, grey = np.empty((count, 3)), np.empty(count)
+    kept = _remembered(before, before_crop, points, normals, R, t, camera, seen, grey)
     if kept < _LEAST_POINTS:
         return False
     step, view = np.empty(3), np.empty(3)
@@ -100,78 +75,20 @@ def align(  # noqa: PLR0912, PLR0915 - compiled: a call more is an array more
     view[0] = t[0] / t[2] + new[0] / new[2] - old[0] / old[2]
     view[1] = t[1] / t[2] + new[1] / new[2] - old[1] / old[2]
     view[2] = math.log(t[2] * new[2] / old[2])
-    zoom = size / now_crop[2]
-    J = np.empty((kept, 6))
-    a, c, r, size_of = np.empty(kept), np.empty(kept), np.empty(kept), np.empty(kept)
+    # A row a point: slopes by the six numbers, grey then and now, residual and its size.
+    J, grey_of = np.empty((kept, 6)), np.empty((4, kept))
     H, g, d = np.empty((6, 6)), np.empty(6), np.empty(6)
-    hold = np.array([_TURN, _TURN, _TURN, _SHIFT, _SHIFT, _ZOOM]) ** -2
     spread, limit = 1.0, 1.0
     coarse = kept > 2 * _COARSE
     for number in range(_STEPS):
-        tz = math.exp(view[2])
-        tx, ty = view[0] * tz, view[1] * tz
-        used = 0
-        for i in range(_COARSE if coarse else kept):
-            rx, ry, rz = 0.0, 0.0, 0.0
-            for b in range(3):
-                p = seen[i, b]
-                rx, ry, rz = rx + turn[0, b] * p, ry + turn[1, b] * p, rz + turn[2, b] * p
-            x, y, z = rx + tx, ry + ty, rz + tz
-            if z <= 1.0:
-                return False
-            u = (fx * x / z + cx - now_crop[0]) * zoom + middle
-            v = (fy * y / z + cy - now_crop[1]) * zoom + middle
-            if not (_MARGIN <= u < size - 1 - _MARGIN and _MARGIN <= v < size - 1 - _MARGIN):
-                continue
-            iu, iv = int(u), int(v)
-            du, dv = u - iu, v - iv
-            p00, p01 = now[iv, iu], now[iv, iu + 1]
-            p10, p11 = now[iv + 1, iu], now[iv + 1, iu + 1]
-            upper, lower = p00 + du * (p01 - p00), p10 + du * (p11 - p10)
-            c[used] = upper + dv * (lower - upper)
-            a[used] = grey[i]
-            # Of the picture along x and y, over the depth.
-            gx = ((1.0 - dv) * (p01 - p00) + dv * (p11 - p10)) * fx * zoom / z
-            gy = (lower - upper) * fy * zoom / z
-            gz = -(gx * x + gy * y) / z
-            J[used, 0] = gz * ry - gy * rz
-            J[used, 1] = gx * rz - gz * rx
-            J[used, 2] = gy * rx - gx * ry
-            J[used, 3] = gx * tz
-            J[used, 4] = gy * tz
-            J[used, 5] = gx * tx + gy * ty + gz * tz
-            used += 1
+        first = _COARSE if coarse else kept
+        used = _look(now, now_crop, seen, grey, first, turn, view, camera, J, grey_of)
         if used < _LEAST_POINTS:
             return False
-        # The light may have changed: gain and offset between the pictures are free.
-        ma, mc = 0.0, 0.0
-        for i in range(used):
-            ma, mc = ma + a[i], mc + c[i]
-        ma, mc = ma / used, mc / used
-        aa, ac = 1e-9, 0.0
-        for i in range(used):
-            aa += (a[i] - ma) ** 2
-            ac += (a[i] - ma) * (c[i] - mc)
-        gain = ac / aa
-        for i in range(used):
-            r[i] = gain * (a[i] - ma) + mc - c[i]
-            size_of[i] = abs(r[i])
+        _light(grey_of, used)
         if coarse or number == 0:
-            limit = _HUBER * np.median(size_of[:used]) + 1e-3
-        total, squares = 0.0, 0.0
-        H[:], g[:] = 0.0, 0.0
-        for i in range(used):
-            w = 1.0 if size_of[i] <= limit else limit / size_of[i]
-            total += w
-            squares += w * r[i] * r[i]
-            for k in range(6):
-                wk = w * J[i, k]
-                g[k] += wk * r[i]
-                for m in range(k + 1):
-                    H[k, m] += wk * J[i, m]
-        spread = max(squares / max(total - 8.0, 1.0), _LEAST_SPREAD)
-        for k in range(6):
-            H[k, k] += hold[k] * spread
+            limit = _HUBER * np.median(grey_of[3, :used]) + 1e-3
+        spread = _normal_equations(J, grey_of, used, limit, H, g)
         if not _factorise(H):
             return False
         _solve(H, g, d)
@@ -184,15 +101,141 @@ def align(  # noqa: PLR0912, PLR0915 - compiled: a call more is an array more
             coarse = number < _COARSE_STEPS - 1 and largest > _NEAR
         elif largest < _CLOSE:
             break
+    return _told(turn, view, R, t, H, spread, out)
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
+def _remembered(before, crop, points, normals, R, t, camera, seen, grey):
+    """Points that faced the camera within the crop, and how grey they were; returns how many."""
+    size = before.shape[0]
+    middle, zoom = 0.5 * (size - 1), size / crop[2]
+    fx, fy, cx, cy = camera
+    kept = 0
+    for i in range(points.shape[0]):
+        x, y, z = t[0], t[1], t[2]
+        nx, ny, nz = 0.0, 0.0, 0.0
+        for b in range(3):
+            p, n = points[i, b], normals[i, b]
+            x, y, z = x + R[0, b] * p, y + R[1, b] * p, z + R[2, b] * p
+            nx, ny, nz = nx + R[0, b] * n, ny + R[1, b] * n, nz + R[2, b] * n
+        if not nx * x + ny * y + nz * z < -_FACING * math.sqrt(x * x + y * y + z * z):
+            continue
+        u = (fx * x / z + cx - crop[0]) * zoom + middle
+        v = (fy * y / z + cy - crop[1]) * zoom + middle
+        if not (_MARGIN <= u < size - 1 - _MARGIN and _MARGIN <= v < size - 1 - _MARGIN):
+            continue
+        iu, iv = int(u), int(v)
+        du, dv = u - iu, v - iv
+        upper = (1.0 - du) * before[iv, iu] + du * before[iv, iu + 1]
+        lower = (1.0 - du) * before[iv + 1, iu] + du * before[iv + 1, iu + 1]
+        grey[kept] = (1.0 - dv) * upper + dv * lower
+        for b in range(3):
+            seen[kept, b] = points[i, b]
+        kept += 1
+    return kept
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
+def _look(now, crop, seen, grey, first, turn, view, camera, J, grey_of):
+    """The ``first`` points under a pose: slopes, and grey levels then and now; returns how many.
+
+    0 where one lies behind the camera.
+    """
+    size = now.shape[0]
+    middle, zoom = 0.5 * (size - 1), size / crop[2]
+    fx, fy, cx, cy = camera
+    tz = math.exp(view[2])
+    tx, ty = view[0] * tz, view[1] * tz
+    used = 0
+    for i in range(first):
+        rx, ry, rz = 0.0, 0.0, 0.0
+        for b in range(3):
+            p = seen[i, b]
+            rx, ry, rz = rx + turn[0, b] * p, ry + turn[1, b] * p, rz + turn[2, b] * p
+        x, y, z = rx + tx, ry + ty, rz + tz
+        if z <= 1.0:
+            return 0
+        u = (fx * x / z + cx - crop[0]) * zoom + middle
+        v = (fy * y / z + cy - crop[1]) * zoom + middle
+        if not (_MARGIN <= u < size - 1 - _MARGIN and _MARGIN <= v < size - 1 - _MARGIN):
+            continue
+        iu, iv = int(u), int(v)
+        du, dv = u - iu, v - iv
+        p00, p01 = now[iv, iu], now[iv, iu + 1]
+        p10, p11 = now[iv + 1, iu], now[iv + 1, iu + 1]
+        upper, lower = p00 + du * (p01 - p00), p10 + du * (p11 - p10)
+        grey_of[0, used], grey_of[1, used] = grey[i], upper + dv * (lower - upper)
+        # Of the picture along x and y, over the depth.
+        gx = ((1.0 - dv) * (p01 - p00) + dv * (p11 - p10)) * fx * zoom / z
+        gy = (lower - upper) * fy * zoom / z
+        gz = -(gx * x + gy * y) / z
+        J[used, 0] = gz * ry - gy * rz
+        J[used, 1] = gx * rz - gz * rx
+        J[used, 2] = gy * rx - gx * ry
+        J[used, 3] = gx * tz
+        J[used, 4] = gy * tz
+        J[used, 5] = gx * tx + gy * ty + gz * tz
+        used += 1
+    return used
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
+def _light(grey_of, used):
+    """Residuals and their sizes, the gain and offset of the light between the pictures fitted."""
+    a, c, r, size_of = grey_of[0], grey_of[1], grey_of[2], grey_of[3]
+    ma, mc = 0.0, 0.0
+    for i in range(used):
+        ma, mc = ma + a[i], mc + c[i]
+    ma, mc = ma / used, mc / used
+    aa, ac = 1e-9, 0.0
+    for i in range(used):
+        aa += (a[i] - ma) ** 2
+        ac += (a[i] - ma) * (c[i] - mc)
+    gain = ac / aa
+    for i in range(used):
+        r[i] = gain * (a[i] - ma) + mc - c[i]
+        size_of[i] = abs(r[i])
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
+def _normal_equations(J, grey_of, used, limit, H, g):
+    """``H`` (its lower half) and ``g`` under Huber's weights; returns the residuals' variance."""
+    r, size_of = grey_of[2], grey_of[3]
+    total, squares = 0.0, 0.0
+    H[:], g[:] = 0.0, 0.0
+    for i in range(used):
+        w = 1.0 if size_of[i] <= limit else limit / size_of[i]
+        total += w
+        squares += w * r[i] * r[i]
+        for k in range(6):
+            wk = w * J[i, k]
+            g[k] += wk * r[i]
+            for m in range(k + 1):
+                H[k, m] += wk * J[i, m]
+    spread = max(squares / max(total - 8.0, 1.0), _LEAST_SPREAD)
+    for k in range(6):
+        H[k, k] += _HOLD[k] * spread
+    return spread
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
+def _told(turn, view, R, t, factor, spread, out):
+    """Displacement and its variance, the residuals' times the diagonal of ``H^-1``."""
     _difference(turn, R, out)
     out[3] = view[0] - t[0] / t[2]
     out[4] = view[1] - t[1] / t[2]
     out[5] = view[2] - math.log(t[2])
-    for k in range(6):  # the diagonal of the inverse, column by column
-        g[:] = 0.0
-        g[k] = 1.0
-        _solve(H, g, d)
-        out[6 + k] = d[k] * spread
+    unit, column = np.empty(6), np.empty(6)
+    for k in range(6):
+        unit[:] = 0.0
+        unit[k] = 1.0
+        _solve(factor, unit, column)
+        out[6 + k] = column[k] * spread
     good = True
     for k in range(12):
         good = good and math.isfinite(out[k])

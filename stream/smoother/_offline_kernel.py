@@ -216,7 +216,7 @@ def copy_state(
 
 @njit(cache=True)
 @no_type_check
-def backward_channel(  # noqa: PLR0915 - scalars, one statement each
+def backward_channel(
     x: Float64[np.ndarray, " 3"],
     P: Float64[np.ndarray, " 6"],
     next_x: Float64[np.ndarray, " 3"],
@@ -234,12 +234,11 @@ def backward_channel(  # noqa: PLR0915 - scalars, one statement each
     Written out in scalars, which compiles in a fraction of the time of matrices and runs faster.
     ``decay`` holds a, tau (1 - a) and phi of the transition F, ``noise`` (xx, xv, vv) of its noise.
     Of a rotation, ``turned`` is how far the next value is off the predicted one. A displacement
-    with a ``variance``, by which the value went ``farther`` than predicted, is taken into state and
-    prediction alike before: with u and w their covariances with it and S its own variance,
-    ``P -= u u^T / S``, ``P_p -= w w^T / S``, ``F P -= w u^T / S``.
+    with a ``variance``, by which the value went ``farther`` than predicted, is taken in before.
     """
     a, k, phi = decay[0], decay[1], decay[2]
     xx, xv, vv, xc, vc, cc = P[0], P[1], P[2], P[3], P[4], P[5]
+    ahead = (x[0] + k * x[1], a * x[1], phi * x[2])
     # F P, and of P_p = F P F^T + Q the lower half.
     f00, f01, f02 = xx + k * xv, xv + k * vv, xc + k * vc
     f10, f11, f12 = a * xv, a * vv, a * vc
@@ -250,25 +249,12 @@ def backward_channel(  # noqa: PLR0915 - scalars, one statement each
     p20 = f20 + k * f21
     p21 = a * f21
     p22 = phi * f22 + slow * (1.0 - phi * phi)
-    # What the displacement adds to the prediction and to the state.
-    m0, m1, m2, n0, n1, n2 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    added = (0.0, 0.0, 0.0)  # to the prediction, by a displacement
     if variance > 0.0:
-        u0, u1, u2 = f00 - xx, f01 - xv, f02 - xc
-        w0, w1, w2 = p00 - f00, p10 - f10, p20 - f20
-        S = w0 - u0 + variance
-        m0, m1, m2 = w0 / S * farther, w1 / S * farther, w2 / S * farther
-        n0, n1, n2 = u0 / S * farther, u1 / S * farther, u2 / S * farther
-        p00, p10, p11 = p00 - w0 * w0 / S, p10 - w0 * w1 / S, p11 - w1 * w1 / S
-        p20, p21, p22 = p20 - w0 * w2 / S, p21 - w1 * w2 / S, p22 - w2 * w2 / S
-        f00, f01, f02 = f00 - w0 * u0 / S, f01 - w0 * u1 / S, f02 - w0 * u2 / S
-        f10, f11, f12 = f10 - w1 * u0 / S, f11 - w1 * u1 / S, f12 - w1 * u2 / S
-        f20, f21, f22 = f20 - w2 * u0 / S, f21 - w2 * u1 / S, f22 - w2 * u2 / S
-        P[0] -= u0 * u0 / S
-        P[1] -= u0 * u1 / S
-        P[2] -= u1 * u1 / S
-        P[3] -= u0 * u2 / S
-        P[4] -= u1 * u2 / S
-        P[5] -= u2 * u2 / S
+        f = (f00, f01, f02, f10, f11, f12, f20, f21, f22)
+        f, p, added = displaced(x, P, f, (p00, p10, p11, p20, p21, p22), variance, farther)
+        f00, f01, f02, f10, f11, f12, f20, f21, f22 = f
+        p00, p10, p11, p20, p21, p22 = p
     # Its Cholesky factor; a state that is known for certain has no variance left to divide by.
     l00 = math.sqrt(max(p00, 1e-14 * p00 + 1e-30))
     l10, l20 = p10 / l00, p20 / l00
@@ -280,12 +266,8 @@ def backward_channel(  # noqa: PLR0915 - scalars, one statement each
     c00, c01, c02 = solve(factor, f00, f10, f20)
     c10, c11, c12 = solve(factor, f01, f11, f21)
     c20, c21, c22 = solve(factor, f02, f12, f22)
-    o0 = (turned if turns else next_x[0] - (x[0] + k * x[1])) - m0
-    o1, o2 = next_x[1] - a * x[1] - m1, next_x[2] - phi * x[2] - m2
-    if variance > 0.0:
-        x[0] += n0
-        x[1] += n1
-        x[2] += n2
+    o0 = (turned if turns else next_x[0] - ahead[0]) - added[0]
+    o1, o2 = next_x[1] - ahead[1] - added[1], next_x[2] - ahead[2] - added[2]
     x[0] += c00 * o0 + c01 * o1 + c02 * o2
     x[1] += c10 * o0 + c11 * o1 + c12 * o2
     x[2] += c20 * o0 + c21 * o1 + c22 * o2
@@ -312,6 +294,40 @@ def backward_channel(  # noqa: PLR0915 - scalars, one statement each
     P[3] += e00 * c20 + e01 * c21 + e02 * c22
     P[4] += e10 * c20 + e11 * c21 + e12 * c22
     P[5] += e20 * c20 + e21 * c21 + e22 * c22
+
+
+@njit(cache=True)
+@no_type_check
+def displaced(x, P, f, p, variance, farther):
+    """Takes a displacement into a state (in place) and into the prediction made of it, alike.
+
+    With u and w their covariances with it and S its own variance, ``P -= u u^T / S``,
+    ``P_p -= w w^T / S``, ``F P -= w u^T / S``. Returns F P, P_p and what the prediction moves by.
+    """
+    f00, f01, f02, f10, f11, f12, f20, f21, f22 = f
+    p00, p10, p11, p20, p21, p22 = p
+    u0, u1, u2 = f00 - P[0], f01 - P[1], f02 - P[3]
+    w0, w1, w2 = p00 - f00, p10 - f10, p20 - f20
+    S = w0 - u0 + variance
+    f = (
+        f00 - w0 * u0 / S, f01 - w0 * u1 / S, f02 - w0 * u2 / S,
+        f10 - w1 * u0 / S, f11 - w1 * u1 / S, f12 - w1 * u2 / S,
+        f20 - w2 * u0 / S, f21 - w2 * u1 / S, f22 - w2 * u2 / S,
+    )  # fmt: skip
+    p = (
+        p00 - w0 * w0 / S, p10 - w0 * w1 / S, p11 - w1 * w1 / S,
+        p20 - w0 * w2 / S, p21 - w1 * w2 / S, p22 - w2 * w2 / S,
+    )  # fmt: skip
+    x[0] += u0 / S * farther
+    x[1] += u1 / S * farther
+    x[2] += u2 / S * farther
+    P[0] -= u0 * u0 / S
+    P[1] -= u0 * u1 / S
+    P[2] -= u1 * u1 / S
+    P[3] -= u0 * u2 / S
+    P[4] -= u1 * u2 / S
+    P[5] -= u2 * u2 / S
+    return f, p, (w0 / S * farther, w1 / S * farther, w2 / S * farther)
 
 
 @njit(cache=True)
