@@ -292,8 +292,8 @@ def preface(bench: Bench) -> list[str]:
         f"box. Jitter: of a still crop under fresh Gaussian noise of sigma {JITTER_SIGMA:g}. The "
         "row with short video repeats the best of the others by held-out NME.",
         "",
-        "The pictures: `mien synthesize faces --out faces --count 19200 --assets makehuman-cc0`, of "
-        "which `--validation-shards 3` are held out; the films: `mien synthesize evaluation-set "
+        "The pictures: `mien synthesize faces --out faces --count 19200 --assets makehuman-cc0`, "
+        "of which `--validation-shards 3` are held out; the films: `mien synthesize evaluation-set "
         "films --pictures 0 --clips 10 --frames 180 --motion natural --rate 30 --seed 22 --assets "
         "makehuman-cc0`.",
     ]
