@@ -162,7 +162,7 @@ def test_bad_checkpoint_is_one_line(config: TrainConfig, tmp_path: Path) -> None
     with pytest.raises(InputError, match=r"bad\.pt: not a checkpoint") as caught:
         train_regressor(replace(config, init=bad))
     assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match=r"gone\.pt: not a checkpoint"):
+    with pytest.raises(InputError, match=r"gone\.pt: no such file"):
         train_regressor(replace(config, init=tmp_path / "gone.pt"))
 
 
