@@ -133,7 +133,8 @@ class PeopleFolder:
             training, held_out = split(meta)
         except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise InputError(
-                f'{path}: not a folder of "mien synthesize heads" or "bodies": {one_line(error)}'
+                f'{path}: not a folder of "mien synthesize heads" or "bodies": meta.json: '
+                f"{one_line(error)}"
             ) from error
         self.training = self._load(training)
         self.held_out = self._load(held_out)
