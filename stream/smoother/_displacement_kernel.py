@@ -13,7 +13,7 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-from ._kernel import difference, exponential, multiply
+from ._kernel import difference, exponential, multiply, take_in
 
 _POSE = 6  # channels
 
@@ -42,14 +42,6 @@ def covariances_then(earlier, decay):
         decay[0] * earlier[2],
         decay[2] * earlier[3],
     )
-
-
-@njit(cache=True, error_model="numpy")
-@no_type_check
-def decay_of(velocity_s, error_s, dt_s):
-    """What is left of a velocity, what it carried the value on by, what is left of an error."""
-    a = math.exp(-dt_s / velocity_s)
-    return a, velocity_s * (1.0 - a), math.exp(-dt_s / error_s)
 
 
 @njit(cache=True, error_model="numpy")
@@ -118,12 +110,4 @@ def displace(x, P, innovation, variance, earlier, group, decay):
         then = covariances_then(earlier[i], decay[group[i]])
         u0, u1, u2 = P[i, 0] - then[0], P[i, 1] - then[1], P[i, 3] - then[2]
         S = u0 - then[0] + earlier[i, 1] + variance[i]
-        x[i, 0] += u0 / S * innovation[i]
-        x[i, 1] += u1 / S * innovation[i]
-        x[i, 2] += u2 / S * innovation[i]
-        P[i, 0] -= u0 * u0 / S
-        P[i, 1] -= u0 * u1 / S
-        P[i, 2] -= u1 * u1 / S
-        P[i, 3] -= u0 * u2 / S
-        P[i, 4] -= u1 * u2 / S
-        P[i, 5] -= u2 * u2 / S
+        take_in(x[i], P[i], u0, u1, u2, S, innovation[i])

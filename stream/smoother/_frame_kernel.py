@@ -12,18 +12,12 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-from ._displacement_kernel import (
-    agrees,
-    decay_of,
-    displace,
-    innovations,
-    remember,
-    weigh,
-)
+from ._displacement_kernel import agrees, displace, innovations, remember, weigh
 from ._kernel import (
     absorb,
     choose_modes,
     correct,
+    decay_of,
     difference,
     error_variances,
     forget_modes,

@@ -78,6 +78,23 @@ def begin_channel(x: States, P: Covariances, i: int, z: float, white: float, slo
 
 @njit(cache=True, error_model="numpy")
 @no_type_check
+def decay_of(velocity_s: float, error_s: float, dt_s: float) -> tuple[float, float, float]:
+    """What is left of a velocity, what it carried the value on by, what is left of an error."""
+    a = math.exp(-dt_s / velocity_s)
+    return a, velocity_s * (1.0 - a), math.exp(-dt_s / error_s)
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
+def noise_of(velocity_s: float, dt_s: float) -> tuple[float, float, float]:
+    """Covariance (xx, xv, vv) that a step adds where velocities have unit variance."""
+    tau, a = velocity_s, math.exp(-dt_s / velocity_s)
+    xx = tau * tau * (2.0 * dt_s / tau - 3.0 + 4.0 * a - a * a)
+    return max(0.0, xx), tau * (1.0 - a) ** 2, 1.0 - a * a
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
 def predict(
     x: States,
     P: Covariances,
@@ -94,13 +111,8 @@ def predict(
     """
     decay = np.empty((velocity_s.shape[0], 3))
     for g in range(velocity_s.shape[0]):
-        tau = velocity_s[g]
-        a = math.exp(-dt_s / tau)
-        unit_noise[g, 0] = max(0.0, tau * tau * (2.0 * dt_s / tau - 3.0 + 4.0 * a - a * a))
-        unit_noise[g, 1] = tau * (1.0 - a) ** 2
-        unit_noise[g, 2] = 1.0 - a * a
-        decay[g, 0], decay[g, 1] = a, tau * (1.0 - a)
-        decay[g, 2] = math.exp(-dt_s / error_s[g])
+        decay[g, 0], decay[g, 1], decay[g, 2] = decay_of(velocity_s[g], error_s[g], dt_s)
+        unit_noise[g, 0], unit_noise[g, 1], unit_noise[g, 2] = noise_of(velocity_s[g], dt_s)
     for i in range(x.shape[0]):
         g = group[i]
         a, k, phi = decay[g, 0], decay[g, 1], decay[g, 2]
@@ -210,19 +222,36 @@ def choose_modes(
 
 @njit(cache=True, error_model="numpy")
 @no_type_check
+def take_in(
+    x: Float64[np.ndarray, " 3"],
+    P: Float64[np.ndarray, " 6"],
+    u0: float,
+    u1: float,
+    u2: float,
+    S: float,
+    innovation: float,
+) -> None:
+    """The Kalman update of one channel, in place, by one number of variance ``S``.
+
+    ``u`` is the covariance of (x, v, c) with it.
+    """
+    x[0] += u0 / S * innovation
+    x[1] += u1 / S * innovation
+    x[2] += u2 / S * innovation
+    P[0] -= u0 * u0 / S
+    P[1] -= u0 * u1 / S
+    P[2] -= u1 * u1 / S
+    P[3] -= u0 * u2 / S
+    P[4] -= u1 * u2 / S
+    P[5] -= u2 * u2 / S
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
 def correct_channel(x: States, P: Covariances, i: int, innovation: float, white: float) -> None:
     """The Kalman update of one channel, of which value and slow error are seen together."""
     hx, hv, hc = P[i, 0] + P[i, 3], P[i, 1] + P[i, 4], P[i, 3] + P[i, 5]
-    S = hx + hc + white
-    x[i, 0] += hx / S * innovation
-    x[i, 1] += hv / S * innovation
-    x[i, 2] += hc / S * innovation
-    P[i, 0] -= hx * hx / S
-    P[i, 1] -= hx * hv / S
-    P[i, 2] -= hv * hv / S
-    P[i, 3] -= hx * hc / S
-    P[i, 4] -= hv * hc / S
-    P[i, 5] -= hc * hc / S
+    take_in(x[i], P[i], hx, hv, hc, hx + hc + white, innovation)
 
 
 @njit(cache=True, error_model="numpy")

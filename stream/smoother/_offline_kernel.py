@@ -9,21 +9,19 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 from numba import njit
 
-from ._displacement_kernel import (
-    decay_of,
-    displace,
-    innovations,
-    remember,
-)
+from ._displacement_kernel import displace, innovations, remember
 from ._kernel import (
     absorb,
     begin_channel,
     correct_channel,
+    decay_of,
     difference,
     exponential,
     multiply,
+    noise_of,
     predict,
     settle,
+    take_in,
 )
 
 Channels = Float64[np.ndarray, "T N"]
@@ -160,14 +158,10 @@ def backward(
     turned = np.zeros(3)
     for t in range(all_x.shape[0] - 1, -1, -1):
         for g in range(groups):
-            tau = velocity_s[g]
-            a = math.exp(-dt_s[t] / tau)
-            decay[g, 0], decay[g, 1] = a, tau * (1.0 - a)
-            decay[g, 2] = math.exp(-dt_s[t] / error_s[g])
-            q = speeds[t, g]
-            noise[g, 0] = q * max(0.0, tau * tau * (2.0 * dt_s[t] / tau - 3.0 + 4.0 * a - a * a))
-            noise[g, 1] = q * tau * (1.0 - a) ** 2
-            noise[g, 2] = q * (1.0 - a * a)
+            decay[g, 0], decay[g, 1], decay[g, 2] = decay_of(velocity_s[g], error_s[g], dt_s[t])
+            unit = noise_of(velocity_s[g], dt_s[t])
+            for k in range(3):
+                noise[g, k] = speeds[t, g] * unit[k]
         if rotates:
             k = decay[group[0], 1]
             moved = multiply(
@@ -318,15 +312,7 @@ def displaced(x, P, f, p, variance, farther):
         p00 - w0 * w0 / S, p10 - w0 * w1 / S, p11 - w1 * w1 / S,
         p20 - w0 * w2 / S, p21 - w1 * w2 / S, p22 - w2 * w2 / S,
     )  # fmt: skip
-    x[0] += u0 / S * farther
-    x[1] += u1 / S * farther
-    x[2] += u2 / S * farther
-    P[0] -= u0 * u0 / S
-    P[1] -= u0 * u1 / S
-    P[2] -= u1 * u1 / S
-    P[3] -= u0 * u2 / S
-    P[4] -= u1 * u2 / S
-    P[5] -= u2 * u2 / S
+    take_in(x, P, u0, u1, u2, S, farther)
     return f, p, (w0 / S * farther, w1 / S * farther, w2 / S * farther)
 
 
