@@ -59,7 +59,17 @@ def align(
 ):  # fmt: skip
     """See :func:`.displacement.Alignment.displacement`; False where too little is seen.
 
-    ``quat, translation`` are the pose then; ``old_*`` and ``new_*`` lead to where to begin.
+    Args:
+        before, now: (S, S) float32, softened grey levels of the two crops.
+        before_crop, now_crop: (cx, cy, side) of these in their pictures, px.
+        points, normals: (K, 3) float64 on the head, model frame, mm; spread so that the first of
+            them lie all over the face too.
+        quat, translation: the pose then, model to camera, mm.
+        old_quat, old_translation, new_quat, new_translation: two poses whose difference is where
+            the search begins.
+        camera: (fx, fy, cx, cy), px.
+        out: (12,) float64, takes up the displacement (rotation vector in the camera frame, rad;
+            x/z, y/z, log z) and its variance.
     """
     count = points.shape[0]
     R, t = rotation(quat), translation
@@ -106,11 +116,21 @@ def align(
 
 @njit(cache=True, error_model="numpy")
 @no_type_check
+def _project(x, y, z, camera, crop, size):
+    """Whether a point of the camera frame lies well within a crop, and where in it, px."""
+    fx, fy, cx, cy = camera
+    middle, zoom = 0.5 * (size - 1), size / crop[2]
+    u = (fx * x / z + cx - crop[0]) * zoom + middle
+    v = (fy * y / z + cy - crop[1]) * zoom + middle
+    edge = size - 1 - _MARGIN
+    return _MARGIN <= u < edge and _MARGIN <= v < edge, u, v
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
 def _remembered(before, crop, points, normals, R, t, camera, seen, grey):
     """Points that faced the camera within the crop, and how grey they were; returns how many."""
     size = before.shape[0]
-    middle, zoom = 0.5 * (size - 1), size / crop[2]
-    fx, fy, cx, cy = camera
     kept = 0
     for i in range(points.shape[0]):
         x, y, z = t[0], t[1], t[2]
@@ -121,9 +141,8 @@ def _remembered(before, crop, points, normals, R, t, camera, seen, grey):
             nx, ny, nz = nx + R[0, b] * n, ny + R[1, b] * n, nz + R[2, b] * n
         if not nx * x + ny * y + nz * z < -_FACING * math.sqrt(x * x + y * y + z * z):
             continue
-        u = (fx * x / z + cx - crop[0]) * zoom + middle
-        v = (fy * y / z + cy - crop[1]) * zoom + middle
-        if not (_MARGIN <= u < size - 1 - _MARGIN and _MARGIN <= v < size - 1 - _MARGIN):
+        inside, u, v = _project(x, y, z, camera, crop, size)
+        if not inside:
             continue
         iu, iv = int(u), int(v)
         du, dv = u - iu, v - iv
@@ -144,8 +163,7 @@ def _look(now, crop, seen, grey, first, turn, view, camera, J, grey_of):
     0 where one lies behind the camera.
     """
     size = now.shape[0]
-    middle, zoom = 0.5 * (size - 1), size / crop[2]
-    fx, fy, cx, cy = camera
+    across, down = camera[0] * size / crop[2], camera[1] * size / crop[2]
     tz = math.exp(view[2])
     tx, ty = view[0] * tz, view[1] * tz
     used = 0
@@ -157,9 +175,8 @@ def _look(now, crop, seen, grey, first, turn, view, camera, J, grey_of):
         x, y, z = rx + tx, ry + ty, rz + tz
         if z <= 1.0:
             return 0
-        u = (fx * x / z + cx - crop[0]) * zoom + middle
-        v = (fy * y / z + cy - crop[1]) * zoom + middle
-        if not (_MARGIN <= u < size - 1 - _MARGIN and _MARGIN <= v < size - 1 - _MARGIN):
+        inside, u, v = _project(x, y, z, camera, crop, size)
+        if not inside:
             continue
         iu, iv = int(u), int(v)
         du, dv = u - iu, v - iv
@@ -168,8 +185,8 @@ def _look(now, crop, seen, grey, first, turn, view, camera, J, grey_of):
         upper, lower = p00 + du * (p01 - p00), p10 + du * (p11 - p10)
         grey_of[0, used], grey_of[1, used] = grey[i], upper + dv * (lower - upper)
         # Of the picture along x and y, over the depth.
-        gx = ((1.0 - dv) * (p01 - p00) + dv * (p11 - p10)) * fx * zoom / z
-        gy = (lower - upper) * fy * zoom / z
+        gx = ((1.0 - dv) * (p01 - p00) + dv * (p11 - p10)) * across / z
+        gy = (lower - upper) * down / z
         gz = -(gx * x + gy * y) / z
         J[used, 0] = gz * ry - gy * rz
         J[used, 1] = gx * rz - gz * rx
