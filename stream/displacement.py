@@ -34,6 +34,7 @@ class _Sight(msgspec.Struct, frozen=True, eq=False):
 
     grey: Float32[np.ndarray, "S S"]
     crop: Crop
+    camera: Camera
     measured: PerspectivePose
     believed: PerspectivePose
 
@@ -112,7 +113,7 @@ class DisplacementMeter:
     def __init__(self, alignment: Alignment) -> None:
         self._alignment = alignment
         self._last: _Sight | None = None
-        self._now: tuple[Float32[np.ndarray, "S S"], Crop, PerspectivePose] | None = None
+        self._now: tuple[Float32[np.ndarray, "S S"], Crop, Camera, PerspectivePose] | None = None
 
     def compare(
         self,
@@ -124,6 +125,8 @@ class DisplacementMeter:
     ) -> FaceMeasurement:
         """The measurement with its displacement since the last frame, where that can be seen.
 
+        Where the camera changed in between, poses before and after have no common frame.
+
         Args:
             seen: what was measured.
             measured: its pose.
@@ -132,8 +135,8 @@ class DisplacementMeter:
             camera: of the picture.
         """
         grey, pose = self._alignment.grey(seen.pixels), measured.pose.pose
-        self._now = grey, seen.crop, pose
-        if self._last is None:
+        self._now = grey, seen.crop, camera, pose
+        if self._last is None or self._last.camera != camera:
             return measured
         found = self._alignment.displacement(
             self._last, grey, seen.crop, pose, shape, head_scale, camera

@@ -96,7 +96,12 @@ class Follower:
         self._blank = fitter.average_face()
 
     def see(
-        self, image: np.ndarray, crop: Crop, pose: PerspectivePose, off: np.ndarray | None = None
+        self,
+        image: np.ndarray,
+        crop: Crop,
+        pose: PerspectivePose,
+        off: np.ndarray | None = None,
+        camera: Camera = CAMERA,
     ) -> np.ndarray | None:
         """(12,) displacement and its variance since the picture before."""
         measured = pose if off is None else moved(pose, off)
@@ -104,7 +109,7 @@ class Follower:
         seen = FaceMeasurement(
             PoseMeasurement(measured, np.full(6, 1e-4)), np.zeros(10), np.ones(10), None
         )
-        found = self._meter.compare(candidate, seen, np.zeros(40), 1.0, CAMERA).displacement
+        found = self._meter.compare(candidate, seen, np.zeros(40), 1.0, camera).displacement
         self._meter.believe(pose)
         return None if found is None else np.concatenate([found.by, found.variance])
 
@@ -224,6 +229,16 @@ def test_after_forgetting_there_is_nothing_to_compare_with(bundle: Bundle) -> No
     assert follower.see(image, crop, FRONTAL) is not None
     meter.forget()
     assert follower.see(image, crop, FRONTAL) is None
+
+
+def test_frames_of_two_cameras_are_not_compared(bundle: Bundle, follower: Follower) -> None:
+    """Their poses are in two frames of reference: the picture's size changed in mid-stream."""
+    skin = Skin(bundle.face_model, 6)
+    image, crop = skin.picture(FRONTAL), skin.crop(FRONTAL)
+    follower.see(image, crop, FRONTAL)
+    other = Camera.from_fov(320, 240, 60.0)
+    assert follower.see(image, crop, FRONTAL, camera=other) is None
+    assert follower.see(image, crop, FRONTAL, camera=other) is not None
 
 
 def demo_frame() -> np.ndarray:
