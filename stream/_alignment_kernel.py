@@ -10,7 +10,9 @@ from numba import njit
 
 from ._fit_kernels import rotation
 
-_FACING = 0.25  # cosine from which a point is seen well enough
+# Cosines from which a point counts at all, and fully; in between as their square: it lies close to
+# the outline, where the background shines into its grey level.
+_FACING, _FACING_WELL = 0.25, 0.6
 _MARGIN = 2.0  # px, from the crop's edge
 _LEAST_POINTS = 40
 _COARSE = 160  # points of the first steps: the first of all points are spread over the face too
@@ -73,7 +75,7 @@ def align(
     """
     count = points.shape[0]
     R, t = rotation(quat), translation
-    seen, grey = np.empty((count, 3)), np.empty(count)
+    seen, grey = np.empty((count, 4)), np.empty(count)
     kept = _remembered(before, before_crop, points, normals, R, t, camera, seen, grey)
     if kept < _LEAST_POINTS:
         return False
@@ -85,8 +87,8 @@ def align(
     view[0] = t[0] / t[2] + new[0] / new[2] - old[0] / old[2]
     view[1] = t[1] / t[2] + new[1] / new[2] - old[1] / old[2]
     view[2] = math.log(t[2] * new[2] / old[2])
-    # A row a point: slopes by the six numbers, grey then and now, residual and its size.
-    J, grey_of = np.empty((kept, 6)), np.empty((4, kept))
+    # A row a point: slopes by the six numbers, grey then and now, residual, its size, its weight.
+    J, grey_of = np.empty((kept, 6)), np.empty((5, kept))
     H, g, d = np.empty((6, 6)), np.empty(6), np.empty(6)
     spread, limit = 1.0, 1.0
     coarse = kept > 2 * _COARSE
@@ -129,7 +131,10 @@ def _project(x, y, z, camera, crop, size):
 @njit(cache=True, error_model="numpy")
 @no_type_check
 def _remembered(before, crop, points, normals, R, t, camera, seen, grey):
-    """Points that faced the camera within the crop, and how grey they were; returns how many."""
+    """Points that faced the camera within the crop, with weights, and how grey they were.
+
+    Returns how many.
+    """
     size = before.shape[0]
     kept = 0
     for i in range(points.shape[0]):
@@ -139,7 +144,8 @@ def _remembered(before, crop, points, normals, R, t, camera, seen, grey):
             p, n = points[i, b], normals[i, b]
             x, y, z = x + R[0, b] * p, y + R[1, b] * p, z + R[2, b] * p
             nx, ny, nz = nx + R[0, b] * n, ny + R[1, b] * n, nz + R[2, b] * n
-        if not nx * x + ny * y + nz * z < -_FACING * math.sqrt(x * x + y * y + z * z):
+        facing = -(nx * x + ny * y + nz * z) / math.sqrt(x * x + y * y + z * z)
+        if not facing > _FACING:
             continue
         inside, u, v = _project(x, y, z, camera, crop, size)
         if not inside:
@@ -151,6 +157,7 @@ def _remembered(before, crop, points, normals, R, t, camera, seen, grey):
         grey[kept] = (1.0 - dv) * upper + dv * lower
         for b in range(3):
             seen[kept, b] = points[i, b]
+        seen[kept, 3] = min(1.0, facing / _FACING_WELL) ** 2
         kept += 1
     return kept
 
@@ -184,6 +191,7 @@ def _look(now, crop, seen, grey, first, turn, view, camera, J, grey_of):
         p10, p11 = now[iv + 1, iu], now[iv + 1, iu + 1]
         upper, lower = p00 + du * (p01 - p00), p10 + du * (p11 - p10)
         grey_of[0, used], grey_of[1, used] = grey[i], upper + dv * (lower - upper)
+        grey_of[4, used] = seen[i, 3]
         # Of the picture along x and y, over the depth.
         gx = ((1.0 - dv) * (p01 - p00) + dv * (p11 - p10)) * across / z
         gy = (lower - upper) * down / z
@@ -221,11 +229,11 @@ def _light(grey_of, used):
 @no_type_check
 def _normal_equations(J, grey_of, used, limit, H, g):
     """``H`` (its lower half) and ``g`` under Huber's weights; returns the residuals' variance."""
-    r, size_of = grey_of[2], grey_of[3]
+    r, size_of, weight = grey_of[2], grey_of[3], grey_of[4]
     total, squares = 0.0, 0.0
     H[:], g[:] = 0.0, 0.0
     for i in range(used):
-        w = 1.0 if size_of[i] <= limit else limit / size_of[i]
+        w = weight[i] if size_of[i] <= limit else weight[i] * limit / size_of[i]
         total += w
         squares += w * r[i] * r[i]
         for k in range(6):
