@@ -14,7 +14,7 @@ import pytest
 from mien.models.errors import InputError
 from mien.models.face.bundle import BundleInfo
 from mien.tools.evaluate.card_text import group_text, real_text, training_text
-from mien.tools.evaluate.model_card import filled
+from mien.tools.evaluate.model_card import ModelCard, filled
 
 CARD = Path(__file__).resolve().parents[2] / "models/weights/default/MODEL_CARD.md"
 
@@ -96,6 +96,23 @@ def test_training_and_groups() -> None:
     row = {"mean": 3.0, "standard_error": 0.1, "count": 7}
     table = group_text({"nme_by_group": {"age": {"9 to 15": row, "3 to 8": row}}})
     assert table.splitlines()[-1] == ("| age | 3 to 8 3.00 ± 0.10 (7), 9 to 15 3.00 ± 0.10 (7) |")
+
+
+def test_what_is_not_given_stays(tmp_path: Path) -> None:
+    """A log alone changes the training's part; nothing at all is a mistake."""
+    card, log = tmp_path / "CARD.md", tmp_path / "log.jsonl"
+    card.write_text(CARD.read_text(encoding="utf-8"), encoding="utf-8")
+    row = {"step": 1, "images": 32, "seconds": 1.0, "learning_rate": 1e-3, "loss": 2.0}
+    log.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    ModelCard(card, log=log, pictures=tmp_path).run()
+    text = card.read_text(encoding="utf-8")
+    assert "](curves.png)" in text
+    before, after = CARD.read_text(encoding="utf-8"), text
+    assert (
+        before.partition("<!-- end training -->")[2] == after.partition("<!-- end training -->")[2]
+    )
+    with pytest.raises(InputError, match="nothing to measure"):
+        ModelCard(card).run()
 
 
 @pytest.mark.parametrize(

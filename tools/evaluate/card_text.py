@@ -29,8 +29,8 @@ Keep = Callable[[int, TrueFace], bool]
 _TOLD: Final = ("calibrated_on", "log_variance_offset", "precision")
 
 
-def training_text(info: BundleInfo, curves: str | None) -> str:
-    """What the bundle says of its training, and the picture of its curves."""
+def training_text(info: BundleInfo, curves: str) -> str:
+    """What the bundle says of its training, and the picture of its curves, as the card names it."""
     facts = [f"- **Command**: `{info.command}`"]
     facts += [
         f"- **{name.replace('_', ' ').capitalize()}**: {value}"
@@ -42,8 +42,7 @@ def training_text(info: BundleInfo, curves: str | None) -> str:
             f"- **Variances** made true on {info.training['calibrated_on']} "
             "(`log_variance_offset` in `bundle.toml`; the figures below are of other people)"
         )
-    if curves is not None:
-        facts += ["", f"![Learning curves: losses, held-out errors, learning rate]({curves})"]
+    facts += ["", f"![Learning curves: losses, held-out errors, learning rate]({curves})"]
     return "\n".join(facts)
 
 

@@ -23,7 +23,7 @@ from ..options import BundleOption, load_bundle
 class ModelCard:
     """Measure a bundle and write the figures into its model card.
 
-    Sets that are not given are left as the card has them. No picture of a real set is written
+    What is not given is left as the card has it. No picture of a real set is written
     anywhere; pictures are of rendered people only.
 
     Attributes:
@@ -31,7 +31,7 @@ class ModelCard:
         bundle: folder of a model bundle; default: the one that mien ships.
         real: folder of the sets helen, dlib, pointing04 and noface.
         rendered: folder of "mien synthesize evaluation-set".
-        log: log.jsonl of the training.
+        log: log.jsonl of the training, for what the bundle says of that and its curves.
         pictures: folder for curves.png and worst.jpg.
     """
 
@@ -44,18 +44,19 @@ class ModelCard:
 
     def run(self) -> int:
         """Measure, then write."""
-        from .card_text import training_text
-
         try:
             text = self.card.read_text(encoding="utf-8")
         except OSError as error:
             raise InputError(f"{self.card}: cannot be read: {error.strerror}") from error
-        bundle = load_bundle(self.bundle)
-        parts = {"training": training_text(bundle.info, self._curves())}
+        parts: dict[str, str] = {}
+        if self.log is not None:
+            parts["training"] = self._training(self.log)
         if self.real is not None:
             parts["real"] = self._real(self.real)
         if self.rendered is not None:
             parts |= self._rendered(self.rendered)
+        if not parts:
+            raise InputError("nothing to measure: give --real, --rendered or --log")
         for name, part in parts.items():
             text = filled(text, name, part)
         try:
@@ -65,16 +66,15 @@ class ModelCard:
         print(f"wrote {self.card}: {', '.join(parts)}")
         return 0
 
-    def _curves(self) -> str | None:
-        """The picture of the learning curves, as the card names it; None without a log."""
-        if self.log is None:
-            return None
+    def _training(self, log: Path) -> str:
+        """What the bundle says of its training, with its curves."""
         from ...models.learning.curves import draw_curves, read_log
         from ..files import write_png
+        from .card_text import training_text
 
         path = self.pictures / "curves.png"
-        write_png(path, draw_curves(read_log(self.log)))
-        return self._link(path)
+        write_png(path, draw_curves(read_log(log)))
+        return training_text(load_bundle(self.bundle).info, self._link(path))
 
     def _link(self, path: Path) -> str:
         return Path(os.path.relpath(path, self.card.parent)).as_posix()
