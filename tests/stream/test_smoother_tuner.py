@@ -26,6 +26,7 @@ from mien.stream.smoother.channels import (
     GROUPS,
     INDEPENDENT,
     MODES_OF,
+    POSE_GROUPS,
     SHAPE_GROUPS,
 )
 from mien.stream.smoother.error_fit import MeasuredErrors
@@ -41,7 +42,7 @@ from mien.stream.smoother.tuner import (
 from mien.stream.smoother.tuning import CONDITIONS, MODE_NAMES, Tuning, channels_of
 
 DT = 1 / 30
-POSE_GROUPS = ("rotation", "direction", "depth")
+
 STATED = np.array([1e-4, 1e-4, 1e-4, 1e-4, 1e-4, 0.25])
 """Of a depth so doubtful that the unknown size of the head, 4.5 %, hardly adds to it."""
 WHITE, SLOW, SHARE, ERROR_S = 0.2, 2.0, 0.2, 0.3
