@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +29,7 @@ from mien.models.portrait.identity import IdentityEmbedder
 from mien.models.portrait.light import LightEstimator
 from mien.models.portrait.prior import CaptionedDiffusion, PriorConfig
 from mien.models.portrait.weights import save_weights
-from mien.tools.portrait.command import Portrait
+from mien.tools.portrait.command import STATE, Portrait
 
 TINY = PortraitConfig(
     name="tiny", z_dim=8, w_dim=8, plane_size=8, plane_channels=4, channel_max=8, decoder_hidden=8,
@@ -147,6 +151,25 @@ def test_a_portrait_from_a_picture(
     cv2.imwrite(str(other), picture[:, ::-1])
     with pytest.raises(OSError, match="other picture; --overwrite"):
         replace(tool, keyframe=other).run()
+
+
+def test_an_interruption_says_what_is_kept(
+    start_mien: Callable[..., subprocess.Popen[str]], face: Path, weights: Path, tmp_path: Path
+) -> None:
+    options = ("--invert-steps", "2", "--steps", "100000", "--weights-dir", weights)
+    process = start_mien(
+        "portrait", "--keyframe", face, "--text", "smiling", "--out", "out", *options
+    )
+    state = tmp_path / "out" / f"astronaut{STATE}"
+    deadline_s = time.monotonic() + 120
+    while not state.is_file() and time.monotonic() < deadline_s:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert f"{Path('out') / state.name}: kept; --resume goes on from there" in said
+    assert "Traceback" not in said
+    assert state.is_file()
 
 
 def test_a_profile_is_refused(face: Path, weights: Path, tmp_path: Path) -> None:

@@ -257,11 +257,17 @@ class _Job:
             condition = prior.condition(tool.text)
         wish = self._wish(condition)
         state = self.out / f"{self.given.name}{STATE}"
-        with _edit_bar(tool.options()) as report:
-            made = edit(
-                generator, prior, judges, wish, tool.options(), report, state, tool.resume,
-                load_directions(self.files, generator, self.device),
-            )  # fmt: skip
+        directions = load_directions(self.files, generator, self.device)
+        try:
+            with _edit_bar(tool.options()) as report:
+                made = edit(
+                    generator, prior, judges, wish, tool.options(), report, state, tool.resume,
+                    directions,
+                )  # fmt: skip
+        except KeyboardInterrupt as error:
+            kept = f"{state}: kept; --resume goes on from there"
+            nothing = f"{self.given.name}: nothing is kept before the inversion is done"
+            raise KeyboardInterrupt(kept if state.is_file() else nothing) from error
         classifier = load_classifier(self.files, self.device)
         figures = self._figures(made, wish, judges, classifier)
         figures["seconds"] = round(time.perf_counter() - started, 1)
