@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -72,60 +71,44 @@ class HeadsConfig:
             command=self.command,
         )
 
+    @property
+    def unit(self) -> str:
+        """One subject, in words."""
+        return "head"
 
-Config = TypeVar("Config", bound=HeadsConfig)
+    def head_model(self) -> HeadModel:
+        """The heads that there are."""
+        return HeadModel.load(self.face_model, MakeHumanData.open(self.data))
 
-_dresser: HeadDresser | None = None
+    def rng(self, number: int) -> np.random.Generator:
+        """All chance of one subject: a function of the seed and its number."""
+        return np.random.default_rng([self.seed, number])
+
+    def maker(self) -> Callable[[int], Subject]:
+        """What makes a subject of a number; slow to get, so once a process."""
+        dresser = HeadDresser(self.head_model(), self.assets)
+        return lambda number: make_head(dresser, self.rng(number), number, self.views, self.size)
 
 
-def make_dresser(config: HeadsConfig) -> HeadDresser:
-    """What draws heads by a configuration."""
-    head = HeadModel.load(config.face_model, MakeHumanData.open(config.data))
-    return HeadDresser(head, config.assets)
-
-
-def head_subject(dresser: HeadDresser, config: HeadsConfig, number: int) -> Subject:
-    """One subject, a function of the seed and its number."""
-    rng = np.random.default_rng([config.seed, number])
-    return make_head(dresser, rng, number, config.views, config.size)
+_make_subject: Callable[[int], Subject] | None = None
 
 
 def _start_worker(config: HeadsConfig) -> None:
-    global _dresser  # noqa: PLW0603 - one a process, made when the process starts
+    global _make_subject  # noqa: PLW0603 - one a process, made when the process starts
     cv2.setNumThreads(1)
-    _dresser = make_dresser(config)
+    _make_subject = config.maker()
 
 
 def _make(task: tuple[HeadsConfig, int]) -> int:
     config, number = task
-    if _dresser is None:
+    if _make_subject is None:
         raise RuntimeError("the worker was not started by _start_worker")
-    save_subject(config.out, number, head_subject(_dresser, config, number))
+    save_subject(config.out, number, _make_subject(number))
     return number
 
 
-def synthesise_heads(config: HeadsConfig) -> int:
-    """Make the subjects that are missing; returns how many were made.
-
-    Raises:
-        OutputError: the folder cannot be written, or holds subjects of other settings.
-    """
-    return make_missing(config, _start_worker, _make, "head")
-
-
-def make_missing(
-    config: Config,
-    start: Callable[[Config], None],
-    make: Callable[[tuple[Config, int]], int],
-    unit: str,
-) -> int:
+def synthesise_people(config: HeadsConfig) -> int:
     """Have processes make the subjects that are not there; returns how many were made.
-
-    Args:
-        config: what to make.
-        start: prepares a process.
-        make: makes and writes a subject, given the configuration and its number.
-        unit: what the progress bar counts.
 
     Raises:
         OutputError: the folder cannot be written, or holds subjects of other settings.
@@ -136,7 +119,7 @@ def make_missing(
     if not tasks:
         return 0
     workers = min(config.workers or os.cpu_count() or 1, len(tasks))
-    with tqdm(total=len(tasks), unit=unit, disable=None) as bar:
-        for _ in share_out(make, tasks, workers, start, config):
+    with tqdm(total=len(tasks), unit=config.unit, disable=None) as bar:
+        for _ in share_out(_make, tasks, workers, _start_worker, config):
             bar.update()
     return len(tasks)

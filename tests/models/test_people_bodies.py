@@ -17,7 +17,7 @@ from mien.models.makehuman.source import MakeHumanData
 from mien.models.mesh.triangle_mesh import TriangleMesh
 from mien.models.people.bodies import cube_of_body, make_body
 from mien.models.people.body_dresser import BodyDresser, DressedBody
-from mien.models.people.body_generate import BodiesConfig, make_body_dresser
+from mien.models.people.body_generate import BodiesConfig
 from mien.models.people.body_solid import Sheets, thickened, unite
 from mien.models.people.outfits import Skirt, spanning
 from mien.models.people.poses import ARMS, attitude_of, sample_attitude
@@ -52,7 +52,8 @@ def rest(data: MakeHumanData) -> np.ndarray:
 def dresser(data: MakeHumanData, tmp_path_factory: pytest.TempPathFactory) -> BodyDresser:
     assert data.base.quads.size
     with as_file(files("mien.models.weights.default") / "face_model.npz") as path:
-        return make_body_dresser(BodiesConfig(tmp_path_factory.mktemp("b"), 1, 2, 64, path))
+        config = BodiesConfig(tmp_path_factory.mktemp("b"), 1, 2, 64, path)
+        return BodyDresser(config.head_model(), config.assets)
 
 
 @pytest.fixture(scope="module")

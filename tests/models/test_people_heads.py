@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mien.models.people.dressed import DressedHead, HeadDresser
-from mien.models.people.generate import HeadsConfig, head_subject, make_dresser
+from mien.models.people.generate import HeadsConfig
 from mien.models.people.orthographic import photograph
 from mien.models.people.points import SIGMA_SHARES, UNIFORM
 from mien.models.people.record import Subject, save_subject, subject_path
@@ -34,12 +34,12 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> HeadsConfig:
 
 @pytest.fixture(scope="module")
 def dresser(config: HeadsConfig) -> HeadDresser:
-    return make_dresser(config)
+    return HeadDresser(config.head_model(), config.assets)
 
 
 @pytest.fixture(scope="module")
-def subject(dresser: HeadDresser, config: HeadsConfig) -> Subject:
-    return head_subject(dresser, config, 0)
+def subject(config: HeadsConfig) -> Subject:
+    return config.maker()(0)
 
 
 @pytest.fixture(scope="module")
@@ -137,12 +137,10 @@ def test_the_face_follows_the_true_skin(
     assert np.median(distance) < 0.5
 
 
-def test_the_same_seed_gives_the_same_bytes(
-    dresser: HeadDresser, config: HeadsConfig, subject: Subject
-) -> None:
+def test_the_same_seed_gives_the_same_bytes(config: HeadsConfig, subject: Subject) -> None:
     save_subject(config.out, 0, subject)
     first = subject_path(config.out, 0).read_bytes()
-    save_subject(config.out, 0, head_subject(dresser, config, 0))
+    save_subject(config.out, 0, config.maker()(0))
     assert subject_path(config.out, 0).read_bytes() == first
 
 

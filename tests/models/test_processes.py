@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from mien.models.errors import InputError, MienError
-from mien.models.people.body_generate import BodiesConfig, synthesise_bodies
-from mien.models.people.generate import HeadsConfig, synthesise_heads
+from mien.models.people.body_generate import BodiesConfig
+from mien.models.people.generate import HeadsConfig, synthesise_people
 from mien.models.processes import share_out
 from mien.models.synthetic.generate import SynthesisConfig, synthesise
 from mien.models.synthetic.scenes import CutOutConfig, render_cut_outs
@@ -64,8 +64,8 @@ def _portraits(out: Path) -> int:
     [
         lambda out: synthesise(SynthesisConfig(out, 1, FACE_MODEL, data=NOWHERE)),
         lambda out: render_cut_outs(CutOutConfig(out, 1, FACE_MODEL, data=NOWHERE)),
-        lambda out: synthesise_heads(HeadsConfig(out, 1, 1, 64, FACE_MODEL, data=NOWHERE)),
-        lambda out: synthesise_bodies(BodiesConfig(out, 1, 1, 64, FACE_MODEL, data=NOWHERE)),
+        lambda out: synthesise_people(HeadsConfig(out, 1, 1, 64, FACE_MODEL, data=NOWHERE)),
+        lambda out: synthesise_people(BodiesConfig(out, 1, 1, 64, FACE_MODEL, data=NOWHERE)),
         _portraits,
     ],
     ids=["faces", "scenes", "heads", "bodies", "portraits"],

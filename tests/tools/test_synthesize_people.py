@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 
 from mien.models.errors import InputError, OutputError
 from mien.models.mesh.marching import surface_of_grid
-from mien.models.people import body_generate, generate
+from mien.models.people import generate
+from mien.models.people.body_generate import BodiesConfig
 from mien.models.people.generate import HeadsConfig
 from mien.models.people.points import sample_points
 from mien.models.people.record import Meta, Subject, subject_path
@@ -48,7 +50,7 @@ def test_wrong_numbers_are_refused(
         tool(out=tmp_path, views=0).run()
 
 
-def _cube(_dresser: object, config: HeadsConfig, number: int) -> Subject:
+def _cube(config: HeadsConfig, number: int) -> Subject:
     """A cube in place of a person: what matters here is where it is written."""
     mesh = surface_of_grid(np.ones((4, 4, 4), np.float32), 0.5, (-9, -9, -9), (9, 9, 9), True)
     rng = np.random.default_rng([config.seed, number])
@@ -78,10 +80,8 @@ def test_only_what_is_missing_is_made(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("skimage")
-    monkeypatch.setattr(generate, "make_dresser", lambda _: object())
-    monkeypatch.setattr(generate, "head_subject", _cube)
-    monkeypatch.setattr(body_generate, "make_body_dresser", lambda _: object())
-    monkeypatch.setattr(body_generate, "body_subject", _cube)
+    for made in (HeadsConfig, BodiesConfig):
+        monkeypatch.setattr(made, "maker", lambda config: partial(_cube, config))
     monkeypatch.setattr(generate, "share_out", _inline)
     folder, sheet = tmp_path / kind, tmp_path / "sheet.png"
     maker = {"heads": SynthesizeHeads, "bodies": SynthesizeBodies}[kind]

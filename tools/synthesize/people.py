@@ -85,9 +85,9 @@ class SynthesizeHeads(_People):
     kind: ClassVar[str] = "heads"
 
     def _make(self) -> int:
-        from ...models.people.generate import HeadsConfig, synthesise_heads
+        from ...models.people.generate import HeadsConfig, synthesise_people
 
-        return synthesise_heads(self._config(HeadsConfig))
+        return synthesise_people(self._config(HeadsConfig))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +104,7 @@ class SynthesizeBodies(_People):
     count: int = 150
 
     def _make(self) -> int:
-        from ...models.people.body_generate import BodiesConfig, synthesise_bodies
+        from ...models.people.body_generate import BodiesConfig
+        from ...models.people.generate import synthesise_people
 
-        return synthesise_bodies(self._config(BodiesConfig))
+        return synthesise_people(self._config(BodiesConfig))
