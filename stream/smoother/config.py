@@ -121,7 +121,7 @@ _SETTINGS = tuple(field.name for field in fields(SmoothingConfig) if field.name 
 PRESETS: dict[str, SmoothingConfig] = {
     "raw": SmoothingConfig(publish_raw=True),
     "responsive": SmoothingConfig(),
-    "steady": SmoothingConfig(noise=1.5, rest=0.25, readiness=0.03),
+    "steady": SmoothingConfig(noise=1.3, rest=0.25, readiness=0.03),
 }
 """What ``--smoothing`` knows by name."""
 
