@@ -100,7 +100,9 @@ class ChannelBank:
         self._outlying_s = np.full(groups, -1.0)
         self._pending = False
         self._dt_s = 0.0
-        compared = 0 if tuning.displacement is None else len(tuning.displacement)
+        worth = tuning.displacement
+        self._gain, self._factor = (None, None) if worth is None else (worth.gain, worth.factor)
+        compared = 0 if self._gain is None else len(self._gain)
         self._earlier = np.zeros((compared, 4))  # x, xx, xv, xc of the pose before the prediction
         self._earlier_quat = self.quat_wxyz.copy()
         self._last = np.zeros((2, compared))  # values and new errors' variances, measured last
@@ -185,16 +187,16 @@ class ChannelBank:
             quat: the rotation, where the bank has one.
             displacement: of the pose since the last frame, as it is stated; it counts where the
                 tuning says what it is worth, the last frame was measured, and both measurements
-                allow it. :attr:`displaced` then holds it, with the variance that it counts with.
+                allow it. :attr:`displaced` then holds it as it counts.
 
         Returns:
             What was measured, and the variance of the errors that stay for good.
         """
         tuning, motion = self._tuning, self._motion
         by = variance = self._none
-        factor = tuning.displacement if self._pending and self._seen_before else None
-        if displacement is not None and factor is not None:
-            by, variance = displacement.by, factor * displacement.variance
+        comparable = self._pending and self._seen_before
+        if comparable and displacement is not None and self._gain is not None:
+            by, variance = self._gain * displacement.by, self._factor * displacement.variance
         self._stand_still()
         errors = np.empty((3, len(values)))
         taken = self._frame.see(

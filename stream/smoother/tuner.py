@@ -28,9 +28,11 @@ from .channels import (
     MODES_OF,
     N_CHANNELS,
     POSE_GROUPS,
+    ROTATION,
     SHAPE_GROUPS,
 )
 from .config import PRESETS, SmoothingConfig
+from .displacement_tuning import DisplacementTuning
 from .error_fit import (
     LEAST_RATIO,
     MOST_PASSING,
@@ -50,6 +52,7 @@ _STRETCH: Final = 120  # frames of a film
 _WAY: Final = 4  # steps
 _MEDIAN_OF_ONE: Final = 0.4549  # of chi-square with one degree of freedom, whose mean is 1
 _LEAST_FACTOR: Final = 0.1
+_SHARES: Final = (0.5, 1.5)  # of a turn that an alignment may find
 
 _SPEEDS: Final[Mapping[str, tuple[float, float, float]]] = {
     "rotation": (0.01, 0.4, 2.0),
@@ -97,7 +100,7 @@ def tune_errors(errors: Mapping[str, MeasuredErrors], dt_s: float) -> Tuning:
         # Errors of channels agree in part; together they tell less than their number.
         modes[name] = ModeTuning((0.8, 0.15, 0.05), 0.2, channels**-_AGREEMENT)
     low, high = condition_range([measured.conditions for measured in errors.values()])
-    return Tuning(groups, modes, low, high, displacement=(1.0,) * len(POSE_GROUPS))
+    return Tuning(groups, modes, low, high, displacement=DisplacementTuning())
 
 
 def trajectory(
@@ -197,7 +200,7 @@ def correlate_pose(tuning: Tuning, paths: Sequence[TruePath], dt_s: float) -> Tu
 
 
 def fit_displacements(tuning: Tuning, paths: Sequence[TruePath]) -> Tuning:
-    """How far to believe displacements, on films.
+    """How far to believe displacements, on films, and how much of a turn they find.
 
     Their errors go together from step to step, which a filter takes for independent: what counts is
     the error of a way of :data:`_WAY` steps, over the variances of its steps. The median stands for
@@ -210,34 +213,47 @@ def fit_displacements(tuning: Tuning, paths: Sequence[TruePath]) -> Tuning:
     Raises:
         InputError: no film shows a face for long enough.
     """
-    ratios = np.concatenate([_displacement_ratios(path) for path in paths])
-    if not len(ratios):
+    ways = [way for path in paths for way in _ways(path)]
+    if not ways:
         raise InputError(f"no film follows a face for {_WAY} frames")
+    found, true, stated = np.stack(ways, axis=1)
+    share = tuple(_share(found[:, k], true[:, k]) for k in range(ROTATION.start, ROTATION.stop))
+    gain = DisplacementTuning(share=share).gain
+    ratios = (gain * found - true) ** 2 / (gain**2 * stated)
     factors = [np.median(ratios[:, channels_of(name)]) / _MEDIAN_OF_ONE for name in POSE_GROUPS]
-    return replace(tuning, displacement=tuple(max(float(f), _LEAST_FACTOR) for f in factors))
+    variance = tuple(max(float(factor), _LEAST_FACTOR) for factor in factors)
+    return replace(tuning, displacement=DisplacementTuning(variance, share))
 
 
-def _displacement_ratios(path: TruePath) -> Float64[np.ndarray, "W 6"]:
-    """Squared errors of ways over the variances that were stated of their steps."""
-    rows: list[Float64[np.ndarray, " 6"]] = []
-    error, variance, steps = np.zeros(6), np.zeros(6), 0
+def _share(found: Float64[np.ndarray, " W"], true: Float64[np.ndarray, " W"]) -> float:
+    """The slope of the line through the origin that has the least absolute error."""
+    moved = true != 0.0
+    if not moved.any():
+        return 1.0
+    slopes, weights = found[moved] / true[moved], np.abs(true[moved])
+    order = np.argsort(slopes)
+    middle = np.searchsorted(np.cumsum(weights[order]), 0.5 * weights.sum())
+    return float(np.clip(slopes[order][middle], *_SHARES))
+
+
+def _ways(path: TruePath) -> list[Float64[np.ndarray, "3 6"]]:
+    """Ways of :data:`_WAY` steps: as they were found, as they were, and the variances stated."""
+    ways: list[Float64[np.ndarray, "3 6"]] = []
+    steps: list[Float64[np.ndarray, "3 6"]] = []
     for k, measured in enumerate(path.measured):
         found = None if measured is None else measured.displacement
         if k == 0 or found is None:
-            steps = 0
+            steps = []
             continue
-        if steps == 0:
-            error, variance = np.zeros(6), np.zeros(6)
-        way = quaternion_multiply(path.quats[k], quaternion_conjugate(path.quats[k - 1]))
+        turn = quaternion_multiply(path.quats[k], quaternion_conjugate(path.quats[k - 1]))
         view = view_coordinates(path.translation_mm[k])
         view -= view_coordinates(path.translation_mm[k - 1])
-        error += found.by - np.concatenate([rotation_vector_from_quaternion(way), view])
-        variance += found.variance
-        steps += 1
-        if steps == _WAY:
-            rows.append(error * error / variance)
-            steps = 0
-    return np.array(rows).reshape(-1, 6)
+        true = np.concatenate([rotation_vector_from_quaternion(turn), view])
+        steps.append(np.stack([found.by, true, found.variance]))
+        if len(steps) == _WAY:
+            ways.append(np.sum(steps, axis=0))
+            steps = []
+    return ways
 
 
 def _errors(path: TruePath) -> Float64[np.ndarray, "T 6"]:

@@ -24,11 +24,10 @@ from .channels import (
     GROUPS,
     INDEPENDENT,
     MODES_OF,
-    POSE,
-    POSE_GROUPS,
     SHAPE_CHANNEL_GROUPS,
     SHAPE_GROUPS,
 )
+from .displacement_tuning import DisplacementTuning
 
 TUNING_FORMAT: Final = 1
 """Version of the layout of ``smoother.toml``."""
@@ -123,8 +122,7 @@ class BankTuning:
         usual: (H, M).
         forget_s: (H,).
         evidence: (H,).
-        displacement: (6,) of the pose's channels, what multiplies the variance stated of their
-            displacements; None where these do not count.
+        displacement: of the pose's channels; None where displacements do not count.
     """
 
     group: Int64[np.ndarray, " N"]
@@ -139,7 +137,7 @@ class BankTuning:
     usual: Float64[np.ndarray, "H M"]
     forget_s: Float64[np.ndarray, " H"]
     evidence: Float64[np.ndarray, " H"]
-    displacement: Float64[np.ndarray, " 6"] | None = None
+    displacement: DisplacementTuning | None = None
 
 
 @dataclass(frozen=True)
@@ -152,9 +150,7 @@ class Tuning:
         lowest: of each condition, as far as it was measured; smaller ones count as this.
         highest: the same upwards.
         provenance: how it was made, as plain values.
-        displacement: what multiplies the variance that is stated of a displacement's rotation,
-            direction and depth: it counts errors of single steps, which go together from step to
-            step. None where displacements do not count.
+        displacement: what displacements are worth; None where they do not count.
     """
 
     groups: Mapping[str, GroupTuning]
@@ -162,7 +158,7 @@ class Tuning:
     lowest: tuple[float, ...]
     highest: tuple[float, ...]
     provenance: Mapping[str, str | int | float] = field(default_factory=dict)
-    displacement: tuple[float, ...] | None = None
+    displacement: DisplacementTuning | None = None
 
     @classmethod
     def load(cls, path: Path) -> Tuning:
@@ -188,7 +184,7 @@ class Tuning:
                 lowest=_numbers(table, "lowest", _FIGURES),
                 highest=_numbers(table, "highest", _FIGURES),
                 provenance=table.get("provenance", {}),
-                displacement=_displacement(table.get("displacement")),
+                displacement=DisplacementTuning.of(table.get("displacement"), _numbers),
             )
             if any(a > b for a, b in zip(tuning.lowest, tuning.highest, strict=True)):
                 raise InputError("lowest lies above highest")
@@ -224,7 +220,8 @@ class Tuning:
             lines += ["", f"[modes.{name}]", f"usual = {_row(modes.usual)}"]
             lines += [f"forget_s = {modes.forget_s:.5g}", f"evidence = {modes.evidence:.5g}"]
         if self.displacement is not None:
-            lines += ["", "[displacement]", f"variance = {_row(self.displacement)}"]
+            lines += ["", "[displacement]", f"variance = {_row(self.displacement.variance)}"]
+            lines += [f"share = {_row(self.displacement.share)}"]
         return "\n".join(lines) + "\n"
 
     def trusting(self, names: Sequence[str], factor: float) -> Tuning:
@@ -276,10 +273,7 @@ class Tuning:
     @cached_property
     def face(self) -> BankTuning:
         """Of pose, expression and blendshapes."""
-        bank = self._bank(CHANNEL_GROUPS)
-        if self.displacement is None:
-            return bank
-        return replace(bank, displacement=np.array(self.displacement)[bank.group[POSE]])
+        return replace(self._bank(CHANNEL_GROUPS), displacement=self.displacement)
 
     @cached_property
     def identity(self) -> BankTuning:
@@ -362,15 +356,6 @@ def _modes(name: str, table: Mapping[str, Any]) -> ModeTuning:
     if abs(sum(modes.usual) - 1.0) > _ROUNDING:
         raise InputError(f"[modes.{name}]: usual must sum to 1")
     return modes
-
-
-def _displacement(table: Mapping[str, Any] | None) -> tuple[float, ...] | None:
-    if table is None:
-        return None
-    factors = _numbers(table, "variance", len(POSE_GROUPS))
-    if min(factors) <= 0.0:
-        raise InputError("[displacement]: variance must be positive")
-    return factors
 
 
 def _number(table: Mapping[str, Any], key: str) -> float:

@@ -27,6 +27,7 @@ from mien.stream.displacement import Alignment, DisplacementMeter, firm_points
 from mien.stream.fit import FaceFitter
 from mien.stream.regression import Regressor
 from mien.stream.smoother import FaceMeasurement, PoseMeasurement, SmoothingConfig
+from mien.stream.smoother.displacement_tuning import DisplacementTuning
 from mien.stream.smoother.pose import view_coordinates
 from mien.stream.smoother.tuning import Tuning
 from mien.stream.sources import open_source
@@ -34,7 +35,9 @@ from mien.tools.demo import demo_clip
 
 CAMERA = Camera.from_fov(320, 240, 40.0)
 DEGREE = np.pi / 180
-BELIEVING = SmoothingConfig(tuning=replace(Tuning.default(), displacement=(3.0, 3.0, 3.0)))
+BELIEVING = SmoothingConfig(
+    tuning=replace(Tuning.default(), displacement=DisplacementTuning((3.0, 3.0, 3.0)))
+)
 FRONTAL = PerspectivePose(np.array([1.0, 0.0, 0.0, 0.0]), np.array([5.0, 10.0, 520.0]))
 
 

@@ -18,6 +18,7 @@ from mien.models.errors import InputError
 from mien.models.face.perspective import PerspectivePose
 from mien.models.face.rotation import rotation_vector_from_quaternion
 from mien.stream.smoother import FaceMeasurement, FaceSmoother, FaceState, SmoothingConfig
+from mien.stream.smoother.displacement_tuning import DisplacementTuning
 from mien.stream.smoother.pose import Displacement, view_coordinates
 from mien.stream.smoother.smoother import FilterStep
 from mien.stream.smoother.tuner import TruePath, fit_displacements
@@ -39,7 +40,7 @@ def believing(make: Make, gate: float = 1e9) -> SmoothingConfig:
     """One speed only, and displacements taken as they are stated."""
     config = make((SPEED,) * 3, gate=gate)
     assert config.tuning is not None
-    return replace(config, tuning=replace(config.tuning, displacement=(1.0, 1.0, 1.0)))
+    return replace(config, tuning=replace(config.tuning, displacement=DisplacementTuning()))
 
 
 def displaced(
@@ -213,8 +214,14 @@ def test_a_jump_of_the_face_is_followed_though_displacements_say_nothing(
 
 
 @pytest.mark.parametrize("together", [1.0, 9.0])
-def test_films_tell_what_displacements_are_worth(make_smoothing: Make, together: float) -> None:
-    """Errors that go together over several steps count as so much larger ones of single steps."""
+@pytest.mark.parametrize("share", [1.0, 0.8])
+def test_films_tell_what_displacements_are_worth(
+    make_smoothing: Make, together: float, share: float
+) -> None:
+    """Errors that go together over several steps count as so much larger ones of single steps.
+
+    Of turns about the camera's x axis only a share is found.
+    """
     rng = np.random.default_rng(6)
     tuning = make_smoothing().tuning
     assert tuning is not None
@@ -224,7 +231,9 @@ def test_films_tell_what_displacements_are_worth(make_smoothing: Make, together:
         errors = rng.normal(size=(41, 6)) * STEP_SD
         if together > 1.0:
             errors[1:] = np.repeat(rng.normal(size=(10, 6)), 4, axis=0) * STEP_SD * 1.5
-        quats = np.tile(turned(0.2), (41, 1))
+        angles = 0.5 * np.sin(np.arange(41) / 8.0)
+        quats = np.array([turned(angle) for angle in angles])
+        errors[1:, 0] += share * np.diff(angles)
         place = np.tile([10.0, -20.0, 600.0], (41, 1))
         measured = []
         for k in range(41):
@@ -234,7 +243,10 @@ def test_films_tell_what_displacements_are_worth(make_smoothing: Make, together:
         paths.append(TruePath([round(k * DT * 1e9) for k in range(41)], measured, quats, place))
     found = fit_displacements(tuning, paths).displacement
     assert found is not None
-    np.testing.assert_allclose(found, together, rtol=0.25)
+    np.testing.assert_allclose(found.variance[1:], together, rtol=0.25)
+    np.testing.assert_allclose(found.share, [share, 1.0, 1.0], rtol=0.03)
+    # Divided by the share, errors grow; of a rotation's three channels one did.
+    assert found.variance[0] == pytest.approx(together, rel=0.25)
 
 
 def test_films_without_displacements_are_refused(make_smoothing: Make) -> None:
@@ -253,8 +265,16 @@ def test_their_worth_is_kept_in_the_file(make_smoothing: Make, tmp_path: Path) -
     path = tmp_path / "smoother.toml"
     path.write_text(tuning.text(), "utf-8")
     assert Tuning.load(path).displacement is None
-    path.write_text(replace(tuning, displacement=(1.5, 2.0, 3.25)).text(), "utf-8")
-    assert Tuning.load(path).displacement == (1.5, 2.0, 3.25)
+    worth = DisplacementTuning((1.5, 2.0, 3.25), (0.85, 0.95, 1.0))
+    path.write_text(replace(tuning, displacement=worth).text(), "utf-8")
+    assert Tuning.load(path).displacement == worth
+    path.write_text(tuning.text() + "\n[displacement]\nvariance = [1, 2, 3]\n", "utf-8")
+    assert Tuning.load(path).displacement == DisplacementTuning((1.0, 2.0, 3.0))
+    for wrong in ("[1, 2]", "[1, 0, 1]"):
+        table = f"[displacement]\nvariance = [1, 2, 3]\nshare = {wrong}\n"
+        path.write_text(f"{tuning.text()}\n{table}", "utf-8")
+        with pytest.raises(InputError, match=r"3 numbers|share must be positive"):
+            Tuning.load(path)
     for wrong, told in (("[1, 2]", "3 numbers"), ("[1, 2, 0]", "positive"), ("7", "3 numbers")):
         path.write_text(tuning.text() + f"\n[displacement]\nvariance = {wrong}\n", "utf-8")
         with pytest.raises(InputError, match=told):
