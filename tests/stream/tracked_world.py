@@ -127,9 +127,9 @@ class World:
 
 
 def place_of(pixels: np.ndarray) -> Crop | None:
-    """Where a crop was cut, from its colours."""
+    """Where a crop was cut, from its colours; None where too little of the picture is in it."""
     v, u = np.nonzero(pixels[..., 2] > 250)
-    if len(u) < 200:
+    if len(u) < 200 or np.ptp(pixels[v, u, :2], axis=0).min() == 0:
         return None
     design = np.stack([u - 59.5, np.ones(len(u))], axis=1)
     (slope, x), *_ = np.linalg.lstsq(design, pixels[v, u, 0] * (WIDTH / 255.0))
