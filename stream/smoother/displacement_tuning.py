@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float64
@@ -25,31 +24,18 @@ class DisplacementTuning:
             step.
         share: of a turn about the camera's x, y and z axis, how much the alignment finds, whose
             mesh is not quite this head's; rotations are divided by it.
+
+    Raises:
+        InputError: a value is not positive.
     """
 
     variance: tuple[float, ...] = (1.0,) * len(POSE_GROUPS)
     share: tuple[float, ...] = (1.0,) * AXES
 
-    @classmethod
-    def of(
-        cls,
-        table: Mapping[str, Any] | None,
-        numbers: Callable[[Mapping[str, Any], str, int], tuple[float, ...]],
-    ) -> DisplacementTuning | None:
-        """Of a file's table, read with ``numbers``; None where there is none.
-
-        Raises:
-            InputError: a value is missing or impossible.
-        """
-        if table is None:
-            return None
-        found = cls(numbers(table, "variance", len(POSE_GROUPS)))
-        if "share" in table:
-            found = cls(found.variance, numbers(table, "share", AXES))
+    def __post_init__(self) -> None:
         for name in ("variance", "share"):
-            if min(getattr(found, name)) <= 0.0:
+            if min(getattr(self, name)) <= 0.0:
                 raise InputError(f"[displacement]: {name} must be positive")
-        return found
 
     @property
     def gain(self) -> Float64[np.ndarray, " 6"]:

@@ -24,10 +24,11 @@ from .channels import (
     GROUPS,
     INDEPENDENT,
     MODES_OF,
+    POSE_GROUPS,
     SHAPE_CHANNEL_GROUPS,
     SHAPE_GROUPS,
 )
-from .displacement_tuning import DisplacementTuning
+from .displacement_tuning import AXES, DisplacementTuning
 
 TUNING_FORMAT: Final = 1
 """Version of the layout of ``smoother.toml``."""
@@ -184,7 +185,7 @@ class Tuning:
                 lowest=_numbers(table, "lowest", _FIGURES),
                 highest=_numbers(table, "highest", _FIGURES),
                 provenance=table.get("provenance", {}),
-                displacement=DisplacementTuning.of(table.get("displacement"), _numbers),
+                displacement=_displacement(table.get("displacement")),
             )
             if any(a > b for a, b in zip(tuning.lowest, tuning.highest, strict=True)):
                 raise InputError("lowest lies above highest")
@@ -356,6 +357,15 @@ def _modes(name: str, table: Mapping[str, Any]) -> ModeTuning:
     if abs(sum(modes.usual) - 1.0) > _ROUNDING:
         raise InputError(f"[modes.{name}]: usual must sum to 1")
     return modes
+
+
+def _displacement(table: Mapping[str, Any] | None) -> DisplacementTuning | None:
+    if table is None:
+        return None
+    variance = _numbers(table, "variance", len(POSE_GROUPS))
+    if "share" not in table:  # older files
+        return DisplacementTuning(variance)
+    return DisplacementTuning(variance, _numbers(table, "share", AXES))
 
 
 def _number(table: Mapping[str, Any], key: str) -> float:
