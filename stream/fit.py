@@ -147,6 +147,14 @@ class FaceFitter:
         self.watch.lap("fit")
         return found
 
+    def look_twice(
+        self, image_bgr: UInt8[np.ndarray, "H W 3"], crops: Sequence[Crop]
+    ) -> list[Candidate | None]:
+        """Read crops, then those that the landmarks found there ask for: a box is only a hint."""
+        first = self.look(image_bgr, crops)
+        again = [look.next_crop if look else crop for look, crop in zip(first, crops, strict=True)]
+        return self.look(image_bgr, again)
+
     def measure(
         self, seen: Candidate, shape: Float64[np.ndarray, " 40"], camera: Camera
     ) -> FaceMeasurement | None:

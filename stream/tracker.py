@@ -202,11 +202,7 @@ class FaceTracker:
         camera = self._prepare(image_bgr)
         if boxes is not None:
             crops = [crop_from_box(box) for box in checked_boxes(boxes)]
-            first = self._fitter.look(image_bgr, crops)
-            crops = [
-                look.next_crop if look else crop for look, crop in zip(first, crops, strict=True)
-            ]
-            return self._still_rows(self._fitter.look(image_bgr, crops), camera)
+            return self._still_rows(self._fitter.look_twice(image_bgr, crops), camera)
         found = self._finder.now(image_bgr, thorough=True)
         faces = self._confirm(image_bgr, found.boxes, found.style, [])
         return self._still_rows(faces[: self.max_faces], camera)
@@ -269,7 +265,7 @@ class FaceTracker:
         for track, crop in placed:
             candidate = None if crop is None else next(seen)
             lost = track.unseen_frames > 1
-            needed = self.config.find_presence if lost else self.config.lose_presence
+            needed = self.config.regain_presence if lost else self.config.lose_presence
             if candidate is None or track.doubted or not candidate.shows_face(needed):
                 track.miss(candidate)
             elif candidate.plausible(width, height):

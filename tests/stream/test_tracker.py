@@ -154,12 +154,12 @@ def test_a_number_is_never_used_for_another_face(make: MakeTracker, world: World
 
 
 def test_presence_has_hysteresis(make: MakeTracker, world: World) -> None:
-    config = TrackerConfig(find_presence=0.6, lose_presence=0.35)
+    config = TrackerConfig(find_presence=0.9, regain_presence=0.6, lose_presence=0.35)
     tracker = make(config=config)
     world.people = [Person()]
-    world.presence = 0.5
-    assert not any(run(tracker, world, 5)), "not enough to be found"
     world.presence = 0.7
+    assert not any(run(tracker, world, 5)), "not enough to be found"
+    world.presence = 0.95
     run(tracker, world, 5, start=5)
     world.presence = 0.5
     assert all(r[0].observed for r in run(tracker, world, 5, start=10)), "enough to stay"

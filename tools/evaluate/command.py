@@ -44,8 +44,9 @@ class Evaluate:
 
     Attributes:
         set: folder with labels.jsonl and the images that it names, or with rendered shards.
-        use_boxes: measure the regressor alone: one crop by the truth (the box of the landmarks
-            where there are any, else the given box), one pass, no detection.
+        use_boxes: measure the regressor alone: a crop by the truth (the box of the landmarks where
+            there are any, else the given box), looked at twice as "mien annotate --boxes" does, no
+            detection.
         json: file for the summary and what was found of every true face.
         sheet: PNG file for pictures of the worst cases, truth green, estimate red.
         sheet_count: how many cases the sheet shows.

@@ -74,10 +74,14 @@ class Estimator:
     def at_truth(
         self, image_bgr: UInt8[np.ndarray, "H W 3"], faces: Sequence[TrueFace]
     ) -> list[Estimate | None]:
-        """One crop a true face, one pass; None for a face whose label says no place."""
+        """The crop of each true face, looked at twice, as a given box is by ``mien annotate``.
+
+        None for a face whose label says no place.
+        """
         placed = {face.index: crop_at(face) for face in faces}
         crops = {index: crop for index, crop in placed.items() if crop is not None}
-        seen = dict(zip(crops, self._fitter.look(image_bgr, list(crops.values())), strict=True))
+        looks = self._fitter.look_twice(image_bgr, list(crops.values()))
+        seen = dict(zip(crops, looks, strict=True))
         return [
             None if (candidate := seen.get(face.index)) is None else self.of_candidate(candidate)
             for face in faces
