@@ -20,6 +20,24 @@ _POSE = 6  # channels
 
 @njit(cache=True, error_model="numpy")
 @no_type_check
+def weighted(by, variance, gain, factor, by_motion, group, taken):
+    """How a displacement counts, into the rows of ``taken``: values, and their variances.
+
+    See :class:`.displacement_tuning.DisplacementTuning` for ``gain``, ``factor``, ``by_motion``.
+    """
+    squared = np.zeros(by_motion.shape[1])
+    for i in range(_POSE):
+        taken[0, i] = gain[i] * by[i]
+        squared[group[i]] += taken[0, i] ** 2
+    for i in range(_POSE):
+        g = group[i]
+        taken[1, i] = (
+            factor[i] * variance[i] + by_motion[0, g] * squared[g] + by_motion[1, g] * squared[0]
+        )
+
+
+@njit(cache=True, error_model="numpy")
+@no_type_check
 def remember(x, P, reference, earlier, earlier_quat):
     """Keep what a displacement that is to come will be measured from: values and covariances.
 
@@ -76,7 +94,7 @@ def agrees(by, variance, quat, values, white, last_quat, last_values, last_white
 @njit(cache=True, error_model="numpy")
 @no_type_check
 def weigh(said, innovation, variance, P, earlier, unit_noise, speeds, group, decay, gate):
-    """How well each mode explains the innovations, instead of what ``said`` held of these groups.
+    """How well each mode explains the innovations, on top of what ``said`` holds of the modes.
 
     False, and nothing is changed, where even the fastest leaves a group farther off than ``gate``.
     """
@@ -98,7 +116,7 @@ def weigh(said, innovation, variance, P, earlier, unit_noise, speeds, group, dec
             return False
     for g in range(found.shape[0]):
         for m in range(last + 1):
-            said[g, m] = found[g, m]
+            said[g, m] += found[g, m]
     return True
 
 

@@ -115,7 +115,7 @@ def update(
 
     Everything in place. A group that even the fastest mode leaves farther off than ``gate`` is
     refused until it has been so for longer than ``patience_s``; then it begins anew. Where the
-    pose was ``displaced``, that says in which modes it is, and is taken in before the measurement.
+    pose was ``displaced``, that tells of the modes too, and is taken in before the measurement.
 
     Returns:
         Whether the displacement was taken in.

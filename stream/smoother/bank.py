@@ -80,9 +80,10 @@ class ChannelBank:
     """
 
     def __init__(self, tuning: BankTuning, motion: Motion, rotates: bool = False) -> None:
-        from . import _frame_kernel, _kernel
+        from . import _displacement_kernel, _frame_kernel, _kernel
 
         self._kernel, self._frame = _kernel, _frame_kernel
+        self._compare = _displacement_kernel
         self._tuning = tuning
         self._motion = motion
         self._rotates = rotates
@@ -101,8 +102,8 @@ class ChannelBank:
         self._pending = False
         self._dt_s = 0.0
         worth = tuning.displacement
-        self._gain, self._factor = (None, None) if worth is None else (worth.gain, worth.factor)
-        compared = 0 if self._gain is None else len(self._gain)
+        self._worth = None if worth is None else (worth.gain, worth.factor, worth.by_motion)
+        compared = 0 if worth is None else len(worth.gain)
         self._earlier = np.zeros((compared, 4))  # x, xx, xv, xc of the pose before the prediction
         self._earlier_quat = self.quat_wxyz.copy()
         self._last = np.zeros((2, compared))  # values and new errors' variances, measured last
@@ -195,8 +196,11 @@ class ChannelBank:
         tuning, motion = self._tuning, self._motion
         by = variance = self._none
         comparable = self._pending and self._seen_before
-        if comparable and displacement is not None and self._gain is not None:
-            by, variance = self._gain * displacement.by, self._factor * displacement.variance
+        if comparable and displacement is not None and self._worth is not None:
+            by, variance = taken = np.empty((2, len(self._none)))
+            self._compare.weighted(
+                displacement.by, displacement.variance, *self._worth, tuning.group, taken
+            )
         self._stand_still()
         errors = np.empty((3, len(values)))
         taken = self._frame.see(

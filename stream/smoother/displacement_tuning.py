@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from jaxtyping import Float64
@@ -11,31 +10,39 @@ from jaxtyping import Float64
 from ...models.errors import InputError
 from .channels import CHANNEL_GROUPS, POSE, POSE_GROUPS, ROTATION
 
-AXES: Final = ROTATION.stop - ROTATION.start
-
 
 @dataclass(frozen=True)
 class DisplacementTuning:
     """How displacements of a pose are taken.
 
+    The error of one step has the variance that is stated, and beside it an error that grows with
+    the motion, since the mesh is not quite this head's.
+
     Attributes:
-        variance: what multiplies the variance that is stated of a displacement's rotation,
-            direction and depth: it counts errors of single steps, which go together from step to
-            step.
-        share: of a turn about the camera's x, y and z axis, how much the alignment finds, whose
-            mesh is not quite this head's; rotations are divided by it.
+        variance: what multiplies the variance that is stated of rotation, direction and depth.
+        share: of a turn about the camera's x, y and z axis, how much the alignment finds; rotations
+            are divided by it.
+        motion: standard deviation of the error of rotation, direction and depth over how far each
+            moved.
+        turning: that of the error of direction (a share of the distance) and of the logarithm of
+            the depth a radian of turn.
 
     Raises:
-        InputError: a value is not positive.
+        InputError: a variance or share is not positive, or another value negative.
     """
 
     variance: tuple[float, ...] = (1.0,) * len(POSE_GROUPS)
-    share: tuple[float, ...] = (1.0,) * AXES
+    share: tuple[float, ...] = (1.0,) * (ROTATION.stop - ROTATION.start)
+    motion: tuple[float, ...] = (0.0,) * len(POSE_GROUPS)
+    turning: tuple[float, ...] = (0.0,) * (len(POSE_GROUPS) - 1)
 
     def __post_init__(self) -> None:
         for name in ("variance", "share"):
             if min(getattr(self, name)) <= 0.0:
                 raise InputError(f"[displacement]: {name} must be positive")
+        for name in ("motion", "turning"):
+            if min(getattr(self, name)) < 0.0:
+                raise InputError(f"[displacement]: {name} must be 0 or more")
 
     @property
     def gain(self) -> Float64[np.ndarray, " 6"]:
@@ -49,3 +56,8 @@ class DisplacementTuning:
         """What multiplies the variance that is stated of each, the gain's square included."""
         groups = [POSE_GROUPS.index(name) for name in CHANNEL_GROUPS[POSE]]
         return np.array(self.variance)[groups] * self.gain**2
+
+    @property
+    def by_motion(self) -> Float64[np.ndarray, "2 G"]:
+        """Variance of a group a squared unit of its own way, and a squared radian of turn."""
+        return np.square([self.motion, (0.0, *self.turning)])

@@ -28,7 +28,6 @@ from .channels import (
     MODES_OF,
     N_CHANNELS,
     POSE_GROUPS,
-    ROTATION,
     SHAPE_GROUPS,
 )
 from .config import PRESETS, SmoothingConfig
@@ -49,10 +48,6 @@ from .tuning import MODE_NAMES, GroupTuning, ModeTuning, Tuning, channels_of
 _ROUNDS: Final = 4
 _AGREEMENT: Final = 0.2
 _STRETCH: Final = 120  # frames of a film
-_WAY: Final = 4  # steps
-_MEDIAN_OF_ONE: Final = 0.4549  # of chi-square with one degree of freedom, whose mean is 1
-_LEAST_FACTOR: Final = 0.1
-_SHARES: Final = (0.5, 1.5)  # of a turn that an alignment may find
 
 _SPEEDS: Final[Mapping[str, tuple[float, float, float]]] = {
     "rotation": (0.01, 0.4, 2.0),
@@ -197,63 +192,6 @@ def correlate_pose(tuning: Tuning, paths: Sequence[TruePath], dt_s: float) -> Tu
     for name in POSE_GROUPS:
         groups[name] = with_correlation(groups[name], errors[..., channels_of(name)], dt_s)
     return replace(tuning, groups=groups)
-
-
-def fit_displacements(tuning: Tuning, paths: Sequence[TruePath]) -> Tuning:
-    """How far to believe displacements, on films, and how much of a turn they find.
-
-    Their errors go together from step to step, which a filter takes for independent: what counts is
-    the error of a way of :data:`_WAY` steps, over the variances of its steps. The median stands for
-    the mean, so that the few ways on which an alignment failed do not tell of all others.
-
-    Args:
-        tuning: to complete.
-        paths: of films.
-
-    Raises:
-        InputError: no film shows a face for long enough.
-    """
-    ways = [way for path in paths for way in _ways(path)]
-    if not ways:
-        raise InputError(f"no film follows a face for {_WAY} frames")
-    found, true, stated = np.stack(ways, axis=1)
-    share = tuple(_share(found[:, k], true[:, k]) for k in range(ROTATION.start, ROTATION.stop))
-    gain = DisplacementTuning(share=share).gain
-    ratios = (gain * found - true) ** 2 / (gain**2 * stated)
-    factors = [np.median(ratios[:, channels_of(name)]) / _MEDIAN_OF_ONE for name in POSE_GROUPS]
-    variance = tuple(max(float(factor), _LEAST_FACTOR) for factor in factors)
-    return replace(tuning, displacement=DisplacementTuning(variance, share))
-
-
-def _share(found: Float64[np.ndarray, " W"], true: Float64[np.ndarray, " W"]) -> float:
-    """The slope of the line through the origin that has the least absolute error."""
-    moved = true != 0.0
-    if not moved.any():
-        return 1.0
-    slopes, weights = found[moved] / true[moved], np.abs(true[moved])
-    order = np.argsort(slopes)
-    middle = np.searchsorted(np.cumsum(weights[order]), 0.5 * weights.sum())
-    return float(np.clip(slopes[order][middle], *_SHARES))
-
-
-def _ways(path: TruePath) -> list[Float64[np.ndarray, "3 6"]]:
-    """Ways of :data:`_WAY` steps: as they were found, as they were, and the variances stated."""
-    ways: list[Float64[np.ndarray, "3 6"]] = []
-    steps: list[Float64[np.ndarray, "3 6"]] = []
-    for k, measured in enumerate(path.measured):
-        found = None if measured is None else measured.displacement
-        if k == 0 or found is None:
-            steps = []
-            continue
-        turn = quaternion_multiply(path.quats[k], quaternion_conjugate(path.quats[k - 1]))
-        view = view_coordinates(path.translation_mm[k])
-        view -= view_coordinates(path.translation_mm[k - 1])
-        true = np.concatenate([rotation_vector_from_quaternion(turn), view])
-        steps.append(np.stack([found.by, true, found.variance]))
-        if len(steps) == _WAY:
-            ways.append(np.sum(steps, axis=0))
-            steps = []
-    return ways
 
 
 def _errors(path: TruePath) -> Float64[np.ndarray, "T 6"]:

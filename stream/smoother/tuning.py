@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from importlib import resources
 from itertools import pairwise
@@ -24,11 +24,10 @@ from .channels import (
     GROUPS,
     INDEPENDENT,
     MODES_OF,
-    POSE_GROUPS,
     SHAPE_CHANNEL_GROUPS,
     SHAPE_GROUPS,
 )
-from .displacement_tuning import AXES, DisplacementTuning
+from .displacement_tuning import DisplacementTuning
 
 TUNING_FORMAT: Final = 1
 """Version of the layout of ``smoother.toml``."""
@@ -221,8 +220,8 @@ class Tuning:
             lines += ["", f"[modes.{name}]", f"usual = {_row(modes.usual)}"]
             lines += [f"forget_s = {modes.forget_s:.5g}", f"evidence = {modes.evidence:.5g}"]
         if self.displacement is not None:
-            lines += ["", "[displacement]", f"variance = {_row(self.displacement.variance)}"]
-            lines += [f"share = {_row(self.displacement.share)}"]
+            lines += ["", "[displacement]"]
+            lines += [f"{name} = {_row(row)}" for name, row in asdict(self.displacement).items()]
         return "\n".join(lines) + "\n"
 
     def trusting(self, names: Sequence[str], factor: float) -> Tuning:
@@ -362,10 +361,11 @@ def _modes(name: str, table: Mapping[str, Any]) -> ModeTuning:
 def _displacement(table: Mapping[str, Any] | None) -> DisplacementTuning | None:
     if table is None:
         return None
-    variance = _numbers(table, "variance", len(POSE_GROUPS))
-    if "share" not in table:  # older files
-        return DisplacementTuning(variance)
-    return DisplacementTuning(variance, _numbers(table, "share", AXES))
+    lengths = {name: len(row) for name, row in asdict(DisplacementTuning()).items()}
+    said = [
+        name for name in lengths if name in table or name == "variance"
+    ]  # or older
+    return DisplacementTuning(**{name: _numbers(table, name, lengths[name]) for name in said})
 
 
 def _number(table: Mapping[str, Any], key: str) -> float:

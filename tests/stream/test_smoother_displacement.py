@@ -18,10 +18,11 @@ from mien.models.errors import InputError
 from mien.models.face.perspective import PerspectivePose
 from mien.models.face.rotation import rotation_vector_from_quaternion
 from mien.stream.smoother import FaceMeasurement, FaceSmoother, FaceState, SmoothingConfig
+from mien.stream.smoother.displacement_fit import fit_displacements
 from mien.stream.smoother.displacement_tuning import DisplacementTuning
-from mien.stream.smoother.pose import Displacement, view_coordinates
+from mien.stream.smoother.pose import Displacement, translation_from_view, view_coordinates
 from mien.stream.smoother.smoother import FilterStep
-from mien.stream.smoother.tuner import TruePath, fit_displacements
+from mien.stream.smoother.tuner import TruePath
 from mien.stream.smoother.tuning import Tuning
 
 from .measured_faces import NOISE, look, turned
@@ -213,12 +214,12 @@ def test_a_jump_of_the_face_is_followed_though_displacements_say_nothing(
     assert angle == pytest.approx(1.0, abs=0.02)
 
 
-@pytest.mark.parametrize("together", [1.0, 9.0])
+@pytest.mark.parametrize("noise", [1.0, 4.0])
 @pytest.mark.parametrize("share", [1.0, 0.8])
 def test_films_tell_what_displacements_are_worth(
-    make_smoothing: Make, together: float, share: float
+    make_smoothing: Make, noise: float, share: float
 ) -> None:
-    """Errors that go together over several steps count as so much larger ones of single steps.
+    """Errors of single steps, and those that grow with the motion, each film's in its own way.
 
     Of turns about the camera's x axis only a share is found.
     """
@@ -226,27 +227,61 @@ def test_films_tell_what_displacements_are_worth(
     tuning = make_smoothing().tuning
     assert tuning is not None
     paths = []
-    for _ in range(40):
-        # All errors are new in each step, or the same in the four steps of a way.
-        errors = rng.normal(size=(41, 6)) * STEP_SD
-        if together > 1.0:
-            errors[1:] = np.repeat(rng.normal(size=(10, 6)), 4, axis=0) * STEP_SD * 1.5
+    for _ in range(150):
         angles = 0.5 * np.sin(np.arange(41) / 8.0)
+        views = np.zeros((41, 3)) + [0.02, -0.03, 6.4]
+        views[:, 0] += 0.1 * np.sin(np.arange(41) / 2.0)
+        views[:, 2] += 0.1 * np.sin(np.arange(41) / 3.0)
+        turn = np.diff(angles)
+        steps = np.concatenate([turn[:, None], np.zeros((40, 2)), np.diff(views, axis=0)], axis=1)
+        own = np.stack([turn, steps[:, 3], steps[:, 5]])[[0, 0, 0, 1, 1, 2]].T
+        found = steps.copy()
+        found[:, 0] *= share
+        found += rng.normal(size=steps.shape) * np.sqrt(noise) * STEP_SD
+        found += rng.normal(size=6) * [0.1, 0.1, 0.1, 0.05, 0.05, 0.15] * own
+        found[:, 3:] += rng.normal(size=3) * [0.01, 0.01, 0.02] * turn[:, None]
+        measured = [look(turned(angles[0]), views[0])]
+        for k, by in enumerate(found, 1):
+            seen = look(turned(angles[k]), views[k])
+            stated = Displacement(by, np.full(6, STEP_SD**2))
+            measured.append(msgspec.structs.replace(seen, displacement=stated))
+        times = [round(k * DT * 1e9) for k in range(41)]
         quats = np.array([turned(angle) for angle in angles])
-        errors[1:, 0] += share * np.diff(angles)
-        place = np.tile([10.0, -20.0, 600.0], (41, 1))
-        measured = []
-        for k in range(41):
-            found = Displacement(errors[k], np.full(6, STEP_SD**2))
-            pose = look(quats[k], view_coordinates(place[k]))
-            measured.append(msgspec.structs.replace(pose, displacement=found))
-        paths.append(TruePath([round(k * DT * 1e9) for k in range(41)], measured, quats, place))
-    found = fit_displacements(tuning, paths).displacement
-    assert found is not None
-    np.testing.assert_allclose(found.variance[1:], together, rtol=0.25)
-    np.testing.assert_allclose(found.share, [share, 1.0, 1.0], rtol=0.03)
-    # Divided by the share, errors grow; of a rotation's three channels one did.
-    assert found.variance[0] == pytest.approx(together, rel=0.25)
+        paths.append(
+            TruePath(
+                times, measured, quats, np.array([translation_from_view(view) for view in views])
+            )
+        )
+    worth = fit_displacements(tuning, paths).displacement
+    assert worth is not None
+    np.testing.assert_allclose(worth.share, [share, 1.0, 1.0], rtol=0.03)
+    # Divided by the share, the error of one of the rotation's three channels grows.
+    np.testing.assert_allclose(worth.variance, noise, rtol=0.25)
+    np.testing.assert_allclose(worth.motion, [0.1, 0.05, 0.15], rtol=0.3)
+    np.testing.assert_allclose(worth.turning, [0.01, 0.02], rtol=0.4)
+
+
+def test_errors_that_grow_with_the_motion_do_not_count_at_rest(make_smoothing: Make) -> None:
+    """The same displacement error is believed of a head at rest, and not of one that turns."""
+    errors = {}
+    for speed in (0.0, 0.05):
+        believed = []
+        for motion in (0.0, 0.2):
+            worth = DisplacementTuning(motion=(motion,) * 3)
+            tuning = replace(believing(make_smoothing).filter_tuning, displacement=worth)
+            smoother = FaceSmoother(replace(make_smoothing(), tuning=tuning))
+            view = np.array([0.0, 0.0, 6.4])
+            for k in range(30):
+                smoother.predict(DT)
+                seen = look(turned(speed * k), view)
+                off = 0.01 if k == 29 else 0.0
+                smoother.update(displaced(seen, speed + off, 0.0))
+            state = smoother.state(0.0)
+            assert state is not None
+            believed.append(rotation_vector_from_quaternion(state.pose.quat_wxyz)[0] - 29 * speed)
+        errors[speed] = believed
+    assert errors[0.0][1] == pytest.approx(errors[0.0][0], rel=0.1)
+    assert abs(errors[0.05][1]) < 0.7 * abs(errors[0.05][0])
 
 
 def test_films_without_displacements_are_refused(make_smoothing: Make) -> None:
@@ -265,7 +300,9 @@ def test_their_worth_is_kept_in_the_file(make_smoothing: Make, tmp_path: Path) -
     path = tmp_path / "smoother.toml"
     path.write_text(tuning.text(), "utf-8")
     assert Tuning.load(path).displacement is None
-    worth = DisplacementTuning((1.5, 2.0, 3.25), (0.85, 0.95, 1.0))
+    worth = DisplacementTuning(
+        (1.5, 2.0, 3.25), (0.85, 0.95, 1.0), (0.125, 0.0, 0.5), (0.015625, 0.03125)
+    )
     path.write_text(replace(tuning, displacement=worth).text(), "utf-8")
     assert Tuning.load(path).displacement == worth
     path.write_text(tuning.text() + "\n[displacement]\nvariance = [1, 2, 3]\n", "utf-8")
@@ -274,6 +311,12 @@ def test_their_worth_is_kept_in_the_file(make_smoothing: Make, tmp_path: Path) -
         table = f"[displacement]\nvariance = [1, 2, 3]\nshare = {wrong}\n"
         path.write_text(f"{tuning.text()}\n{table}", "utf-8")
         with pytest.raises(InputError, match=r"3 numbers|share must be positive"):
+            Tuning.load(path)
+    for name, wrong in (("motion", "[0, 0, -1]"), ("turning", "[0, -1]")):
+        path.write_text(
+            f"{tuning.text()}\n[displacement]\nvariance = [1, 2, 3]\n{name} = {wrong}\n", "utf-8"
+        )
+        with pytest.raises(InputError, match=f"{name} must be 0 or more"):
             Tuning.load(path)
     for wrong, told in (("[1, 2]", "3 numbers"), ("[1, 2, 0]", "positive"), ("7", "3 numbers")):
         path.write_text(tuning.text() + f"\n[displacement]\nvariance = {wrong}\n", "utf-8")

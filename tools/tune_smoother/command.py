@@ -98,13 +98,8 @@ class TuneSmoother:
 
         from ...models.synthetic.evaluation import clip_paths
         from ...stream.smoother.channels import GROUPS, MODES_OF
-        from ...stream.smoother.tuner import (
-            calibrate,
-            correlate_pose,
-            fit_displacements,
-            tune_errors,
-            tune_motion,
-        )
+        from ...stream.smoother.displacement_fit import fit_displacements
+        from ...stream.smoother.tuner import calibrate, correlate_pose, tune_errors, tune_motion
         from .measured_errors import FRAME_S, measure_errors, photographs, rendered_stills
 
         rng = np.random.default_rng([self.seed, _KEY])
