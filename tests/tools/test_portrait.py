@@ -172,6 +172,24 @@ def test_an_interruption_says_what_is_kept(
     assert state.is_file()
 
 
+def test_an_interruption_does_not_take_the_state_of_another_edit_for_its_own(
+    face: Path, weights: Path, tmp_path: Path
+) -> None:
+    from unittest import mock
+
+    tool = Portrait(
+        keyframe=face, text="smiling", out=tmp_path, weights_dir=weights, invert_steps=2
+    )
+    state = tmp_path / f"astronaut{STATE}"
+    state.write_bytes(b"of another edit")
+    with (
+        mock.patch("mien.models.portrait.edit.edit", side_effect=KeyboardInterrupt),
+        pytest.raises(KeyboardInterrupt, match="nothing is kept before the inversion is done"),
+    ):
+        tool.run()
+    assert state.read_bytes() == b"of another edit"
+
+
 def test_a_profile_is_refused(face: Path, weights: Path, tmp_path: Path) -> None:
     from unittest import mock
 

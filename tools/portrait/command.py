@@ -257,6 +257,7 @@ class _Job:
             condition = prior.condition(tool.text)
         wish = self._wish(condition)
         state = self.out / f"{self.given.name}{STATE}"
+        before = state.stat().st_mtime_ns if state.is_file() else None
         directions = load_directions(self.files, generator, self.device)
         try:
             with _edit_bar(tool.options()) as report:
@@ -267,7 +268,9 @@ class _Job:
         except KeyboardInterrupt as error:
             kept = f"{state}: kept; --resume goes on from there"
             nothing = f"{self.given.name}: nothing is kept before the inversion is done"
-            raise KeyboardInterrupt(kept if state.is_file() else nothing) from error
+            # What another edit left is of no use to this one.
+            own = state.is_file() and (tool.resume or state.stat().st_mtime_ns != before)
+            raise KeyboardInterrupt(kept if own else nothing) from error
         classifier = load_classifier(self.files, self.device)
         figures = self._figures(made, wish, judges, classifier)
         figures["seconds"] = round(time.perf_counter() - started, 1)
