@@ -362,9 +362,7 @@ def _displacement(table: Mapping[str, Any] | None) -> DisplacementTuning | None:
     if table is None:
         return None
     lengths = {name: len(row) for name, row in asdict(DisplacementTuning()).items()}
-    said = [
-        name for name in lengths if name in table or name == "variance"
-    ]  # or older
+    said = [name for name in lengths if name in table or name == "variance"]  # or older
     return DisplacementTuning(**{name: _numbers(table, name, lengths[name]) for name in said})
 
 
