@@ -197,9 +197,9 @@ class ChannelBank:
         by = variance = self._none
         comparable = self._pending and self._seen_before
         if comparable and displacement is not None and self._worth is not None:
-            by, variance = taken = np.empty((2, len(self._none)))
+            by, variance = counted = np.empty((2, len(self._none)))
             self._compare.weighted(
-                displacement.by, displacement.variance, *self._worth, tuning.group, taken
+                displacement.by, displacement.variance, *self._worth, tuning.group, counted
             )
         self._stand_still()
         errors = np.empty((3, len(values)))
