@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from mien.models.errors import BundleError, InputError
 from mien.models.face.bundle import Bundle
 from mien.models.face.crop import LANDMARK_BOX
+from mien.stream import FaceTracker
 from mien.stream.detector import Detector, OwnDetector, OwnDetectorConfig
 from mien.stream.detector.choice import open_detector
 from mien.stream.detector.protocol import overlap
@@ -149,3 +151,15 @@ def test_detectors_by_name(tmp_path: Path) -> None:
     bare = Bundle(tmp_path, bundle.info, bundle.hash, {})
     with pytest.raises(BundleError, match="no detector of its own"):
         open_detector("own", bare)
+
+
+def test_nothing_without_a_face_is_taken_for_one(eval_dir: Path) -> None:
+    """Lights in the dark among them, which the detector alone points at."""
+    detector, pointed = open_detector("own", Bundle.default()), 0
+    with FaceTracker(max_faces=8, detector="own") as tracker:
+        for path in sorted((eval_dir / "noface" / "img").iterdir()):
+            image = cv2.imread(str(path))
+            assert image is not None
+            pointed += len(detector.detect(image, thorough=True))
+            assert tracker.fit(image) == [], path
+    assert pointed > 0

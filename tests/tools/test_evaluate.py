@@ -71,6 +71,21 @@ def test_the_same_face_elsewhere_is_apparently_the_same(
         assert abs(first[angle] - second[angle]) < 2.0
 
 
+def test_a_given_box_is_looked_at_twice(mien: Mien, tmp_path: Path, tiny_set: Path) -> None:
+    """What the first look finds says where to look: rough boxes give what good ones do."""
+    found = []
+    for off in (0, 20, -20):
+        box = [FACE_BOX[0] + off, FACE_BOX[1], FACE_BOX[2], FACE_BOX[3] + off]
+        row = {"image": "img/a.png", "faces": [{"box": box}]}
+        (tiny_set / "labels.jsonl").write_text(json.dumps(row) + "\n")
+        done = mien("evaluate", tiny_set, "--use-boxes", "--json", "r.json")
+        assert done.returncode == 0, done.stderr
+        (face,) = json.loads((tmp_path / "r.json").read_text())["faces"]
+        found.append(np.array(face["landmarks"]))
+    for other in found[1:]:
+        assert np.linalg.norm(other - found[0], axis=1).mean() < 2.5, "3.2 and 3.6 px at one look"
+
+
 def test_limits_and_lines_choose_faces(mien: Mien, tmp_path: Path, tiny_set: Path) -> None:
     mien("evaluate", tiny_set, "--use-boxes", "--yaw-max", "60", "--json", "r.json")
     report = json.loads((tmp_path / "r.json").read_text())
