@@ -13,7 +13,7 @@ from jaxtyping import Float, Float64
 
 from ..models.errors import InputError
 from ..models.face.camera import Camera
-from ..models.face.crop import FACE_BOX, BoxStyle, crop_from_box
+from ..models.face.crop import FACE_BOX, Crop, crop_from_box
 from ..models.face.perspective import PerspectivePose
 from .association import (
     Box,
@@ -26,7 +26,7 @@ from .association import (
     uncovered,
 )
 from .detector.choice import open_detector
-from .detector.protocol import Detections, Detector
+from .detector.protocol import Detector
 from .detector_names import DEFAULT_DETECTOR, DetectorName
 from .fit import Candidate, FaceFitter
 from .frame_camera import FrameCamera
@@ -204,7 +204,8 @@ class FaceTracker:
             crops = [crop_from_box(box) for box in checked_boxes(boxes)]
             return self._still_rows(self._fitter.look_twice(image_bgr, crops), camera)
         found = self._finder.now(image_bgr, thorough=True)
-        faces = self._confirm(image_bgr, found.boxes, found.style, [])
+        crops = [crop_from_box(box, found.style) for box in found.boxes]
+        faces = self._confirm(image_bgr, crops, [], self.config.find_presence)
         return self._still_rows(faces[: self.max_faces], camera)
 
     def _still_rows(
@@ -248,7 +249,7 @@ class FaceTracker:
             with self._watch.whole("detect"):
                 found = self._found(image_bgr, boxes)
                 if found is not None:
-                    self._merge(image_bgr, camera, found)
+                    self._merge(image_bgr, camera, found, given=boxes is not None)
         self._watch.lap("detect")
         self._make_room()
         shown = [track for track in self._tracks if track.state is not None]
@@ -300,7 +301,9 @@ class FaceTracker:
             self._finder.ask(image_bgr, places, complete=len(places) >= self.max_faces)
         return self._finder.answer()
 
-    def _merge(self, image_bgr: np.ndarray, camera: Camera, found: Found[Track]) -> None:
+    def _merge(
+        self, image_bgr: np.ndarray, camera: Camera, found: Found[Track], given: bool
+    ) -> None:
         """Take in faces that are on no track; known ones go on, others begin.
 
         Boxes and followed faces are compared where both lay in the picture that was searched.
@@ -318,9 +321,10 @@ class FaceTracker:
         ]
         free = uncovered(found.boxes, list(then.values()), overlap)
         room = self.max_faces - len(seen)
-        looked_at = free[: 2 * (room + len(suspects))]
+        looked_at = [crop_from_box(box, found.style) for box in free[: 2 * (room + len(suspects))]]
         taken = [track.box_xywh_px for track in seen]
-        for candidate in self._confirm(image_bgr, looked_at, found.style, taken):
+        least = self.config.regain_presence if given else self.config.find_presence
+        for candidate in self._confirm(image_bgr, looked_at, taken, least):
             track = slid_off(candidate, suspects)
             if track is not None:
                 suspects.remove(track)
@@ -349,21 +353,17 @@ class FaceTracker:
                 track.doubt()
 
     def _confirm(
-        self, image_bgr: np.ndarray, boxes: Detections, style: BoxStyle, taken: Sequence[Box]
+        self, image_bgr: np.ndarray, crops: Sequence[Crop], taken: Sequence[Box], least: float
     ) -> list[Candidate]:
-        """Look twice, at a detector's box and at the landmarks found there; keep true faces."""
+        """Look twice, at crops and at the landmarks found there; keep faces of that presence."""
         height, width = image_bgr.shape[:2]
-        first = self._fitter.look(image_bgr, [crop_from_box(box, style) for box in boxes])
-        crops = [
-            look.next_crop
-            for look in first
-            if look is not None and look.shows_face(self.config.lose_presence)
-        ]
+        first = self._fitter.look(image_bgr, crops)
+        shown = [look for look in first if look and look.shows_face(self.config.lose_presence)]
         found: list[Candidate] = []
-        for look in self._fitter.look(image_bgr, crops):
+        for look in self._fitter.look(image_bgr, [look.next_crop for look in shown]):
             if (
                 look is not None
-                and look.shows_face(self.config.find_presence)
+                and look.shows_face(least)
                 and look.plausible(width, height)
                 and not any(
                     one_face(look.box_xywh_px, box, self.config.duplicate_overlap)

@@ -15,7 +15,8 @@ class TrackerConfig:
     Attributes:
         find_presence: presence from which what a detector points at is taken for a face. Of the
             198 faces on the even lines of helen, pointing04 and dlib none has less than 0.97.
-        regain_presence: presence from which a followed face that was missed is taken to be back.
+        regain_presence: presence from which a face in a box that is given is taken to be there, and
+            a followed face that was missed (for no longer than max_gap_s) to be back.
         lose_presence: presence below which a followed face is taken to be gone; between the two
             nothing changes.
         max_gap_s: for so long a face that is not seen is predicted, then it is lost.

@@ -21,7 +21,7 @@ _POSE = 6  # channels
 @njit(cache=True, error_model="numpy")
 @no_type_check
 def weighted(by, variance, gain, factor, by_motion, group, taken):
-    """How a displacement counts, into the rows of ``taken``: values, and their variances.
+    """How a displacement counts, into the rows of ``taken``: values, variances, those of its noise.
 
     See :class:`.displacement_tuning.DisplacementTuning` for ``gain``, ``factor``, ``by_motion``.
     """
@@ -31,9 +31,8 @@ def weighted(by, variance, gain, factor, by_motion, group, taken):
         squared[group[i]] += taken[0, i] ** 2
     for i in range(_POSE):
         g = group[i]
-        taken[1, i] = (
-            factor[i] * variance[i] + by_motion[0, g] * squared[g] + by_motion[1, g] * squared[0]
-        )
+        taken[2, i] = factor[i] * variance[i]
+        taken[1, i] = taken[2, i] + by_motion[0, g] * squared[g] + by_motion[1, g] * squared[0]
 
 
 @njit(cache=True, error_model="numpy")
@@ -75,8 +74,11 @@ def innovations(by, x, reference, earlier, earlier_quat, innovation):
 
 @njit(cache=True, error_model="numpy")
 @no_type_check
-def agrees(by, variance, quat, values, white, last_quat, last_values, last_white, group, gate):
-    """Whether it is what two measurements that follow each other say, as far as these are true."""
+def agrees(by, noise, quat, values, white, last_quat, last_values, last_white, group, gate):
+    """Whether it is what two measurements that follow each other say, as far as these are true.
+
+    Its variance is that of its noise: one that is far off must not excuse itself by its size.
+    """
     turned = difference(quat, last_quat)
     for g in range(group[_POSE - 1] + 1):
         total, count = 0.0, 0.0
@@ -84,7 +86,7 @@ def agrees(by, variance, quat, values, white, last_quat, last_values, last_white
             if group[i] == g:
                 moved = turned[i] if i < 3 else values[i] - last_values[i]
                 off = by[i] - moved
-                total += off * off / (variance[i] + white[i] + last_white[i])
+                total += off * off / (noise[i] + white[i] + last_white[i])
                 count += 1.0
         if not total <= gate * count:
             return False
@@ -93,8 +95,11 @@ def agrees(by, variance, quat, values, white, last_quat, last_values, last_white
 
 @njit(cache=True, error_model="numpy")
 @no_type_check
-def weigh(said, innovation, variance, P, earlier, unit_noise, speeds, group, decay, gate):
+def weigh(said, innovation, variance, noise, P, earlier, unit_noise, speeds, group, decay, gate):
     """How well each mode explains the innovations, on top of what ``said`` holds of the modes.
+
+    Innovations of measurement and displacement count as independent, which they are but nearly:
+    both hold the error of the prediction.
 
     False, and nothing is changed, where even the fastest leaves a group farther off than ``gate``.
     """
@@ -109,7 +114,7 @@ def weigh(said, innovation, variance, P, earlier, unit_noise, speeds, group, dec
         for m in range(last + 1):
             S = base + speeds[g, m] * unit_noise[g, 0]
             found[g, m] -= 0.5 * (math.log(S) + squared / S)
-        distance[g] += squared / S
+        distance[g] += squared / (S - variance[i] + noise[i])
         count[g] += 1.0
     for g in range(found.shape[0]):
         if not distance[g] <= gate * count[g]:

@@ -109,7 +109,7 @@ def channels(
 def update(
     x, P, reference, rotates, quat, values, white, slow, unit_noise, group, modes, evidence,
     velocity_s, error_s, speeds, shares, likelihood, speed, outlying_s, events, gate, patience_s,
-    dt_s, displaced, by, variance, earlier, earlier_quat,
+    dt_s, displaced, by, variance, noise, earlier, earlier_quat,
 ):  # fmt: skip
     """A measurement at the time predicted to: weigh the modes, settle the noise, correct.
 
@@ -145,7 +145,7 @@ def update(
             decay[g, 0], decay[g, 1], decay[g, 2] = decay_of(velocity_s[g], error_s[g], dt_s)
         innovations(by, x, reference, earlier, earlier_quat, farther)
         displaced = weigh(
-            said, farther, variance, P, earlier, unit_noise, speeds, group, decay, gate
+            said, farther, variance, noise, P, earlier, unit_noise, speeds, group, decay, gate
         )
     choose_modes(shares, likelihood, said, modes, evidence, speeds, speed)
     settle(P, unit_noise, speed, group)
@@ -167,7 +167,7 @@ def see(
     x, P, reference, rotates, quat, values, stated, logarithms, conditions, lowest, highest,
     white_law, slow_law, error_share, error_ratio, errors, unit_noise, group, modes, evidence,
     velocity_s, error_s, speeds, shares, likelihood, speed, outlying_s, events, gate, patience_s,
-    dt_s, displaced, by, variance, earlier, earlier_quat, last, last_quat,
+    dt_s, displaced, by, variance, noise, earlier, earlier_quat, last, last_quat,
 ):  # fmt: skip
     """:func:`error_variances` into the rows of ``errors``, then :func:`update`.
 
@@ -185,12 +185,12 @@ def see(
     )  # fmt: skip
     if displaced:
         displaced = agrees(
-            by, variance, quat, values, white, last_quat, last[0], last[1], group, _DENIED * gate
+            by, noise, quat, values, white, last_quat, last[0], last[1], group, _DENIED * gate
         )
     displaced = update(
         x, P, reference, rotates, quat, values, white, passing, unit_noise, group, modes, evidence,
         velocity_s, error_s, speeds, shares, likelihood, speed, outlying_s, events, gate,
-        patience_s, dt_s, displaced, by, variance, earlier, earlier_quat,
+        patience_s, dt_s, displaced, by, variance, noise, earlier, earlier_quat,
     )  # fmt: skip
     for i in range(last.shape[1]):
         last[0, i], last[1, i] = values[i], white[i]

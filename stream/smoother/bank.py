@@ -161,7 +161,7 @@ class ChannelBank:
             measured.slow, self._noise, tuning.group, tuning.modes, tuning.evidence,
             tuning.velocity_s, tuning.error_s, motion.speeds, self.shares, self.likelihood,
             self._speed, self._outlying_s, self.events, motion.gate, motion.patience_s, self._dt_s,
-            False, self._none, self._none, self._earlier, self._earlier_quat,
+            False, self._none, self._none, self._none, self._earlier, self._earlier_quat,
         )  # fmt: skip
         self.slow = measured.slow
         self._pending = False
@@ -194,10 +194,10 @@ class ChannelBank:
             What was measured, and the variance of the errors that stay for good.
         """
         tuning, motion = self._tuning, self._motion
-        by = variance = self._none
+        by = variance = noise = self._none
         comparable = self._pending and self._seen_before
         if comparable and displacement is not None and self._worth is not None:
-            by, variance = counted = np.empty((2, len(self._none)))
+            by, variance, noise = counted = np.empty((3, len(self._none)))
             self._compare.weighted(
                 displacement.by, displacement.variance, *self._worth, tuning.group, counted
             )
@@ -209,8 +209,8 @@ class ChannelBank:
             tuning.error_share, tuning.error_ratio, errors, self._noise, tuning.group, tuning.modes,
             tuning.evidence, tuning.velocity_s, tuning.error_s, motion.speeds, self.shares,
             self.likelihood, self._speed, self._outlying_s, self.events, motion.gate,
-            motion.patience_s, self._dt_s, by is not self._none, by, variance, self._earlier,
-            self._earlier_quat, self._last, self._last_quat,
+            motion.patience_s, self._dt_s, by is not self._none, by, variance, noise,
+            self._earlier, self._earlier_quat, self._last, self._last_quat,
         )  # fmt: skip
         self.displaced = Displacement(by, variance) if taken else None
         self._seen_before = True

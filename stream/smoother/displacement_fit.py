@@ -28,7 +28,7 @@ _LONG: Final = 4  # steps of a way on which errors that go together show
 _SHARES: Final = (0.5, 1.5)  # of a turn that an alignment may find
 _TAILS: Final = 3.0  # degrees of freedom of Student's t
 _T_OF_NORMAL: Final = 0.6297  # its likeliest scale squared where errors are normal of variance 1
-_LEAST: Final = 1e-4  # of a factor, before its logarithm is taken
+_LEAST: Final = 1e-4  # of a factor, which must be positive
 _FIRST: Final = (1.0, 0.05, 0.01)  # where the search begins
 
 

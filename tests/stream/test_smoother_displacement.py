@@ -37,11 +37,14 @@ FilterTrack = Callable[..., tuple[list[FaceState | None], list[FilterStep]]]
 SmoothTrack = Callable[..., list[FaceState]]
 
 
-def believing(make: Make, gate: float = 1e9) -> SmoothingConfig:
-    """One speed only, and displacements taken as they are stated."""
+def believing(
+    make: Make, gate: float = 1e9, worth: DisplacementTuning | None = None
+) -> SmoothingConfig:
+    """One speed only, and displacements taken as they are stated, or as is said."""
     config = make((SPEED,) * 3, gate=gate)
     assert config.tuning is not None
-    return replace(config, tuning=replace(config.tuning, displacement=DisplacementTuning()))
+    worth = worth or DisplacementTuning()
+    return replace(config, tuning=replace(config.tuning, displacement=worth))
 
 
 def displaced(
@@ -160,15 +163,18 @@ def test_displacements_hold_a_turning_head_steady(
     assert errors[1] < 0.6 * errors[0]
 
 
+@pytest.mark.parametrize("motion", [0.0, 0.3])
 @pytest.mark.parametrize(
-    ("wrong", "gate"), [(40.0 * NOISE, 20.0), (-40.0 * NOISE, 20.0), (math.pi, 20.0)]
+    ("turn", "farther"),
+    [(40.0 * NOISE, 0.0), (-40.0 * NOISE, 0.0), (math.pi, 0.0), (0.0, 40.0 * NOISE), (0.0, 3.0)],
 )
 def test_a_displacement_that_both_measurements_deny_is_left_alone(
-    make_smoothing: Make, filter_track: FilterTrack, wrong: float, gate: float
+    make_smoothing: Make, filter_track: FilterTrack, turn: float, farther: float, motion: float
 ) -> None:
+    """However much its own size adds to its variance."""
     _, seen = wandering(np.random.default_rng(4), 30)
-    lied = [displaced(one, wrong, 0.0) for one in seen]
-    config = believing(make_smoothing, gate)
+    lied = [displaced(one, turn, farther) for one in seen]
+    config = believing(make_smoothing, 20.0, DisplacementTuning(motion=(motion,) * 3))
     plain, _ = filter_track(config, [(DT, one) for one in seen])
     states, steps = filter_track(config, [(DT, one) for one in lied])
     assert all(step.displaced is None for step in steps)
@@ -190,6 +196,47 @@ def test_without_a_word_on_their_worth_displacements_do_not_count(
     assert states[-1] is not None
     assert plain[-1] is not None
     np.testing.assert_array_equal(states[-1].pose.quat_wxyz, plain[-1].pose.quat_wxyz)
+
+
+def test_a_displacement_counts_as_the_tuning_says(make_smoothing: Make) -> None:
+    worth = DisplacementTuning((1.5, 2.0, 3.0), (0.8, 0.9, 1.1), (0.1, 0.2, 0.3), (0.4, 0.5))
+    smoother = FaceSmoother(believing(make_smoothing, worth=worth))
+    by, stated = np.array([1, -2, 3, 2, -1, 4]) * 1e-3, np.array([1, 2, 3, 4, 5, 6]) * 1e-5
+    seen = look(turned(0.0), np.array([0.0, 0.0, 6.0]))
+    smoother.update(seen)
+    smoother.predict(DT)
+    smoother.update(msgspec.structs.replace(seen, displacement=Displacement(by, stated)))
+    taken = smoother.step().displaced
+    assert taken is not None
+    gain = 1 / np.array([0.8, 0.9, 1.1])
+    np.testing.assert_allclose(taken.by, [*(gain * by[:3]), *by[3:]])
+    turn, across, depth = (gain * by[:3]) @ (gain * by[:3]), by[3:5] @ by[3:5], by[5] ** 2
+    expected = [
+        *(1.5 * gain**2 * stated[:3] + 0.1**2 * turn),
+        *(2.0 * stated[3:5] + 0.2**2 * across + 0.4**2 * turn),
+        3.0 * stated[5] + 0.3**2 * depth + 0.5**2 * turn,
+    ]
+    np.testing.assert_allclose(taken.variance, expected)
+
+
+def test_modes_are_weighed_by_what_measurement_and_displacement_say(make_smoothing: Make) -> None:
+    """A displacement that says nothing of a motion does not silence a measurement that does."""
+    likelihood = {}
+    for turn in (0.0, 3.0 * NOISE):
+        for told in (False, True):
+            config = make_smoothing((0.01, 0.5, 3.0), gate=1e9)
+            assert config.tuning is not None
+            tuning = replace(config.tuning, displacement=DisplacementTuning() if told else None)
+            smoother = FaceSmoother(replace(config, tuning=tuning))
+            view = np.array([0.0, 0.0, 6.0])
+            for k in range(20):
+                smoother.predict(DT)
+                smoother.update(displaced(look(turned(turn * (k == 19)), view), 0.0, 0.0))
+            likelihood[turn, told] = smoother.step().likelihood
+    for turn in (0.0, 3.0 * NOISE):
+        assert not np.allclose(likelihood[turn, True], likelihood[turn, False])
+    moved = likelihood[3.0 * NOISE, True] - likelihood[0.0, True]
+    assert moved[0, 2] - moved[0, 0] > 0.1, "fast is likelier than at rest"
 
 
 def test_a_second_look_at_the_same_time_takes_no_displacement(make_smoothing: Make) -> None:

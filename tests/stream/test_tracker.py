@@ -300,6 +300,9 @@ def test_given_boxes_replace_the_detector(make: MakeTracker, world: World) -> No
     still = make().fit(world.image, boxes)
     assert world.detections == 0
     assert still[0].tz == pytest.approx(600.0, rel=0.02)
+    world.presence = 0.8
+    assert make().update(world.image, 0, boxes), "a person vouches for it"
+    assert not make().update(world.image, 0), "a detector's word needs more"
     assert make().fit(world.image, np.zeros((0, 4), np.float32)) == []
 
 
@@ -356,8 +359,9 @@ def test_what_is_no_picture_is_refused(make: MakeTracker, image: np.ndarray) -> 
 def test_impossible_settings_are_refused(make: MakeTracker, world: World) -> None:
     with pytest.raises(InputError, match="max_faces"):
         make(max_faces=0)
-    with pytest.raises(InputError, match="lose_presence"):
-        replace(TrackerConfig(), lose_presence=0.9)
+    for wrong in ({"lose_presence": 0.9}, {"regain_presence": 0.96}, {"find_presence": 1.1}):
+        with pytest.raises(InputError, match="lose_presence <= regain_presence <= find_presence"):
+            replace(TrackerConfig(), **wrong)
     with pytest.raises(InputError, match="memory_s"):
         TrackerConfig(memory_s=-1.0)
     with pytest.raises(InputError, match="boxes"):

@@ -45,7 +45,7 @@ class Evaluate:
     Attributes:
         set: folder with labels.jsonl and the images that it names, or with rendered shards.
         use_boxes: measure the regressor alone: a crop by the truth (the box of the landmarks where
-            there are any, else the given box), looked at twice as "mien annotate --boxes" does, no
+            there are any, else the given box), looked at twice as a given box is in a still, no
             detection.
         json: file for the summary and what was found of every true face.
         sheet: PNG file for pictures of the worst cases, truth green, estimate red.

@@ -74,7 +74,7 @@ class Estimator:
     def at_truth(
         self, image_bgr: UInt8[np.ndarray, "H W 3"], faces: Sequence[TrueFace]
     ) -> list[Estimate | None]:
-        """The crop of each true face, looked at twice, as a given box is by ``mien annotate``.
+        """The crop of each true face, looked at twice, as a given box is in a still.
 
         None for a face whose label says no place.
         """

@@ -22,11 +22,12 @@ from ...models.synthetic.evaluation import PeopleTable, load_people
 from ...models.synthetic.groups import expression_classes, image_qualities, people_groups
 from ...models.synthetic.shards import META_NAME, Shard, ShardFolder
 from ...stream.fit import Candidate
+from ...stream.tracker_config import TrackerConfig
 from .estimator import Estimator
 from .labels import TrueFace
 from .scores import BIN_NAMES, Scored, score
 
-_FACE: Final = 0.5
+_FACE: Final = TrackerConfig().find_presence
 """Presence from which a crop is taken to show a face."""
 _DEGRADED_EVERY: Final = 4
 """One picture in so many is measured with each loss of quality too."""
