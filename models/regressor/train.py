@@ -46,6 +46,7 @@ from .strategy import EveryBatch, MetaJoint, Strategy
 from .train_config import TrainConfig
 from .validation import Validation, validate
 from .warm_start import exported_regressor, network_of_export, read_export
+from .widen import widened
 
 _STATISTICS: Final = 4096
 """Augmented pictures from which the whitening is taken, at most."""
@@ -190,11 +191,15 @@ class Training:
         if init is None:
             return None, False
         exported = exported_regressor(init)
+        if exported is None and self.config.widen is not None:
+            raise InputError(f"{init}: a checkpoint; only an exported network can be widened")
         return (self._restored(exported) if exported else Checkpoint.load(init)), False
 
     def _restored(self, exported: Path) -> Checkpoint:
         """An exported network as if it had been trained on these shards; its history is unknown."""
         weights = read_export(exported)
+        if self.config.widen is not None:
+            weights = widened(weights, self.config.widen, self.config.seed)
         batch = self._first_pictures()
         crops = batch.crops[:_NORMALISATION]
         network = network_of_export(weights, crops, *self._whitening(batch))

@@ -44,6 +44,7 @@ class TrainConfig:
         seed: of everything random.
         init: checkpoint, exported ``regressor.onnx`` or bundle folder whose weights are the start;
             of a checkpoint the averaged ones.
+        widen: width to which the network of ``init``, an exported one, is widened first.
         resume: go on from ``out/checkpoint.pt`` where there is one.
         validation_shards: how many of the lowest-numbered shards are held out.
         validation_pictures: how many of their pictures are measured at most.
@@ -73,6 +74,7 @@ class TrainConfig:
     bfloat16: bool = True
     seed: int = 0
     init: Path | None = None
+    widen: float | None = None
     resume: bool = False
     validation_shards: int = 4
     validation_pictures: int = 2000

@@ -26,7 +26,7 @@ from .network import FaceNetwork, NetworkConfig, Pooling
 if TYPE_CHECKING:
     import onnx
 
-_HEADS: Final = {
+HEADS: Final = {
     "params": "params_head",
     "whitened_log_variance": "log_variance_head",
     "blendshapes_logit": "blendshapes_head",
@@ -103,7 +103,7 @@ def read_export(path: Path) -> ExportedWeights:
     config = _config(values)
     if config is None:
         raise InputError(f"{path}: not exported by mien: its weights are missing or of other sizes")
-    values = {name: values[name] for name in _shapes(config)}
+    values = {name: values[name] for name in shapes_of(config)}
     for name, value in values.items():
         if not np.all(np.isfinite(value)):
             raise InputError(f"{path}: {name} is not finite")
@@ -138,7 +138,7 @@ def network_of_export(
     network = FaceNetwork(replace(weights.config, landmark_head=landmark_head)).eval()
     network.set_whitening(mean, std)
     with torch.no_grad():
-        for name, head in _HEADS.items():
+        for name, head in HEADS.items():
             _fill(network.get_submodule(head), *weights.layer(name))
         _rewhiten(network, torch.tensor(weights.values[_UNITS]))
         if isinstance(network.pool, nn.Conv2d):
@@ -257,13 +257,13 @@ def _config(values: Mapping[str, NDArray[np.float32]]) -> NetworkConfig | None:
             continue
         if all(
             name in values and values[name].shape == shape
-            for name, shape in _shapes(config).items()
+            for name, shape in shapes_of(config).items()
         ):
             return config
     return None
 
 
-def _shapes(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
+def shapes_of(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
     """Shape of every weight in the export of such a network."""
     network = FaceNetwork(config)
     layers = {f"conv{number}": layer for number, (layer, _) in enumerate(_layers(network))}
@@ -271,7 +271,7 @@ def _shapes(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
     shapes |= {f"{name}.bias": (layer.out_channels,) for name, layer in layers.items()}
     if isinstance(network.pool, nn.Conv2d):
         shapes["pool.weight"] = tuple(network.pool.weight.shape)
-    for name, head in _HEADS.items():
+    for name, head in HEADS.items():
         weight, bias = (network.get_parameter(f"{head}.{part}") for part in ("weight", "bias"))
         shapes |= {f"{name}.weight": tuple(weight.shape), f"{name}.bias": tuple(bias.shape)}
     return shapes | {_UNITS: (N_PARAMS,)}

@@ -33,7 +33,8 @@ class TrainRegressor:
         face_model: the file that the shards were made with; default: the shipped bundle's.
         images: pictures to see in all.
         minutes: minutes to train in all; one of --images and --minutes must be given.
-        width: channels of the network as a share of MobileNet-V1's.
+        width: channels of the network as a share of MobileNet-V1's; default: 0.5, or those of
+            --init, whose network is made wider where more are asked for.
         batch: pictures a step.
         learning_rate: at its peak.
         loss: mien: distances of points, parameters, blendshapes, presence and uncertainty; the
@@ -59,7 +60,7 @@ class TrainRegressor:
     face_model: Annotated[Path | None, tyro.conf.arg(metavar="FILE.npz")] = None
     images: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     minutes: Annotated[float | None, tyro.conf.arg(metavar="MIN")] = None
-    width: float = 0.5
+    width: float | None = None
     batch: int = 64
     learning_rate: float = 2e-3
     loss: Literal["mien", "vdc", "fwpdc", "joint", "meta"] = "mien"
@@ -98,7 +99,10 @@ class TrainRegressor:
             face_model=face_model,
             images=self.images,
             minutes=self.minutes,
-            network=NetworkConfig(width=self.width, landmark_head=self.landmark_regularisation),
+            network=NetworkConfig(
+                0.5 if self.width is None else self.width,
+                landmark_head=self.landmark_regularisation,
+            ),
             losses=self._losses(),
             optimiser=OptimiserConfig.of_the_paper() if sgd else OptimiserConfig(),
             short_video=ShortVideoConfig() if self.short_video else None,
@@ -108,6 +112,7 @@ class TrainRegressor:
             threads=self.threads,
             seed=self.seed,
             init=self.init,
+            widen=self.width if self.init is not None else None,
             resume=self.resume,
             render=self._rendering(face_model),
             command=shlex.join(["mien", *sys.argv[1:]]),
