@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from fuzz_parsers import Parser, in_file
 
+from mien.models.face.bundle import Bundle
 from mien.models.face.crop import CROP_SIZE
 from mien.models.face.names import N_PARAMS
 from mien.models.tddfa.pickles import read_array, read_arrays
@@ -48,6 +49,19 @@ def _regressor(_: Path) -> Sequence[bytes]:
 
 def _export(folder: Path) -> Sequence[bytes]:
     return _regressor(folder)[:1]
+
+
+def _eyes(_: Path) -> Sequence[bytes]:
+    from mien.models.eyes.export import eyes_to_onnx
+    from mien.models.eyes.network import EyeNetwork
+
+    return [eyes_to_onnx(EyeNetwork()).SerializeToString()]
+
+
+def _read_eyes(path: Path) -> object:
+    from mien.stream.eyes import EyeReader
+
+    return EyeReader(path, Bundle.default().face_model)
 
 
 def _read_export(path: Path) -> object:
@@ -217,6 +231,14 @@ PARSERS: Final = (
         in_file("d.onnx", OwnDetector),
         share=0.1,
         needs=("onnx",),
+    ),
+    Parser(
+        "onnx-eyes",
+        "bytes",
+        _eyes,
+        in_file("y.onnx", _read_eyes),
+        share=0.05,
+        needs=("onnx", "torch"),
     ),
     Parser(
         "onnx-wire",

@@ -22,7 +22,6 @@ from mien.models.face.crop import crop_from_landmarks
 from mien.models.face.morphable import FaceModel
 from mien.models.face.names import LANDMARK_MIRROR
 from mien.stream.fit import FaceFitter
-from mien.stream.regression import Regressor
 
 FRONTAL_DEG = 20.0
 FIXED = {*range(37, 39), *range(40, 42), *range(43, 45), *range(46, 48)}
@@ -70,7 +69,7 @@ def main() -> None:
     sets = parser.parse_args().sets
     bundle = Bundle.default()
     model = bundle.face_model
-    fitter = FaceFitter(model, Regressor(bundle.regressor_path))
+    fitter = FaceFitter.of_bundle(bundle)
     every = np.array([r for folder in sets for r in residuals(folder, fitter)])
     median = np.median(every, 0)
     offset = (median + median[list(LANDMARK_MIRROR)] * [-1, 1]) / 2

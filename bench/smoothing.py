@@ -58,7 +58,6 @@ from mien.models.synthetic.evaluation import load_clip
 from mien.stream.detector.choice import open_detector
 from mien.stream.detector_names import DEFAULT_DETECTOR
 from mien.stream.fit import FaceFitter
-from mien.stream.regression import Regressor
 from mien.stream.smoother import PRESETS, FaceSmoother, SmoothingConfig, resolve_smoothing
 from mien.tools.tune_smoother.recorded_film import record_film, record_video
 
@@ -74,7 +73,7 @@ def main() -> None:
     args = arguments()
     cv2.setNumThreads(1)
     bundle = Bundle.load(args.bundle) if args.bundle else Bundle.default()
-    fitter = FaceFitter(bundle.face_model, Regressor(bundle.regressor_path))
+    fitter = FaceFitter.of_bundle(bundle)
     strengths = {name: config for name, config in PRESETS.items() if not config.publish_raw}
     strengths |= {Path(name).stem: resolve_smoothing(name) for name in args.smoothing}
     strengths = {name: config.tuned(bundle) for name, config in strengths.items()}

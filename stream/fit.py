@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -20,9 +21,13 @@ from ..models.face.perspective import (
 )
 from ..models.face.quadrature import Quadrature
 from .displacement import Alignment, DisplacementMeter
-from .regression import N_PARAMS, N_POSE, RegressedFace, RegressorLike
+from .eyes import EyeReader
+from .regression import N_PARAMS, N_POSE, RegressedFace, Regressor, RegressorLike
 from .smoother import FaceMeasurement, FaceState, PoseMeasurement
 from .stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from ..models.face.bundle import Bundle
 
 _LEFT_EYE, _RIGHT_EYE = (42, 45), (36, 39)  # outer and inner corners of the subject's eyes
 _NEAREST_MM = 60.0  # no face is nearer to a camera that sees all of it
@@ -105,6 +110,7 @@ class FaceFitter:
         ipd_mm: distance between this subject's pupils, which fixes the size of the head; None
             leaves the model's size, which is uncertain.
         watch: told how long reading and fitting take.
+        eyes: reads lids and gaze, where there is such a network.
     """
 
     def __init__(
@@ -113,12 +119,14 @@ class FaceFitter:
         regressor: RegressorLike,
         ipd_mm: float | None = None,
         watch: Stopwatch | None = None,
+        eyes: EyeReader | None = None,
     ) -> None:
         if ipd_mm is not None and not 30.0 <= ipd_mm <= 90.0:
             raise InputError(f"ipd_mm must be 30 to 90 mm between the pupils, got {ipd_mm}")
         self.model = model
         self.watch = watch or Stopwatch()
         self._regressor = regressor
+        self._eyes = eyes
         self._ipd_mm = ipd_mm
         from . import _fit_kernels  # numba is slow to import
 
@@ -132,6 +140,25 @@ class FaceFitter:
         self._by_expression = points.mean, points.shape_basis, points.expression_basis
         self._by_blendshapes = points.mean, points.shape_basis, points.blendshape_basis
 
+    @classmethod
+    def of_bundle(
+        cls,
+        bundle: Bundle,
+        threads: int = 1,
+        ipd_mm: float | None = None,
+        watch: Stopwatch | None = None,
+    ) -> FaceFitter:
+        """The fitter of a bundle, with all of its networks that read faces.
+
+        Raises:
+            InputError: a setting is impossible.
+            BundleError: a network cannot be used.
+        """
+        regressor = Regressor(bundle.regressor_path, threads)
+        path, model = bundle.eyes_path, bundle.face_model
+        eyes = None if path is None else EyeReader(path, model, threads)
+        return cls(model, regressor, ipd_mm, watch, eyes)
+
     def look(
         self, image_bgr: UInt8[np.ndarray, "H W 3"], crops: Sequence[Crop]
     ) -> list[Candidate | None]:
@@ -142,6 +169,8 @@ class FaceFitter:
         for i, crop in enumerate(crops):
             extract(image_bgr, crop, out=pixels[i])
         said = self._regressor.run(pixels)
+        if self._eyes is not None:
+            said = self._eyes.read(image_bgr, crops, said)
         self.watch.lap("regress")
         found = [self._candidate(crop, pixels[i], said.one(i)) for i, crop in enumerate(crops)]
         self.watch.lap("fit")

@@ -62,7 +62,7 @@ class FaceTracker:
         max_faces: followed at once.
         detector: finds faces, or the name of one that is opened when it is first needed: ``own``
             (the bundle's) or ``centerface``.
-        regressor: reads crops; None opens the bundle's network.
+        regressor: reads crops; None opens the bundle's networks, that of the eyes too.
         config: when a face counts as found and lost.
         ipd_mm: distance between the subject's pupils, mm; it fixes the unknown size of the head.
         threads: that the networks may use.
@@ -91,7 +91,6 @@ class FaceTracker:
         stopwatch: Stopwatch | None = None,
     ) -> None:
         from ..models.face.bundle import Bundle
-        from .regression import Regressor
 
         if max_faces < 1:
             raise InputError(f"max_faces must be 1 or more, got {max_faces}")
@@ -111,8 +110,11 @@ class FaceTracker:
             else lambda: detector,
             search_beside,
         )
-        regressor = regressor or Regressor(bundle.regressor_path, threads)
-        self._fitter = FaceFitter(bundle.face_model, regressor, ipd_mm, self._watch)
+        self._fitter = (
+            FaceFitter.of_bundle(bundle, threads, ipd_mm, self._watch)
+            if regressor is None
+            else FaceFitter(bundle.face_model, regressor, ipd_mm, self._watch)
+        )
         Track.warm_up(self._fitter, self.smoothing)
         self.reset()
 

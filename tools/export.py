@@ -15,6 +15,8 @@ from tyro.conf import Positional
 from ..models.errors import InputError, OutputError
 
 if TYPE_CHECKING:
+    import onnx
+
     from ..models.face.bundle import Bundle, BundleInfo
 
 
@@ -23,11 +25,13 @@ class Export:
     """Make a model bundle, or one network's ONNX file, of a trained checkpoint (needs mien[train]).
 
     Attributes:
-        checkpoint: checkpoint.pt of "mien train regressor"; for a file alone, the detector's also.
-            A bundle's folder stands for what is in it, to add a detector, or to calibrate it.
+        checkpoint: checkpoint.pt of "mien train regressor"; for a file alone, that of the detector
+            or the eyes also. A bundle's folder stands for what is in it, to add these, or to
+            calibrate it.
         out: folder of the bundle, or a file that ends .onnx for the network alone.
         face_model: the file that the network was trained with; default: the shipped bundle's.
         detector: checkpoint.pt of "mien train detector", for the bundle's own detector.
+        eyes: checkpoint.pt of "mien train eyes", for lids and gaze seen from near.
         name: of the bundle; default: mien-own, or that of the bundle given.
         version: of the weights: major.minor.patch; default: 0.1.0, or the given bundle's.
         licence: SPDX expression for everything in the bundle, the weights too; default: Apache-2.0,
@@ -45,6 +49,7 @@ class Export:
     out: Annotated[Path, tyro.conf.arg(metavar="DIR|FILE.onnx")]
     face_model: Annotated[Path | None, tyro.conf.arg(metavar="FILE.npz")] = None
     detector: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    eyes: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     name: str | None = None
     version: str | None = None
     licence: str | None = None
@@ -87,7 +92,12 @@ class Export:
 
         if not self.checkpoint.exists():
             raise InputError(f"{self.checkpoint}: no such file")
-        for option, path in (("--detector", self.detector), ("--face-model", self.face_model)):
+        files = {
+            "--detector": self.detector,
+            "--eyes": self.eyes,
+            "--face-model": self.face_model,
+        }
+        for option, path in files.items():
             if path is not None and not path.is_file():
                 raise InputError(f"{option} {path}: no such file")
         for option, folder in (("--int8", self.int8), ("--calibrate", self.calibrate)):
@@ -98,26 +108,48 @@ class Export:
                 raise OutputError(f"--out {self.out}: is a file, expected a folder or FILE.onnx")
         elif self.checkpoint.is_dir():
             raise InputError(f"{self.checkpoint}: a folder; its networks are files already")
-        elif (self.detector, self.int8, self.calibrate) != (None, None, None):
+        elif self._additions:
             raise InputError(
-                "export: --detector, --int8 and --calibrate need a bundle: --out DIR; a file alone "
-                "is of the first argument"
+                "export: --detector, --eyes, --int8 and --calibrate need a bundle: --out DIR; a "
+                "file alone is of the first argument"
             )
 
+    @property
+    def _additions(self) -> bool:
+        """Whether anything is asked for that a bundle may lack."""
+        asked = (self.detector, self.eyes, self.int8, self.calibrate)
+        return any(option is not None for option in asked)
+
     def _network(self) -> Path:
-        """One network's file, of the regressor's or the detector's checkpoint."""
+        """One network's file, of the regressor's, the detector's or the eyes' checkpoint."""
         from ..models.detector.checkpoint import is_detector_checkpoint
         from ..models.detector.export import export_detector
+        from ..models.eyes.checkpoint import is_eye_checkpoint
+        from ..models.eyes.export import export_eyes
         from ..models.regressor.export import export_regressor
 
-        is_detector = is_detector_checkpoint(self.checkpoint)
-        export = export_detector if is_detector else export_regressor
-        return export(self.checkpoint, self.out)
+        if is_detector_checkpoint(self.checkpoint):
+            return export_detector(self.checkpoint, self.out)
+        if is_eye_checkpoint(self.checkpoint):
+            return export_eyes(self.checkpoint, self.out)
+        return export_regressor(self.checkpoint, self.out)
+
+    def _networks(self) -> dict[str, onnx.ModelProto]:
+        """The networks that are to be added, by the names of their files."""
+        from ..models.detector.export import read_detector
+        from ..models.eyes.export import read_eyes
+        from ..models.face.bundle import DETECTOR, EYES
+
+        networks = {}
+        if self.detector is not None:
+            networks[DETECTOR] = read_detector(self.detector)
+        if self.eyes is not None:
+            networks[EYES] = read_eyes(self.eyes)
+        return networks
 
     def _made(self) -> Bundle:
         """The bundle of a regressor's checkpoint, written when all of it is read."""
-        from ..models.detector.export import read_detector
-        from ..models.face.bundle import DETECTOR, BundleInfo
+        from ..models.face.bundle import BundleInfo
         from ..models.regressor.export import make_bundle
         from .options import shipped_face_model
 
@@ -130,28 +162,27 @@ class Export:
             command=shlex.join(["mien", *sys.argv[1:]]),
         )
         face_model = self.face_model or shipped_face_model()
-        networks = {} if self.detector is None else {DETECTOR: read_detector(self.detector)}
-        said = self._said(info)
+        said, networks = self._said(info), self._networks()
         return make_bundle(self.out, self.checkpoint, face_model, said, networks=networks)
 
     def _copied(self) -> Bundle:
-        """What the bundle given has, with the new detector if there is one; checked beforehand."""
-        from ..models.detector.export import read_detector
-        from ..models.face.bundle import DETECTOR, OPTIONAL_FILES, Bundle, write_bundle
+        """What the bundle given has, with the networks to be added; checked beforehand."""
+        from ..models.face.bundle import OPTIONAL_FILES, Bundle, write_bundle
         from ..models.learning.onnx_graph import write_model
         from .evaluate.held_out import check_outputs
 
         given = Bundle.load(self.checkpoint)
         if self.face_model is not None:
             raise InputError("export: --face-model goes with a checkpoint; a bundle has its own")
-        if (self.detector, self.int8, self.calibrate) == (None, None, None):
+        if not self._additions:
             raise InputError(
-                f"{self.checkpoint}: a bundle already; expected --detector, --int8 or --calibrate"
+                f"{self.checkpoint}: a bundle already; expected --detector, --eyes, --int8 or "
+                "--calibrate"
             )
         for folder in (self.int8, self.calibrate):
             if folder is not None:
                 check_outputs(given, folder)
-        detector = None if self.detector is None else read_detector(self.detector)
+        networks = self._networks()
         try:
             self.out.mkdir(parents=True, exist_ok=True)
             for name in given.files:
@@ -162,8 +193,8 @@ class Export:
                 (self.out / name).unlink(missing_ok=True)  # of another bundle that lay there
         except OSError as error:
             raise OutputError(f"{self.out}: cannot be written: {error.strerror}") from error
-        if detector is not None:
-            write_model(detector, self.out / DETECTOR)
+        for name, model in networks.items():
+            write_model(model, self.out / name)
         return write_bundle(self.out, self._said(given.info))
 
     def _said(self, info: BundleInfo) -> BundleInfo:

@@ -31,9 +31,10 @@ MANIFEST: Final = "bundle.toml"
 FACE_MODEL: Final = "face_model.npz"
 REGRESSOR: Final = "regressor.onnx"
 DETECTOR: Final = "detector.onnx"
+EYES: Final = "eyes.onnx"
 SMOOTHER: Final = "smoother.toml"
 REQUIRED_FILES: Final = (FACE_MODEL, REGRESSOR)
-OPTIONAL_FILES: Final = (DETECTOR, SMOOTHER)
+OPTIONAL_FILES: Final = (DETECTOR, EYES, SMOOTHER)
 
 OUTPUTS: Final = ("params", "log_variance", "blendshapes", "presence")
 """What a regressor may say; a bundle made of another's network has ``params`` and lacks others."""
@@ -145,6 +146,11 @@ class Bundle:
     def detector_path(self) -> Path | None:
         """The bundle's own detector, where it has one."""
         return self._optional(DETECTOR)
+
+    @property
+    def eyes_path(self) -> Path | None:
+        """The network that reads lids and gaze from the eyes, where the bundle has one."""
+        return self._optional(EYES)
 
     @property
     def smoother_path(self) -> Path | None:

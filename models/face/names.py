@@ -62,6 +62,9 @@ BLENDSHAPE_NAMES: Final[tuple[str, ...]] = (
 
 BLENDSHAPE_INDEX: Final[dict[str, int]] = {name: i for i, name in enumerate(BLENDSHAPE_NAMES)}
 
+GAZE_DEG: Final = 30.0
+"""Rotation of mien's eyeballs where an ``eyeLook*`` is 1; ARKit itself names no angle."""
+
 N_LANDMARKS: Final = 68
 N_SHAPE: Final = 40
 N_EXPRESSION: Final = 10

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float32
 
-from ..face.names import BLENDSHAPE_INDEX, BLENDSHAPE_NAMES
+from ..face.names import BLENDSHAPE_INDEX, BLENDSHAPE_NAMES, GAZE_DEG
 
 _PROTOTYPES: Final[tuple[tuple[float, dict[str, float]], ...]] = (
     (0.22, {}),
@@ -56,8 +56,6 @@ _LEFT_RIGHT: Final = tuple(
     for i, name in enumerate(BLENDSHAPE_NAMES)
     if name.endswith("Left") and name not in ("jawLeft", "mouthLeft")
 )
-_GAZE_LIMIT_DEG: Final = 30.0
-"""Rotation of the eyeball at which an ``eyeLook*`` value reaches 1."""
 
 
 def _put(values: Float32[np.ndarray, " 52"], stem: str, value: float) -> None:
@@ -110,10 +108,10 @@ def _eyes(values: Float32[np.ndarray, " 52"], rng: np.random.Generator) -> None:
     vergence = abs(rng.normal(0, 1.5))
     # horizontal > 0 looks to the subject's left: left eye out, right eye in.
     for side, toward_out in (("Left", horizontal - vergence), ("Right", -horizontal - vergence)):
-        values[index["eyeLookOut" + side]] = max(toward_out, 0) / _GAZE_LIMIT_DEG
-        values[index["eyeLookIn" + side]] = max(-toward_out, 0) / _GAZE_LIMIT_DEG
-        values[index["eyeLookUp" + side]] = max(vertical, 0) / _GAZE_LIMIT_DEG
-        values[index["eyeLookDown" + side]] = max(-vertical, 0) / _GAZE_LIMIT_DEG
+        values[index["eyeLookOut" + side]] = max(toward_out, 0) / GAZE_DEG
+        values[index["eyeLookIn" + side]] = max(-toward_out, 0) / GAZE_DEG
+        values[index["eyeLookUp" + side]] = max(vertical, 0) / GAZE_DEG
+        values[index["eyeLookDown" + side]] = max(-vertical, 0) / GAZE_DEG
     kind = rng.random()
     lids = rng.beta(1.2, 8, 1).repeat(2) + max(-vertical, 0) / 90
     if kind < 0.12:
@@ -137,4 +135,4 @@ def gaze_degrees(values: Float32[np.ndarray, " 52"], side: str) -> tuple[float, 
     out = float(values[index["eyeLookOut" + side]] - values[index["eyeLookIn" + side]])
     up = float(values[index["eyeLookUp" + side]] - values[index["eyeLookDown" + side]])
     to_left = out if side == "Left" else -out
-    return to_left * _GAZE_LIMIT_DEG, up * _GAZE_LIMIT_DEG
+    return to_left * GAZE_DEG, up * GAZE_DEG

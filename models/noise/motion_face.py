@@ -8,13 +8,11 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Float32
 
-from ..face.names import BLENDSHAPE_INDEX, BLENDSHAPE_NAMES, N_BLENDSHAPES
+from ..face.names import BLENDSHAPE_INDEX, BLENDSHAPE_NAMES, GAZE_DEG, N_BLENDSHAPES
 from .motion_config import MotionConfig
 from .motion_curves import Interval, Pulse, Step, log_uniform, overlay, sum_of_steps
 from .motion_head import HeadMotion
 
-GAZE_LIMIT_DEG: Final = 30.0
-"""Rotation of the eyeball at which an ``eyeLook*`` value is 1, as the head model takes it."""
 _FARTHEST_GAZE_DEG: Final = 25.0
 _EVOKING_DEG: Final = 25.0
 """Turns of the head longer than this often come with a blink."""
@@ -253,11 +251,11 @@ class FaceMotion:
         droop = self._droop + np.maximum(-eye[:, 1], 0) / 90
         for k, side in enumerate(_SIDES):
             # Yaw is towards the subject's right, which is inwards for the left eye.
-            inwards = eye[:, 0] * (1 if side == "Left" else -1) / GAZE_LIMIT_DEG
+            inwards = eye[:, 0] * (1 if side == "Left" else -1) / GAZE_DEG
             values[:, index["eyeLookIn" + side]] = np.maximum(inwards, 0)
             values[:, index["eyeLookOut" + side]] = np.maximum(-inwards, 0)
-            values[:, index["eyeLookUp" + side]] = np.maximum(eye[:, 1], 0) / GAZE_LIMIT_DEG
-            values[:, index["eyeLookDown" + side]] = np.maximum(-eye[:, 1], 0) / GAZE_LIMIT_DEG
+            values[:, index["eyeLookUp" + side]] = np.maximum(eye[:, 1], 0) / GAZE_DEG
+            values[:, index["eyeLookDown" + side]] = np.maximum(-eye[:, 1], 0) / GAZE_DEG
             # Squint and blink move the same lids: together they must not cross.
             squint, wide = index["eyeSquint" + side], index["eyeWide" + side]
             values[:, [squint, wide]] *= 1 - closed[:, k, None]

@@ -10,18 +10,19 @@ from ..render.texture import to_srgb
 
 
 def develop(
-    light: Float32[np.ndarray, "H W 3"], size: int, rng: np.random.Generator
-) -> UInt8[np.ndarray, "S S 3"]:
-    """Photograph a square picture in linear RGB light: sRGB bytes, BGR, ``size`` px a side.
+    light: Float32[np.ndarray, "H W 3"], width: int, rng: np.random.Generator
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Photograph a picture in linear RGB light: sRGB bytes, BGR, ``width`` px wide.
 
     Exposure is a camera's automatic one, halfway: it lifts dark scenes and dims bright ones by the
     square root of what a full correction would, so that dark skin stays dark.
     """
     image = light
-    side = image.shape[0]
+    drawn = image.shape[1]
+    size = (width, round(image.shape[0] * width / drawn))
     if rng.random() < 0.5:  # the lens, before the sensor
-        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.3, 1.3)) * side / size)
-    image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.3, 1.3)) * drawn / width)
+    image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     level = float(np.exp(np.log(np.clip(image.mean(2), 0.01, 4)).mean()))
     exposure = np.sqrt(0.2 / max(level, 0.02)) * np.exp(rng.normal(0, 0.25))
     balance = np.exp(rng.normal(0, 0.07, 3)).astype(np.float32)
@@ -41,7 +42,7 @@ def develop(
     return pixels
 
 
-def _tone(pixels: UInt8[np.ndarray, "S S 3"], rng: np.random.Generator) -> np.ndarray:
+def _tone(pixels: UInt8[np.ndarray, "H W 3"], rng: np.random.Generator) -> np.ndarray:
     """Contrast and saturation of a camera's picture style, through a table."""
     x = np.arange(256) / 255.0
     contrast = rng.normal(0.25, 0.35)  # pictures are seldom flatter than the light was

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from jaxtyping import Float32
 from numpy import ndarray
 
-from ...models.face.names import BLENDSHAPE_INDEX, BLENDSHAPE_NAMES
+from ...models.face.names import BLENDSHAPE_INDEX, BLENDSHAPE_NAMES, GAZE_DEG
 
 
 class Spelling(NamedTuple):
@@ -63,10 +63,6 @@ LIVE_LINK_ORDER: Final[tuple[str, ...]] = (
 """The order of Live Link Face's columns, in its spelling."""
 
 _AT: Final = BLENDSHAPE_INDEX
-# A recorded packet of iFacialMocap has eyeLookDown 0.17 beside 6.0 degrees, and eyeLookIn 0.04 and
-# 0.06 beside 1.7 and 2.4.
-_VERTICAL_DEG: Final = 35.0
-_HORIZONTAL_DEG: Final = 40.0
 
 
 class EyeAngles(NamedTuple):
@@ -82,16 +78,14 @@ class EyeAngles(NamedTuple):
 
 
 def eye_angles(blendshapes: Float32[ndarray, " 52"]) -> tuple[EyeAngles, EyeAngles]:
-    """Left and right eye by the ``eyeLook`` blendshapes.
+    """Left and right eye by the ``eyeLook`` blendshapes, as mien's face model turns its eyes.
 
-    An approximation for programs whose format has eye angles: mien does not measure gaze.
+    A recorded packet of iFacialMocap has 35 to 40 degrees where mien's have 30 at 1.
     """
     angles = []
     for side, outwards in (("Left", -1.0), ("Right", 1.0)):
         out, into, up, down = (
             float(blendshapes[_AT[f"eyeLook{way}{side}"]]) for way in ("Out", "In", "Up", "Down")
         )
-        angles.append(
-            EyeAngles(outwards * (out - into) * _HORIZONTAL_DEG, (up - down) * _VERTICAL_DEG)
-        )
+        angles.append(EyeAngles(outwards * (out - into) * GAZE_DEG, (up - down) * GAZE_DEG))
     return angles[0], angles[1]

@@ -25,7 +25,6 @@ from mien.models.render.raster import rasterise
 from mien.stream import FaceTracker
 from mien.stream.displacement import Alignment, DisplacementMeter, firm_points
 from mien.stream.fit import FaceFitter
-from mien.stream.regression import Regressor
 from mien.stream.smoother import FaceMeasurement, PoseMeasurement, SmoothingConfig
 from mien.stream.smoother.displacement_tuning import DisplacementTuning
 from mien.stream.smoother.pose import view_coordinates
@@ -119,7 +118,7 @@ class Follower:
 
 @pytest.fixture
 def follower(bundle: Bundle) -> Follower:
-    fitter = FaceFitter(bundle.face_model, Regressor(bundle.regressor_path))
+    fitter = FaceFitter.of_bundle(bundle)
     return Follower(fitter.displacement_meter(), fitter)
 
 
@@ -155,7 +154,7 @@ def test_a_known_motion_is_found(
     chance: list[float],
 ) -> None:  # fmt: skip
     """From any pose, in another crop, and though both measurements are off by degrees."""
-    fitter = FaceFitter(bundle.face_model, Regressor(bundle.regressor_path))
+    fitter = FaceFitter.of_bundle(bundle)
     follower, skin = Follower(fitter.displacement_meter(), fitter), Skin(bundle.face_model, seed)
     step = np.array(chance[:6]) * np.array([3.0, 3.0, 3.0, 0.6, 0.6, 0.6]) * DEGREE
     off = np.array(chance[6:]) * np.array([2.0, 2.0, 1.0, 0.3, 0.3, 0.6]) * DEGREE
@@ -224,7 +223,7 @@ def test_a_face_out_of_sight_says_nothing(bundle: Bundle, follower: Follower) ->
 
 
 def test_after_forgetting_there_is_nothing_to_compare_with(bundle: Bundle) -> None:
-    fitter = FaceFitter(bundle.face_model, Regressor(bundle.regressor_path))
+    fitter = FaceFitter.of_bundle(bundle)
     meter = DisplacementMeter(Alignment(bundle.face_model))
     follower, skin = Follower(meter, fitter), Skin(bundle.face_model, 5)
     image, crop = skin.picture(FRONTAL), skin.crop(FRONTAL)

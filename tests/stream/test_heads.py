@@ -27,7 +27,6 @@ from mien.models.synthetic.headmap import HeadMap
 from mien.models.synthetic.scene import Look
 from mien.models.synthetic.surroundings import sample_background, sample_lights
 from mien.stream.fit import Candidate, FaceFitter
-from mien.stream.regression import Regressor
 
 SIDE = 288
 FOCAL = 900.0
@@ -46,7 +45,7 @@ def studio() -> EvaluationStudio:
 @pytest.fixture(scope="module")
 def fitter() -> FaceFitter:
     bundle = Bundle.default()
-    return FaceFitter(bundle.face_model, Regressor(bundle.regressor_path))
+    return FaceFitter.of_bundle(bundle)
 
 
 def photograph(

@@ -249,8 +249,8 @@ def test_ifacialmocap_gets_52_whole_numbers_the_head_and_the_eyes(
     # ARKit's axes, right-handed: x to the subject's left, y up, z out of the face.
     assert angles["head"] == pytest.approx([-10, 20, -5, 0.12, 0.05, 0.07], abs=1e-4)
     # Both eyes to the subject's left (y > 0) and up (x < 0).
-    assert angles["leftEye"] == pytest.approx([-17.5, 10.0, 0.0])
-    assert angles["rightEye"] == pytest.approx([-17.5, 10.0, 0.0])
+    assert angles["leftEye"] == pytest.approx([-15.0, 7.5, 0.0])
+    assert angles["rightEye"] == pytest.approx([-15.0, 7.5, 0.0])
 
 
 def test_ifacialmocap_without_blendshapes_is_the_head_alone(

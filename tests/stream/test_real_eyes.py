@@ -21,7 +21,6 @@ from mien.models.face.crop import crop_from_landmarks
 from mien.models.face.names import BLENDSHAPE_INDEX
 from mien.stream import FaceTracker
 from mien.stream.fit import FaceFitter
-from mien.stream.regression import Regressor
 
 BLINKS = (BLENDSHAPE_INDEX["eyeBlinkRight"], BLENDSHAPE_INDEX["eyeBlinkLeft"])
 CLIPS = {
@@ -75,7 +74,7 @@ def test_closed_eyes_of_helen_are_told_from_open_ones(eval_dir: Path) -> None:
     """Even lines only: closed where the hand-placed lids touch, open over a fifth of the width."""
     lines = (eval_dir / "helen" / "labels.jsonl").read_text(encoding="utf-8").splitlines()[::2]
     bundle = Bundle.default()
-    fitter = FaceFitter(bundle.face_model, Regressor(bundle.regressor_path))
+    fitter = FaceFitter.of_bundle(bundle)
     scores, closed = [], []
     opened = 0
     for entry in map(json.loads, lines):

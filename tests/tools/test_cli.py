@@ -42,8 +42,17 @@ def test_help_lists_every_command_and_is_quick(mien: Mien) -> None:
 
 
 PARTS = {
-    "synthesize": ("faces", "scenes", "heads", "bodies", "scans", "portraits", "evaluation-set"),
-    "train": ("regressor", "detector", "pifuhd", "avatar", "portrait"),
+    "synthesize": (
+        "faces",
+        "eyes",
+        "scenes",
+        "heads",
+        "bodies",
+        "scans",
+        "portraits",
+        "evaluation-set",
+    ),
+    "train": ("regressor", "detector", "eyes", "pifuhd", "avatar", "portrait"),
     "evaluate-models": ("pifuhd", "portrait", "avatar", "meshes"),
 }
 """Commands that have sub-commands of their own."""

@@ -28,7 +28,6 @@ from mien.models.synthetic import generate
 from mien.models.synthetic.shards import Labels, ShardMeta, save_shard
 from mien.stream import FaceTracker
 from mien.stream.fit import FaceFitter
-from mien.stream.regression import Regressor
 from mien.stream.smoother import motion_fit, tuner
 from mien.stream.smoother.channels import GROUPS, SHAPE_GROUPS
 from mien.stream.smoother.error_fit import MeasuredErrors
@@ -197,7 +196,7 @@ def photograph(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def fitter() -> FaceFitter:
     bundle = Bundle.default()
-    return FaceFitter(bundle.face_model, Regressor(bundle.regressor_path, 1))
+    return FaceFitter.of_bundle(bundle)
 
 
 @pytest.fixture(scope="module")
@@ -338,7 +337,7 @@ def test_a_network_without_blendshapes_and_variances(
     done = mien("import-3ddfa", network, *options, "--out", "bundle")
     assert done.returncode == 0, done.stderr
     bundle = Bundle.load(tmp_path / "bundle")
-    fitter = FaceFitter(bundle.face_model, Regressor(bundle.regressor_path, 1))
+    fitter = FaceFitter.of_bundle(bundle)
     known = replace(still, exact=True)
     supply, rng = itertools.repeat(known, 3 * VIDEOS), np.random.default_rng(0)
     errors, _ = measure_errors(supply, VIDEOS, fitter, rng, lambda: None)

@@ -15,7 +15,6 @@ from ...models.face.rotation import yaw_pitch_roll_from_matrix
 from ...stream.detector_names import DEFAULT_DETECTOR, DetectorName
 from ...stream.fit import Candidate, FaceFitter
 from ...stream.observation import FaceObservation
-from ...stream.regression import Regressor
 from ...stream.tracker import FaceTracker
 from ..options import read_camera
 from .labels import TrueFace
@@ -53,8 +52,7 @@ class Estimator:
         self._camera = read_camera(camera)
         self._threads = threads
         self._detector: DetectorName = detector
-        regressor = Regressor(bundle.regressor_path, threads)
-        self._fitter = FaceFitter(bundle.face_model, regressor)
+        self._fitter = FaceFitter.of_bundle(bundle, threads)
         self._tracker: FaceTracker | None = None
 
     def look(self, image_bgr: UInt8[np.ndarray, "H W 3"], crop: Crop) -> Candidate | None:

@@ -71,7 +71,6 @@ class TuneSmoother:
     def run(self) -> int:
         """Tune, and say where it was written."""
         from ...stream.fit import FaceFitter
-        from ...stream.regression import Regressor
         from ..files import check_place
         from ..options import load_bundle
 
@@ -81,7 +80,7 @@ class TuneSmoother:
         if self.videos < _FEWEST:
             raise InputError(f"--videos is {self.videos}, expected {_FEWEST} or more")
         bundle = load_bundle(self.bundle)
-        fitter = FaceFitter(bundle.face_model, Regressor(bundle.regressor_path, 1))
+        fitter = FaceFitter.of_bundle(bundle)
         tuning = self._tuned(fitter, self._stills(bundle), self._films(bundle))
         provenance: dict[str, str | int | float] = {
             "command": shlex.join(["mien", *sys.argv[1:]]),

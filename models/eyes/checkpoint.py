@@ -1,0 +1,89 @@
+"""Checkpoints of the eyes' training, as plain tensors and containers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from ..errors import InputError
+from ..learning.checkpoint_file import load_content, save_content, unpacking
+from ..learning.tensor_file import check_state
+from .network import EyeNetwork
+
+EYE_CHECKPOINT_FORMAT: Final = "eyes-1"
+"""Kind and version of the file's layout."""
+
+
+@dataclass
+class EyeProgress:
+    """How far a training is: optimiser steps, pictures seen, seconds over all its parts."""
+
+    step: int = 0
+    images: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class EyeCheckpoint:
+    """A training that can go on, or be exported.
+
+    Attributes:
+        weights: of the network in training.
+        averaged: their exponential moving average, which is what gets exported.
+        optimiser: state of the optimiser.
+        progress: how far it is.
+    """
+
+    weights: Mapping[str, torch.Tensor]
+    averaged: Mapping[str, torch.Tensor]
+    optimiser: Mapping[str, Any]
+    progress: EyeProgress
+
+    def save(self, path: Path) -> None:
+        """Write the file; an old one of that name stays whole until this one is."""
+        content = {
+            "format": EYE_CHECKPOINT_FORMAT,
+            "weights": dict(self.weights),
+            "averaged": dict(self.averaged),
+            "optimiser": dict(self.optimiser),
+            "progress": asdict(self.progress),
+        }
+        save_content(path, content)
+
+    @classmethod
+    def load(cls, path: Path) -> EyeCheckpoint:
+        """Read a checkpoint; nothing but tensors and plain containers is unpickled.
+
+        Raises:
+            InputError: the file is missing, damaged, or not of the eyes' network.
+        """
+        content = load_content(path, EYE_CHECKPOINT_FORMAT)
+        with unpacking(path):
+            with torch.device("meta"):
+                network = EyeNetwork()
+            check_state(path, "its network", network.state_dict(), content["averaged"])
+            return cls(
+                weights=content["weights"],
+                averaged=content["averaged"],
+                optimiser=content["optimiser"],
+                progress=EyeProgress(**content["progress"]),
+            )
+
+    def averaged_network(self) -> EyeNetwork:
+        """The network with averaged weights, in evaluation mode."""
+        network = EyeNetwork()
+        network.load_state_dict(dict(self.averaged))
+        return network.eval()
+
+
+def is_eye_checkpoint(path: Path) -> bool:
+    """Whether a file is a checkpoint of the eyes' network, rather than another's or none."""
+    try:
+        load_content(path, EYE_CHECKPOINT_FORMAT)
+    except InputError:
+        return False
+    return True

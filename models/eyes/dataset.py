@@ -1,0 +1,152 @@
+"""Batches of eye views, cut from pictures as the tracker would cut them from a camera's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from ..face.crop import CROP_SIZE, Crop
+from ..face.eye_views import EYE_COLUMNS, VIEW_HEIGHT, VIEW_WIDTH, EyePlaces
+from ..face.rotation import matrix_from_rotation_vector
+from ..regressor.photometry import PhotometricConfig, Photometry
+from ..synthetic.eye_shards import EyeShard
+
+_CAMERA: Final = PhotometricConfig(
+    low_resolution=0.1, blur=0.2, motion=0.08, occluder=0.06, frame_edge=0.04
+)
+_LEAST_SIZE: Final = 0.22
+"""Of the smallest pictures, as a share of those rendered: faces of 40 px."""
+
+
+@dataclass(frozen=True)
+class LookConfig:
+    """How the fit that says where the eyes are errs (standard deviations).
+
+    Attributes:
+        turn_deg: of the head's rotation, about each axis.
+        shift_mm: of its place.
+        stray: share of views for which this is twice as much.
+        scale: of the logarithm of its size.
+        shape: of each coefficient of its shape.
+        reduced: share of pictures that show a smaller face.
+    """
+
+    turn_deg: float = 3.0
+    shift_mm: float = 1.6
+    stray: float = 0.25
+    scale: float = 0.04
+    shape: float = 0.5
+    reduced: float = 0.75
+
+
+class EyeBatch(NamedTuple):
+    """B faces: both views of each, where it looks, and its blendshapes by eye.
+
+    Attributes:
+        eyes: (B, 2, 40, 64, 3).
+        facing: (B, 2, 2).
+        units: (B, 2, 7) in [0, 1], in the order of ``EYE_UNITS``.
+    """
+
+    eyes: UInt8[np.ndarray, "B 2 40 64 3"]
+    facing: Float32[np.ndarray, "B 2 2"]
+    units: Float32[np.ndarray, "B 2 7"]
+
+
+class EyeSource:
+    """Views of the pictures of some shards.
+
+    Args:
+        shards: to draw from.
+        places: where the eyes lie in the head.
+        config: how the fit errs; None: it does not, and pictures stay as they were rendered.
+    """
+
+    def __init__(
+        self, shards: Sequence[EyeShard], places: EyePlaces, config: LookConfig | None
+    ) -> None:
+        self._shards = shards
+        self._places = places
+        self._config = config
+        self._camera = Photometry(_CAMERA)
+        self._starts = np.cumsum([0, *(len(shard) for shard in shards)])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def batches(self, size: int, seed: int, step: int = 0) -> Iterator[EyeBatch]:
+        """Endless batches of random pictures; each is a function of the seed and its step."""
+        while True:
+            rng = np.random.default_rng([seed, step])
+            yield self.batch(rng.integers(0, len(self), size), rng)
+            step += 1
+
+    def batch(self, rows: np.ndarray, rng: np.random.Generator) -> EyeBatch:
+        """Views of the pictures of these numbers."""
+        count = len(rows)
+        batch = EyeBatch(
+            np.empty((count, 2, VIEW_HEIGHT, VIEW_WIDTH, 3), np.uint8),
+            np.empty((count, 2, 2), np.float32),
+            np.empty((count, 2, len(EYE_COLUMNS[0])), np.float32),
+        )
+        for at, row in enumerate(rows):
+            which = int(np.searchsorted(self._starts, row, side="right")) - 1
+            self._fill(batch, at, self._shards[which], int(row) - int(self._starts[which]), rng)
+        return batch
+
+    def _fill(
+        self, batch: EyeBatch, at: int, shard: EyeShard, row: int, rng: np.random.Generator
+    ) -> None:
+        labels = shard.labels
+        image, pose = np.asarray(shard.images[row]), labels.pose[row].astype(np.float64)
+        shape, values = labels.shape[row], labels.blendshapes[row]
+        mirrored = False
+        if self._config is not None:
+            mirrored = bool(rng.random() < 0.5)
+            if rng.random() < self._config.reduced:
+                image, pose = _reduced(image, pose, rng)
+            image = self._camera.apply(image, rng)
+            pose = _misjudged(pose, self._places.mean.mean(0), self._config, rng)
+            shape = shape + rng.normal(0, self._config.shape, len(shape)).astype(np.float32)
+        middle = (CROP_SIZE - 1) / 2  # a crop whose pixels are the picture's
+        views = self._places.views(
+            image, Crop(middle, middle, CROP_SIZE), pose.astype(np.float32), shape
+        )
+        # A mirrored picture has the same views, the other way round.
+        way = slice(None, None, -1 if mirrored else 1)
+        batch.eyes[at], batch.facing[at] = views.pixels[way], views.facing[way]
+        batch.units[at] = values[np.array(EYE_COLUMNS)][way]
+
+
+def _reduced(
+    image: UInt8[np.ndarray, "H W 3"], pose: np.ndarray, rng: np.random.Generator
+) -> tuple[UInt8[np.ndarray, "h w 3"], np.ndarray]:
+    """The picture with fewer pixels, and the pose in these."""
+    height, width = image.shape[:2]
+    factor = float(np.exp(rng.uniform(np.log(_LEAST_SIZE), 0.0)))
+    size = (round(width * factor), round(height * factor))
+    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    scale = np.array([size[0] / width, size[1] / height])
+    pose = pose.copy()
+    pose[:2, 3] = (pose[:2, 3] + 0.5) * scale - 0.5
+    pose[:, :3] *= scale.mean()
+    return small, pose
+
+
+def _misjudged(
+    pose: np.ndarray, eyes_mm: np.ndarray, config: LookConfig, rng: np.random.Generator
+) -> np.ndarray:
+    """The pose as a fit would have it, turned about the eyes and not the head's origin."""
+    worse = 2.0 if rng.random() < config.stray else 1.0
+    turn = matrix_from_rotation_vector(np.radians(rng.normal(0, worse * config.turn_deg, 3)))
+    size = np.linalg.norm(pose[:, :3]) / np.sqrt(3)
+    out = pose.copy()
+    out[:, :3] = np.exp(rng.normal(0, config.scale)) * turn @ pose[:, :3]
+    out[:, 3] += (pose[:, :3] - out[:, :3]) @ eyes_mm
+    out[:2, 3] += size * rng.normal(0, worse * config.shift_mm, 2)
+    return out

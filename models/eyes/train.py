@@ -1,0 +1,265 @@
+"""Trains the eyes' network: a budget of pictures or minutes, checkpoints, a log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..errors import InputError, OutputError
+from ..face.eye_views import EyePlaces
+from ..face.morphable import FaceModel
+from ..learning.budget import check_budget
+from ..learning.pace import (
+    CHECKPOINT_NAME,
+    begin_folder,
+    learning_rate,
+    move_average,
+    processor_threads,
+    share_spent,
+    weight_groups,
+)
+from ..learning.prefetch import Prefetch
+from ..learning.training_log import Report, TrainingLog
+from ..synthetic.eye_shards import load_shards
+from .checkpoint import EyeCheckpoint, EyeProgress
+from .dataset import EyeBatch, EyeSource, LookConfig
+from .losses import eye_loss
+from .network import EyeNetwork
+from .validation import EyeValidation, validate
+
+_WEIGHT_DECAY: Final = 0.02
+_CLIP: Final = 5.0
+"""Largest norm of the gradient."""
+_VALIDATION_SEED: Final = 7_777
+
+
+@dataclass(frozen=True)
+class EyeTrainConfig:
+    """One training of the eyes' network.
+
+    Attributes:
+        shards: folder of pictures of eyes (``mien synthesize eyes``).
+        out: folder for ``checkpoint.pt`` and ``log.jsonl``.
+        face_model: the ``face_model.npz`` that the shards were made with.
+        images: pictures to see in all; None for no such limit.
+        minutes: minutes to train in all; None for no such limit. One of the two must be given; the
+            learning rate falls along whichever is further.
+        look: how the fit errs that says where the eyes are.
+        batch: pictures a step.
+        learning_rate: at its peak.
+        warmup_steps: until the peak.
+        average_decay: of the moving average of the weights, a step.
+        threads: processor threads for the network; one more prepares batches.
+        seed: of everything random.
+        init: checkpoint whose averaged weights are the start.
+        resume: go on from ``out/checkpoint.pt`` where there is one.
+        validation_shards: how many of the lowest-numbered shards are held out.
+        validation_pictures: how many of their pictures are measured at most.
+        log_steps: steps between two lines of the log.
+        validate_steps: steps between two validations, each with a checkpoint.
+    """
+
+    shards: Path
+    out: Path
+    face_model: Path
+    images: int | None = None
+    minutes: float | None = None
+    look: LookConfig = field(default_factory=LookConfig)
+    batch: int = 64
+    learning_rate: float = 3e-3
+    warmup_steps: int = 200
+    average_decay: float = 0.999
+    threads: int = 1
+    seed: int = 0
+    init: Path | None = None
+    resume: bool = False
+    validation_shards: int = 2
+    validation_pictures: int = 800
+    log_steps: int = 200
+    validate_steps: int = 1000
+
+    def __post_init__(self) -> None:
+        check_budget("images", self.images, self.minutes)
+        if self.batch < 2 or self.threads < 1 or self.learning_rate <= 0:
+            raise InputError("training needs batch >= 2, threads >= 1 and learning rate > 0")
+
+
+@dataclass(frozen=True)
+class EyeTrainResult:
+    """What a training came to: its file, pictures seen, seconds, and figures of the average."""
+
+    checkpoint: Path
+    images: int
+    seconds: float
+    validation: EyeValidation
+
+
+def train_eyes(
+    config: EyeTrainConfig,
+    report: Report | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> EyeTrainResult:
+    """Train, or go on training; an interrupted run leaves a checkpoint that ``resume`` continues.
+
+    Args:
+        config: what to do.
+        report: told every line of the log.
+        clock: seconds, for the budget in minutes.
+
+    Raises:
+        InputError: shards, face model or checkpoint cannot be used.
+        OutputError: ``out`` cannot be written, or holds a training that is not to be resumed.
+    """
+    begin_folder(config.out, config.resume)
+    with processor_threads(config.threads):
+        training = EyeTraining(config, report, clock)
+        try:
+            training.run()
+        except KeyboardInterrupt:
+            training.save()
+            raise
+        return training.finish()
+
+
+class EyeTraining:
+    """The state of one run: network, average, optimiser, progress."""
+
+    def __init__(
+        self,
+        config: EyeTrainConfig,
+        report: Report | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.config = config
+        self._log = TrainingLog(config.out, report)
+        self._clock = clock
+        places = EyePlaces.of(FaceModel.load(config.face_model))
+        shards = load_shards(config.shards)
+        held = config.validation_shards
+        if len(shards) <= held:
+            raise InputError(
+                f"{config.shards}: {len(shards)} shards, of which the first {held} are held out; "
+                "expected more"
+            )
+        self._source = EyeSource(shards[held:], places, config.look)
+        held_out = EyeSource(shards[:held], places, config.look)
+        self._held_out = _validation_batches(held_out, config)
+        start, resumed = self._starting_point()
+        torch.manual_seed(config.seed)
+        self.network, self.average = EyeNetwork(), EyeNetwork().requires_grad_(False)
+        if start:
+            self.network.load_state_dict(dict(start.weights if resumed else start.averaged))
+        self.average.load_state_dict(self.network.state_dict())
+        groups = weight_groups(self.network, _WEIGHT_DECAY)
+        self.optimiser = torch.optim.AdamW(groups, config.learning_rate)
+        self.progress = EyeProgress()
+        if start and resumed:
+            self.average.load_state_dict(dict(start.averaged))
+            self.optimiser.load_state_dict(dict(start.optimiser))
+            self.progress = start.progress
+        self._began = clock() - self.progress.seconds
+
+    def _starting_point(self) -> tuple[EyeCheckpoint | None, bool]:
+        """The checkpoint to start from, and whether that means going on with its training."""
+        path = self.config.out / CHECKPOINT_NAME
+        if self.config.resume and path.is_file():
+            return EyeCheckpoint.load(path), True
+        return (EyeCheckpoint.load(self.config.init) if self.config.init else None), False
+
+    def done(self) -> float:
+        """Share of the budget that is spent, 0 to 1."""
+        config, spent = self.config, self.progress
+        return share_spent(spent.images, spent.seconds, config.images, config.minutes)
+
+    def run(self) -> None:
+        """Train until the budget is spent."""
+        config, progress = self.config, self.progress
+        batches = self._source.batches(config.batch, config.seed, progress.step)
+        with Prefetch(batches) as ahead:
+            while self.done() < 1.0:
+                self._step(next(ahead))
+                progress.step += 1
+                progress.images += config.batch
+                progress.seconds = self._clock() - self._began
+                if progress.step % config.log_steps == 0:
+                    self._write({"lr": self._learning_rate(), **self._log.means()})
+                if progress.step % config.validate_steps == 0:
+                    self._log_validation()
+                    self.save()
+
+    def finish(self) -> EyeTrainResult:
+        """Measure the averaged weights and write the last checkpoint."""
+        validation = self._log_validation()
+        self.save()
+        path = self.config.out / CHECKPOINT_NAME
+        return EyeTrainResult(path, self.progress.images, self.progress.seconds, validation)
+
+    def save(self) -> None:
+        """Write the checkpoint.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        path = self.config.out / CHECKPOINT_NAME
+        checkpoint = EyeCheckpoint(
+            weights=self.network.state_dict(),
+            averaged=self.average.state_dict(),
+            optimiser=self.optimiser.state_dict(),
+            progress=self.progress,
+        )
+        try:
+            checkpoint.save(path)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+
+    def _step(self, batch: EyeBatch) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._learning_rate()
+        self.network.train()
+        said = self.network(torch.from_numpy(batch.eyes), torch.from_numpy(batch.facing))
+        total, terms = eye_loss(said, torch.from_numpy(batch.units))
+        self.optimiser.zero_grad()
+        total.backward()
+        # Above all a guard: one NaN in the weights would cost the whole training.
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP)
+        if bool(torch.isfinite(norm)):
+            self.optimiser.step()
+            decay = self.config.average_decay
+            move_average(self.average, self.network, decay, self.progress.step)
+        self._log.add({"loss": total.detach(), **terms})
+
+    def _learning_rate(self) -> float:
+        warmup = (self.progress.step + 1) / self.config.warmup_steps
+        return learning_rate(self.config.learning_rate, warmup, self.done())
+
+    def _log_validation(self) -> EyeValidation:
+        result = validate(self.average.eval(), self._held_out)
+        self._write({"validation": asdict(result)})
+        self._log.draw()
+        return result
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self._log.write(
+            {
+                "step": self.progress.step,
+                "images": self.progress.images,
+                "seconds": round(self.progress.seconds, 1),
+                "done": round(self.done(), 4),
+                **line,
+            }
+        )
+
+
+def _validation_batches(source: EyeSource, config: EyeTrainConfig) -> list[EyeBatch]:
+    """Held-out people as a camera and a fit would show them; always the same."""
+    rng = np.random.default_rng(_VALIDATION_SEED)
+    rows = np.arange(min(len(source), config.validation_pictures))
+    parts = [rows[i : i + config.batch] for i in range(0, len(rows), config.batch)]
+    return [source.batch(part, rng) for part in parts]

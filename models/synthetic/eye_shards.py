@@ -1,0 +1,139 @@
+"""Pictures of eyes on disk, for the training of the eyes' network.
+
+A folder holds ``eyes.json`` and pairs ``shard-NNNNN.images.npy`` and ``shard-NNNNN.npz``; the
+latter is written last and marks a finished shard.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from ..archives import fitted, read_npy, read_npz
+from ..documents import json_of, one_line
+from ..errors import InputError
+from ..face.names import N_BLENDSHAPES, N_SHAPE
+
+META_NAME: Final = "eyes.json"
+EYE_SHARD_FORMAT: Final = 1
+"""Version of the folder's layout."""
+STRIP_WIDTH: Final = 208
+STRIP_HEIGHT: Final = 104
+"""Of a picture of both eyes, px."""
+STRIP_PX_PER_MM: Final = 1.6
+"""At the eyes."""
+
+_IMAGES: Final = ".images.npy"
+_LABELS: Final = {
+    "pose": (np.float32, "n 3 4"),
+    "shape": (np.float32, f"n {N_SHAPE}"),
+    "blendshapes": (np.float32, f"n {N_BLENDSHAPES}"),
+}
+
+
+@dataclass(frozen=True)
+class EyeLabels:
+    """Labels of n pictures of eyes.
+
+    Attributes:
+        pose: (n, 3, 4) scaled orthography nearest to the perspective, picture px per mm.
+        shape: (n, 40) standard deviations.
+        blendshapes: (n, 52) in [0, 1].
+    """
+
+    pose: Float32[np.ndarray, "n 3 4"]
+    shape: Float32[np.ndarray, "n 40"]
+    blendshapes: Float32[np.ndarray, "n 52"]
+
+    def __len__(self) -> int:
+        return len(self.pose)
+
+
+@dataclass(frozen=True)
+class EyeShard:
+    """One finished shard; the pictures stay on disk until they are read.
+
+    Attributes:
+        images: (n, 104, 208, 3) BGR, about upright with the head, memory-mapped.
+        labels: of the n pictures.
+    """
+
+    images: UInt8[np.ndarray, "n 104 208 3"]
+    labels: EyeLabels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def save_meta(folder: Path, settings: Mapping[str, int]) -> None:
+    """Write ``eyes.json``: the layout's version, and what the pictures are a function of."""
+    (folder / META_NAME).write_text(json.dumps({"version": EYE_SHARD_FORMAT, **settings}), "utf-8")
+
+
+def load_meta(folder: Path) -> dict[str, int]:
+    """What :func:`save_meta` was given.
+
+    Raises:
+        InputError: the file is missing, damaged or of another version.
+    """
+    path = folder / META_NAME
+    try:
+        table = {str(name): int(value) for name, value in json_of(path.read_text()).items()}
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise InputError(
+            f"{path}: not the description of a folder of eyes: {one_line(error)}"
+        ) from error
+    version = table.pop("version", None)
+    if version != EYE_SHARD_FORMAT:
+        raise InputError(f"{path}: version {version}, expected {EYE_SHARD_FORMAT}")
+    return table
+
+
+def shard_path(folder: Path, number: int) -> Path:
+    """The file that marks a shard as finished."""
+    return folder / f"shard-{number:05d}.npz"
+
+
+def save_shard(
+    folder: Path, number: int, images: UInt8[np.ndarray, "n 104 208 3"], labels: EyeLabels
+) -> None:
+    """Write a shard; the labels, which mark it as finished, come last and appear at once."""
+    path = shard_path(folder, number)
+    np.save(path.with_name(path.stem + _IMAGES), images)
+    temporary = path.with_name(f".{path.stem}.tmp.npz")
+    arrays = {column.name: getattr(labels, column.name) for column in fields(EyeLabels)}
+    np.savez(temporary, allow_pickle=False, **arrays)
+    temporary.replace(path)
+
+
+def load_shards(folder: Path) -> list[EyeShard]:
+    """All finished shards of a folder, by number.
+
+    Raises:
+        InputError: the folder is none of eyes, has no shard, or one is damaged.
+    """
+    load_meta(folder)
+    paths = sorted(folder.glob("shard-[0-9][0-9][0-9][0-9][0-9].npz"))
+    if not paths:
+        raise InputError(f"{folder}: no finished shard in it")
+    return [_load(path) for path in paths]
+
+
+def _load(path: Path) -> EyeShard:
+    try:
+        read = fitted(read_npz(path, list(_LABELS)), _LABELS)
+        arrays = {name: np.ascontiguousarray(array) for name, array in read.items()}
+        images = read_npy(path.with_name(path.stem + _IMAGES), mapped=True)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: not a finished shard: {one_line(error)}") from error
+    labels = EyeLabels(**arrays)
+    wanted = (len(labels), STRIP_HEIGHT, STRIP_WIDTH, 3)
+    if images.shape != wanted or images.dtype != np.uint8:
+        raise InputError(f"{path}: pictures are {images.dtype} {images.shape}, expected {wanted}")
+    return EyeShard(images, labels)

@@ -1,0 +1,57 @@
+"""``mien synthesize eyes``: eyes seen from near, for the training of their network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from .rendering import Rendering
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthesizeEyes(Rendering):
+    """Render pictures of both eyes of a face into shards; resumable.
+
+    "mien train eyes" cuts its views from them. The same for the same seed.
+
+    Attributes:
+        count: pictures in all, rounded up to whole shards.
+        shard_size: pictures a shard.
+        assets: folder of CC0 MakeHuman hair meshes; default: procedural hair only.
+        sheet: PNG file for a sheet of the first shard, each picture with views of a training
+            (needs torch: mien[train]).
+    """
+
+    count: int = 40000
+    shard_size: int = 400
+    assets: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    sheet: Annotated[Path | None, tyro.conf.arg(metavar="FILE.png")] = None
+
+    def run(self) -> int:
+        """Render what is missing."""
+        self.check(self.sheet)
+        from ...models.synthetic.eye_pictures import EyePicturesConfig, render_eyes
+
+        rendered = render_eyes(
+            EyePicturesConfig(
+                out=self.out,
+                count=self.count,
+                face_model=self.model_file,
+                seed=self.seed,
+                shard_size=self.shard_size,
+                assets=self.assets,
+                data=self.data,
+                workers=self.workers,
+            )
+        )
+        print(f"rendered {rendered} shards of {self.shard_size} pictures into {self.out}")
+        if self.sheet is not None:
+            from ...models.eyes.sheet import eyes_sheet
+            from ..files import write_png
+
+            write_png(self.sheet, eyes_sheet(self.out, self.model_file))
+            print(f"wrote {self.sheet}")
+        return 0
