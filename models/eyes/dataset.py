@@ -19,7 +19,7 @@ from ..synthetic.eye_shards import EyeShard
 _CAMERA: Final = PhotometricConfig(
     low_resolution=0.1, blur=0.2, motion=0.08, occluder=0.06, frame_edge=0.04
 )
-_LEAST_SIZE: Final = 0.22
+_LEAST_SIZE: Final = 0.16
 """Of the smallest pictures, as a share of those rendered: faces of 40 px."""
 
 

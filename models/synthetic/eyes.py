@@ -127,14 +127,14 @@ class EyePainter:
 
     def lashes(self, vertices: Vertices, person: Person, rng: np.random.Generator) -> Surface:
         """Upper and lower lashes as veils of the lash geometry."""
-        opacity = rng.uniform(0.15, 0.6) + 0.35 * person.makeup
+        opacity = rng.uniform(0.15, 0.9) + 0.35 * person.makeup
         used, triangles = self._lashes
         vertices, n = vertices[used], len(used)
         return Surface(
             vertices,
             triangles,
             colour=np.tile(srgb(person.hair) * 0.3, (n, 1)).astype(np.float32),
-            alpha=np.full(n, min(opacity, 0.9), np.float32),
+            alpha=np.full(n, min(opacity, 0.95), np.float32),
             specular=0.0,
             two_sided=True,
             casts_shadow=False,

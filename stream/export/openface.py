@@ -9,18 +9,22 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from ...models.face.names import BLENDSHAPE_INDEX, N_LANDMARKS
+from ...models.face.rotation import matrix_from_quaternion
 from ..frame import Frame
+from ..gaze import eye_angles
 from ..observation import FaceObservation
 from .base import ExportContext, Exporter
 from .geometry import pose_of
 
 OPENFACE_HEADER: Final[tuple[str, ...]] = (
     *("frame", "face_id", "timestamp", "confidence", "success"),
+    *(f"gaze_{eye}_{axis}" for eye in range(2) for axis in "xyz"),
+    *("gaze_angle_x", "gaze_angle_y"),
     *("pose_Tx", "pose_Ty", "pose_Tz", "pose_Rx", "pose_Ry", "pose_Rz"),
     *(f"{axis}_{i}" for axis in "xyXYZ" for i in range(N_LANDMARKS)),
     *("AU45_r", "AU45_c"),
 )
-"""OpenFace's names and order; the groups that mien cannot fill are left out whole."""
+"""OpenFace's names and order, without what mien cannot fill."""
 
 AU45_FULL: Final = 5.0
 """OpenFace's intensities run from 0 to 5."""
@@ -58,6 +62,7 @@ class OpenFaceExporter(Exporter):
         yield seconds
         yield "" if row.confidence is None else f"{row.confidence:.4f}"
         yield int(row.observed)
+        yield from _gaze(row)
         yield from (f"{value:.4f}" for value in (row.tx, row.ty, row.tz))
         angles = (-row.pitch, row.yaw, row.roll)
         yield from (f"{math.radians(angle):.6f}" for angle in angles)
@@ -68,6 +73,20 @@ class OpenFaceExporter(Exporter):
 
     def _release(self) -> None:
         self._stream.close()
+
+
+def _gaze(row: FaceObservation) -> list[str]:
+    """Directions of both eyes in the camera frame, and their mean's angles; empty where unsaid.
+
+    Eye 0 is the subject's right, the left one in the picture.
+    """
+    if row.blendshapes is None:
+        return [""] * 8
+    rotation = matrix_from_quaternion(pose_of(row).quat_wxyz)
+    left, right = (rotation @ eye.direction() for eye in eye_angles(row.blendshapes))
+    x, y, z = ((left + right) / 2.0).tolist()
+    angles = math.atan2(x, -z), math.atan2(y, -z)
+    return [f"{value:.6f}" for value in (*right.tolist(), *left.tolist(), *angles)]
 
 
 def _blink(row: FaceObservation, closes: float) -> tuple[str, str]:

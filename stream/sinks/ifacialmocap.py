@@ -7,9 +7,10 @@ from typing import ClassVar, Final
 import numpy as np
 
 from ..frame import Frame
+from ..gaze import eye_angles
 from ..neutral import HeadPose
 from ..observation import FaceObservation
-from .spellings import SPELLINGS, eye_angles
+from .spellings import SPELLINGS
 from .udp import UdpHeadSink
 
 DEFAULT_ADDRESS: Final = ("127.0.0.1", 49983)

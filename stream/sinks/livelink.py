@@ -10,10 +10,11 @@ from typing import Final
 from ...models.errors import InputError
 from ...models.face.names import BLENDSHAPE_INDEX
 from ..frame import Frame
+from ..gaze import eye_angles
 from ..neutral import Neutral, PrimaryFace
 from ..observation import FaceObservation
 from .lines import LineSink
-from .spellings import LIVE_LINK_ORDER, eye_angles
+from .spellings import LIVE_LINK_ORDER
 
 _ANGLES: Final = tuple(
     f"{what}{angle}"

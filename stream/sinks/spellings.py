@@ -1,4 +1,4 @@
-"""The 52 ARKit blendshapes as other programs spell them, and eye angles made of them.
+"""The 52 ARKit blendshapes as other programs spell them.
 
 One table: ARKit's own spelling, Perfect Sync's and iFacialMocap's; and the order of Live Link Face.
 """
@@ -7,10 +7,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from jaxtyping import Float32
-from numpy import ndarray
-
-from ...models.face.names import BLENDSHAPE_INDEX, BLENDSHAPE_NAMES, GAZE_DEG
+from ...models.face.names import BLENDSHAPE_NAMES
 
 
 class Spelling(NamedTuple):
@@ -61,31 +58,3 @@ LIVE_LINK_ORDER: Final[tuple[str, ...]] = (
     "TongueOut",
 )
 """The order of Live Link Face's columns, in its spelling."""
-
-_AT: Final = BLENDSHAPE_INDEX
-
-
-class EyeAngles(NamedTuple):
-    """Where an eye looks within the head, degrees.
-
-    Attributes:
-        right: > 0 towards the subject's right.
-        up: > 0 up.
-    """
-
-    right: float
-    up: float
-
-
-def eye_angles(blendshapes: Float32[ndarray, " 52"]) -> tuple[EyeAngles, EyeAngles]:
-    """Left and right eye by the ``eyeLook`` blendshapes, as mien's face model turns its eyes.
-
-    A recorded packet of iFacialMocap has 35 to 40 degrees where mien's have 30 at 1.
-    """
-    angles = []
-    for side, outwards in (("Left", -1.0), ("Right", 1.0)):
-        out, into, up, down = (
-            float(blendshapes[_AT[f"eyeLook{way}{side}"]]) for way in ("Out", "In", "Up", "Down")
-        )
-        angles.append(EyeAngles(outwards * (out - into) * GAZE_DEG, (up - down) * GAZE_DEG))
-    return angles[0], angles[1]

@@ -132,6 +132,36 @@ def test_openface_gives_the_angles_and_translations_of_the_parquet_file(
         np.testing.assert_allclose(marks, row.landmarks_px, atol=1e-3)
 
 
+def test_openface_has_the_gaze_in_the_camera_frame(
+    tmp_path: Path, context: ExportContext, make_face_row: Maker
+) -> None:
+    """Eyes that look back into the camera from a turned head, and eyes that look down."""
+    c, s = math.cos(math.radians(10)), math.sin(math.radians(10))
+    turned = {"qw": c, "qx": 0.0, "qy": s, "qz": 0.0}  # 20 degrees of yaw: to the picture's left
+    back, down = np.zeros(52, np.float32), np.zeros(52, np.float32)
+    for name in ("eyeLookOutLeft", "eyeLookInRight"):
+        back[BLENDSHAPE_INDEX[name]] = 20 / 30
+    for name in ("eyeLookDownLeft", "eyeLookDownRight"):
+        down[BLENDSHAPE_INDEX[name]] = 0.5
+    rows = [
+        make_face_row(frame=0, blendshapes=back, **turned),
+        make_face_row(frame=1, blendshapes=down, qw=1.0, qx=0.0, qy=0.0, qz=0.0),
+        make_face_row(frame=2, blendshapes=None),
+    ]
+    clip = [(Frame(GREY, row.frame, 0), [row]) for row in rows]
+    with export("openface", tmp_path, context, clip).open(encoding="utf-8") as stream:
+        camera, lower, unsaid = csv.DictReader(stream)
+
+    def vectors(cells: dict[str, str]) -> np.ndarray:
+        return np.array([[float(cells[f"gaze_{eye}_{a}"]) for a in "xyz"] for eye in range(2)])
+
+    np.testing.assert_allclose(vectors(camera), [[0, 0, -1]] * 2, atol=1e-5)
+    assert float(camera["gaze_angle_x"]) == pytest.approx(0.0, abs=1e-5)
+    assert math.degrees(float(lower["gaze_angle_y"])) == pytest.approx(15.0, abs=1e-3)
+    np.testing.assert_allclose(np.linalg.norm(vectors(lower), axis=1), 1.0, atol=1e-5)
+    assert {unsaid[name] for name in unsaid if name.startswith("gaze")} == {""}
+
+
 def test_the_space_points_of_openface_project_near_the_picture_points(
     tmp_path: Path, context: ExportContext, clip: Clip
 ) -> None:

@@ -14,12 +14,13 @@ import pytest
 from mien.models.errors import InputError, OutputError
 from mien.models.face.names import BLENDSHAPE_INDEX, BLENDSHAPE_NAMES
 from mien.stream.frame import Frame
+from mien.stream.gaze import eye_angles
 from mien.stream.neutral import Neutral, quaternion_from_yaw_pitch_roll
 from mien.stream.observation import FaceObservation
 from mien.stream.sinks import Sink
 from mien.stream.sinks.ifacialmocap import IFacialMocapSink
 from mien.stream.sinks.opentrack import OpenTrackSink
-from mien.stream.sinks.spellings import LIVE_LINK_ORDER, SPELLINGS, eye_angles
+from mien.stream.sinks.spellings import LIVE_LINK_ORDER, SPELLINGS
 from mien.stream.sinks.udp import UdpHeadSink
 from mien.stream.sinks.vmc import VmcSink
 
