@@ -11,11 +11,19 @@ from typing import Final
 
 import msgspec
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 
+from ..models.documents import one_line
 from ..models.errors import BundleError
-from ..models.face.crop import Crop
-from ..models.face.eye_views import EYE_COLUMNS, VIEW_HEIGHT, VIEW_WIDTH, EyePlaces
+from ..models.face.crop import CROP_SIZE, Crop
+from ..models.face.eye_views import (
+    EYE_COLUMNS,
+    EYE_UNITS,
+    VIEW_HEIGHT,
+    VIEW_WIDTH,
+    EyePlaces,
+    EyeViews,
+)
 from ..models.face.morphable import FaceModel
 from .onnx_session import open_session
 from .regression import Regression
@@ -26,6 +34,14 @@ _INPUTS: Final = {
 }
 _OUTPUT: Final = "units"
 _COLUMNS: Final = np.array(EYE_COLUMNS)
+_LEAST_PRESENCE: Final = 0.1
+"""Of a face whose eyes are looked at; the tracker takes none that is so unlikely."""
+_GAZE: Final = np.array(["Look" in unit for unit in EYE_UNITS])
+_LID_SHARE: Final = 2.0 / 3.0
+"""What the eyes' word counts for lids, beside the regressor's. On rendered people (area under the
+ROC curve of closed eyes, faces of 85 px): 0.909 by the regressor, 0.933 by the eyes, 0.942 by the
+mean of both with half or two thirds for the eyes. Gaze is the eyes' alone: the regressor has none.
+"""
 
 
 class EyeReader:
@@ -52,14 +68,46 @@ class EyeReader:
                 f"{path}: takes {inputs} and gives {outputs}; expected {_INPUTS} and {wanted}"
             )
         self._places = EyePlaces.of(model)
+        self._try(path)
+
+    def _try(self, path: Path) -> None:
+        """Run once, on two faces at once: the first picture finds all compiled, and no surprise.
+
+        Raises:
+            BundleError: the network does not do what its signature says.
+        """
+        from onnxruntime.capi.onnxruntime_pybind11_state import (
+            Fail,
+            InvalidArgument,
+            RuntimeException,
+        )
+
+        blank = np.zeros((8, 8, 3), np.uint8)
+        crop, pose = Crop(4.0, 4.0, 8.0), np.eye(3, 4, dtype=np.float32)
+        shape = np.zeros(self._places.basis.shape[0], np.float32)
+        looks = [self._places.views(blank, crop, pose, shape)] * 2
+        try:
+            units = self._units(looks)
+        except (Fail, InvalidArgument, RuntimeException, RuntimeError, ValueError) as error:
+            raise BundleError(f"{path}: cannot be run: {one_line(error)}") from error
+        if units.shape != (2, *_COLUMNS.shape) or not np.all(np.isfinite(units)):
+            raise BundleError(f"{path}: says {units.shape} of two faces, or what is no number")
+
+    def _units(self, looks: Sequence[EyeViews]) -> Float32[np.ndarray, "B 2 7"]:
+        """What the network says of views."""
+        inputs = {
+            "eyes": np.stack([views.pixels for views in looks]),
+            "facing": np.stack([views.facing for views in looks]),
+        }
+        return np.asarray(self._session.run([_OUTPUT], inputs)[0], np.float32)
 
     def read(
         self, image_bgr: UInt8[np.ndarray, "H W 3"], crops: Sequence[Crop], said: Regression
     ) -> Regression:
-        """The regression with what the eyes themselves say in place of its lids and gaze.
+        """The regression with the gaze of the eyes themselves, and lids that both have seen.
 
-        Faces of which an eye's middle lies outside of the picture, and networks that say no
-        blendshapes, are left as they are.
+        What the regressor says stays where the middle of an eye lies outside of the picture, where
+        it sees no face at all, and of networks that say no blendshapes.
 
         Args:
             image_bgr: the picture.
@@ -68,17 +116,25 @@ class EyeReader:
         """
         if said.blendshapes is None:
             return said
-        looks = [
-            self._places.views(image_bgr, crop, pose, shape)
-            for crop, pose, shape in zip(crops, said.pose, said.shape, strict=True)
-        ]
-        shown = [at for at, views in enumerate(looks) if views.inside]
-        if not shown:
+        looks: dict[int, EyeViews] = {}
+        for at, crop in enumerate(crops):
+            if said.presence is not None and said.presence[at] < _LEAST_PRESENCE:
+                continue
+            views = self._places.views(image_bgr, crop, said.pose[at], said.shape[at])
+            if views.inside.any():
+                looks[at] = views
+        if not looks:
             return said
-        eyes = np.stack([looks[at].pixels for at in shown])
-        facing = np.stack([looks[at].facing for at in shown])
-        (units,) = self._session.run([_OUTPUT], {"eyes": eyes, "facing": facing})
         blendshapes = said.blendshapes.copy()
-        for at, of_face in zip(shown, np.asarray(units), strict=True):
-            blendshapes[at, _COLUMNS] = of_face
+        for (at, views), units in zip(
+            looks.items(), self._units(list(looks.values())), strict=True
+        ):
+            # A picture with fewer pixels than the crop shows the eyes no better than the crop does.
+            lids = _LID_SHARE * min(1.0, (crops[at].side / CROP_SIZE) ** 2)
+            share = np.where(_GAZE, 1.0, lids).astype(np.float32)
+            for columns, values, inside in zip(_COLUMNS, units, views.inside, strict=True):
+                if inside and np.all(np.isfinite(values)):
+                    said_before = blendshapes[at, columns]
+                    mixed = said_before + share * (np.clip(values, 0.0, 1.0) - said_before)
+                    blendshapes[at, columns] = mixed
         return msgspec.structs.replace(said, blendshapes=blendshapes)

@@ -165,6 +165,7 @@ class FaceFitter:
         """Read crops in one batch; None where the network's answer is no face at all."""
         if not crops:
             return []
+        image_bgr = np.ascontiguousarray(image_bgr)  # once, for crops and eyes
         pixels = np.empty((len(crops), CROP_SIZE, CROP_SIZE, 3), np.uint8)
         for i, crop in enumerate(crops):
             extract(image_bgr, crop, out=pixels[i])

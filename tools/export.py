@@ -136,14 +136,16 @@ class Export:
 
     def _networks(self) -> dict[str, onnx.ModelProto]:
         """The networks that are to be added, by the names of their files."""
-        from ..models.detector.export import read_detector
-        from ..models.eyes.export import read_eyes
         from ..models.face.bundle import DETECTOR, EYES
 
         networks = {}
         if self.detector is not None:
+            from ..models.detector.export import read_detector
+
             networks[DETECTOR] = read_detector(self.detector)
         if self.eyes is not None:
+            from ..models.eyes.export import read_eyes
+
             networks[EYES] = read_eyes(self.eyes)
         return networks
 
@@ -218,18 +220,20 @@ class Export:
 
 
 def _remark_on_tuning(bundle: Bundle) -> None:
-    """Say so where the folder keeps a smoother that was tuned to the errors of another network.
+    """Say so where the folder keeps a smoother that was tuned to the errors of other networks.
 
     Raises:
         InputError: its ``smoother.toml`` cannot be read.
     """
-    from ..models.face.bundle import REGRESSOR
+    from ..models.face.bundle import EYES, REGRESSOR
     from ..stream.smoother.tuning import Tuning
 
     path = bundle.smoother_path
     if path is None:
         return
-    if Tuning.load(path).provenance.get("regressor_sha256") != bundle.files[REGRESSOR]:
+    tuned = Tuning.load(path).provenance
+    same = tuned.get("regressor_sha256") == bundle.files[REGRESSOR]
+    if not same or tuned.get("eyes_sha256", "") != bundle.files.get(EYES, ""):
         print(
             f"mien: {path}: tuned to another network; mien tune-smoother --bundle {bundle.folder} "
             "tunes it to this one",

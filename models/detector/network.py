@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..errors import InputError
+from ..learning.layers import activated
 from ..regressor.network import FaceNetwork, NetworkConfig, StridedDepthwise
 
 STRIDE: Final = 4
@@ -77,9 +78,9 @@ class DetectorNetwork(nn.Module):
         )
         # From stride 32 up to 4: each level of the trunk is brought to the width of what comes from
         # below, added, and mixed.
-        self.tops = nn.Sequential(*_activated(nn.Conv2d(deep, narrow[2], 1, bias=False)))
+        self.tops = nn.Sequential(*activated(nn.Conv2d(deep, narrow[2], 1, bias=False)))
         self.sides = nn.ModuleList(
-            nn.Sequential(*_activated(nn.Conv2d(i, o, 1, bias=False)))
+            nn.Sequential(*activated(nn.Conv2d(i, o, 1, bias=False)))
             for i, o in zip(wide[::-1], (narrow[2], narrow[1], narrow[0]), strict=True)
         )
         self.mixes = nn.ModuleList(
@@ -136,14 +137,10 @@ class DetectorNetwork(nn.Module):
         return DetectorOutput(maps[:, :1], maps[:, 1:])
 
 
-def _activated(convolution: nn.Conv2d) -> list[nn.Module]:
-    return [convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU(inplace=True)]
-
-
 def _separable(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
     kind = nn.Conv2d if stride == 1 else StridedDepthwise
     depthwise = kind(inputs, inputs, 3, stride, 1, groups=inputs, bias=False)
-    return _activated(depthwise) + _activated(nn.Conv2d(inputs, outputs, 1, bias=False))
+    return activated(depthwise) + activated(nn.Conv2d(inputs, outputs, 1, bias=False))
 
 
 def _channels_of(level: nn.Module) -> int:

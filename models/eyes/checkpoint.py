@@ -65,7 +65,8 @@ class EyeCheckpoint:
         with unpacking(path):
             with torch.device("meta"):
                 network = EyeNetwork()
-            check_state(path, "its network", network.state_dict(), content["averaged"])
+            for state in (content["weights"], content["averaged"]):
+                check_state(path, "its network", network.state_dict(), state)
             return cls(
                 weights=content["weights"],
                 averaged=content["averaged"],

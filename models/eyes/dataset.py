@@ -64,12 +64,10 @@ class EyeSource:
     Args:
         shards: to draw from.
         places: where the eyes lie in the head.
-        config: how the fit errs; None: it does not, and pictures stay as they were rendered.
+        config: how the fit errs.
     """
 
-    def __init__(
-        self, shards: Sequence[EyeShard], places: EyePlaces, config: LookConfig | None
-    ) -> None:
+    def __init__(self, shards: Sequence[EyeShard], places: EyePlaces, config: LookConfig) -> None:
         self._shards = shards
         self._places = places
         self._config = config
@@ -105,14 +103,12 @@ class EyeSource:
         labels = shard.labels
         image, pose = np.asarray(shard.images[row]), labels.pose[row].astype(np.float64)
         shape, values = labels.shape[row], labels.blendshapes[row]
-        mirrored = False
-        if self._config is not None:
-            mirrored = bool(rng.random() < 0.5)
-            if rng.random() < self._config.reduced:
-                image, pose = _reduced(image, pose, rng)
-            image = self._camera.apply(image, rng)
-            pose = _misjudged(pose, self._places.mean.mean(0), self._config, rng)
-            shape = shape + rng.normal(0, self._config.shape, len(shape)).astype(np.float32)
+        mirrored = bool(rng.random() < 0.5)
+        if rng.random() < self._config.reduced:
+            image, pose = reduced(image, pose, rng)
+        image = self._camera.apply(image, rng)
+        pose = misjudged(pose, self._places.mean.mean(0), self._config, rng)
+        shape = shape + rng.normal(0, self._config.shape, len(shape)).astype(np.float32)
         middle = (CROP_SIZE - 1) / 2  # a crop whose pixels are the picture's
         views = self._places.views(
             image, Crop(middle, middle, CROP_SIZE), pose.astype(np.float32), shape
@@ -123,7 +119,7 @@ class EyeSource:
         batch.units[at] = values[np.array(EYE_COLUMNS)][way]
 
 
-def _reduced(
+def reduced(
     image: UInt8[np.ndarray, "H W 3"], pose: np.ndarray, rng: np.random.Generator
 ) -> tuple[UInt8[np.ndarray, "h w 3"], np.ndarray]:
     """The picture with fewer pixels, and the pose in these."""
@@ -138,7 +134,7 @@ def _reduced(
     return small, pose
 
 
-def _misjudged(
+def misjudged(
     pose: np.ndarray, eyes_mm: np.ndarray, config: LookConfig, rng: np.random.Generator
 ) -> np.ndarray:
     """The pose as a fit would have it, turned about the eyes and not the head's origin."""

@@ -7,11 +7,8 @@ from typing import Final
 import torch
 from jaxtyping import Float32
 
-from ..face.eye_views import EYE_UNITS
+from ..face.eye_views import BLINK, EYE_UNITS, LOOK_DOWN, LOOK_IN, LOOK_OUT, LOOK_UP
 
-_BLINK, _DOWN, _IN, _OUT, _UP = (
-    EYE_UNITS.index("eye" + name) for name in ("Blink", "LookDown", "LookIn", "LookOut", "LookUp")
-)
 _WEIGHTS: Final = {"eyeBlink": 2.0, "eyeSquint": 0.5, "eyeWide": 0.5}
 """Of the absolute error of a blendshape; 1 where none is given."""
 _GAZE: Final = 1.5
@@ -29,7 +26,7 @@ def eye_loss(
     Absolute, so that what cannot be seen is guessed as the median and what is seen stays sharp.
     """
     error = (said - true).abs()
-    seen = torch.where(true[..., _BLINK] < _CLOSED, 1.0, _HIDDEN)
+    seen = torch.where(true[..., BLINK] < _CLOSED, 1.0, _HIDDEN)
     total = said.new_zeros(())
     terms = {}
     for column, name in enumerate(EYE_UNITS):
@@ -38,7 +35,7 @@ def eye_loss(
             one = one * seen
         terms[name] = one.mean()
         total = total + _WEIGHTS.get(name, 1.0) * terms[name]
-    for name, plus, minus in (("sideways", _OUT, _IN), ("up", _UP, _DOWN)):
+    for name, plus, minus in (("sideways", LOOK_OUT, LOOK_IN), ("up", LOOK_UP, LOOK_DOWN)):
         angle = (said[..., plus] - said[..., minus]) - (true[..., plus] - true[..., minus])
         terms[name] = (angle.abs() * seen).mean()
         total = total + _GAZE * terms[name]

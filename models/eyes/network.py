@@ -13,6 +13,7 @@ from jaxtyping import Float32, UInt8
 from torch import nn
 
 from ..face.eye_views import EYE_UNITS, VIEW_HEIGHT, VIEW_WIDTH
+from ..learning.layers import activated
 
 _STEM: Final = 16
 _BLOCKS: Final = ((16, 1), (32, 2), (32, 1), (64, 2), (64, 1))
@@ -30,14 +31,14 @@ class EyeNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        layers = _activated(nn.Conv2d(3, _STEM, 3, 2, 1, bias=False))
+        layers = activated(nn.Conv2d(3, _STEM, 3, 2, 1, bias=False))
         channels = _STEM
         for wide, stride in _BLOCKS:
             depthwise = nn.Conv2d(channels, channels, 3, stride, 1, groups=channels, bias=False)
-            layers += _activated(depthwise)
-            layers += _activated(nn.Conv2d(channels, wide, 1, bias=False))
+            layers += activated(depthwise)
+            layers += activated(nn.Conv2d(channels, wide, 1, bias=False))
             channels = wide
-        layers += _activated(nn.Conv2d(channels, _MAP, 1, bias=False))
+        layers += activated(nn.Conv2d(channels, _MAP, 1, bias=False))
         self.trunk = nn.Sequential(*layers)
         self.describe = nn.Linear(_MAP * (VIEW_HEIGHT // 8) * (VIEW_WIDTH // 8), _FEATURES)
         self.mix = nn.Linear(2 * _FEATURES + 2, _HIDDEN)
@@ -59,7 +60,3 @@ class EyeNetwork(nn.Module):
         own = torch.relu(self.describe(features)).view(-1, 2, _FEATURES)
         both = torch.cat([own, own.flip(1), facing], 2)
         return torch.sigmoid(self.say(torch.relu(self.mix(both))))
-
-
-def _activated(convolution: nn.Conv2d) -> list[nn.Module]:
-    return [convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU(inplace=True)]

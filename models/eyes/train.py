@@ -16,6 +16,7 @@ from ..errors import InputError, OutputError
 from ..face.eye_views import EyePlaces
 from ..face.morphable import FaceModel
 from ..learning.budget import check_budget
+from ..learning.checkpoint_file import unpacking
 from ..learning.pace import (
     CHECKPOINT_NAME,
     begin_folder,
@@ -27,7 +28,7 @@ from ..learning.pace import (
 )
 from ..learning.prefetch import Prefetch
 from ..learning.training_log import Report, TrainingLog
-from ..synthetic.eye_shards import load_shards
+from ..synthetic.eye_shards import check_face_model, load_shards
 from .checkpoint import EyeCheckpoint, EyeProgress
 from .dataset import EyeBatch, EyeSource, LookConfig
 from .losses import eye_loss
@@ -141,6 +142,7 @@ class EyeTraining:
         self._log = TrainingLog(config.out, report)
         self._clock = clock
         places = EyePlaces.of(FaceModel.load(config.face_model))
+        check_face_model(config.shards, config.face_model)
         shards = load_shards(config.shards)
         held = config.validation_shards
         if len(shards) <= held:
@@ -162,7 +164,8 @@ class EyeTraining:
         self.progress = EyeProgress()
         if start and resumed:
             self.average.load_state_dict(dict(start.averaged))
-            self.optimiser.load_state_dict(dict(start.optimiser))
+            with unpacking(config.out / CHECKPOINT_NAME):
+                self.optimiser.load_state_dict(dict(start.optimiser))
             self.progress = start.progress
         self._began = clock() - self.progress.seconds
 

@@ -13,8 +13,8 @@ _MOST = 4
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def cut(image, left, top, scale, pose, shape, mean, basis, step_mm, pixels, facing):
-    """Fill the views of both eyes, see :class:`.eye_views.EyePlaces`; whether both are inside.
+def cut(image, left, top, scale, pose, shape, mean, basis, step_mm, pixels, facing, inside):
+    """Fill what the arguments from ``pixels`` on are of, see :class:`.eye_views.EyeViews`.
 
     ``left``, ``top`` and ``scale`` take the pose's pixels to those of the image.
     """
@@ -29,8 +29,7 @@ def cut(image, left, top, scale, pose, shape, mean, basis, step_mm, pixels, faci
     down_x, down_y = matrix[0, 1], matrix[1, 1]
     length = np.hypot(down_x, down_y)
     if not np.isfinite(size) or not length > 1e-3 * size:
-        return False
-    inside = True
+        return
     down_x, down_y = down_x / length, down_y / length
     forward_x, forward_y = -matrix[0, 2] / size, -matrix[1, 2] / size
     for eye in range(2):
@@ -45,11 +44,10 @@ def cut(image, left, top, scale, pose, shape, mean, basis, step_mm, pixels, faci
                 place += shape[k] * basis[k, eye, j]
             x += matrix[0, j] * place
             y += matrix[1, j] * place
-        inside = inside and x >= 0.0 and y >= 0.0 and x <= width - 1.0 and y <= height - 1.0
+        inside[eye] = x >= 0.0 and y >= 0.0 and x <= width - 1.0 and y <= height - 1.0
         step = size * step_mm
         _sample(image, x, y, step * right_x, step * right_y, step * down_x, step * down_y,
                 step, pixels[eye])  # fmt: skip
-    return inside
 
 
 @njit(cache=True, nogil=True)

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Final, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from .crop import CROP_SIZE, Crop
 from .morphable import FaceModel
@@ -34,6 +34,9 @@ EYE_UNITS: Final = (
 )
 """Blendshapes of one eye, in the order in which its network says them."""
 
+BLINK, LOOK_DOWN, LOOK_IN, LOOK_OUT, LOOK_UP = range(5)
+"""Places in ``EYE_UNITS``."""
+
 EYE_COLUMNS: Final = tuple(
     tuple(BLENDSHAPE_INDEX[unit + side] for unit in EYE_UNITS) for side in ("Left", "Right")
 )
@@ -50,12 +53,12 @@ class EyeViews(NamedTuple):
         pixels: (2, 40, 64, 3) BGR; zero outside of the picture.
         facing: (2, 2) where the face looks: the components of the head's forward direction
             towards the view's right and down, the sine of the angle for each.
-        inside: whether the middles of both eyes lie in the picture.
+        inside: (2,) whether the middle of each eye lies in the picture.
     """
 
     pixels: UInt8[np.ndarray, "2 40 64 3"]
     facing: Float32[np.ndarray, "2 2"]
-    inside: bool
+    inside: Bool[np.ndarray, " 2"]
 
 
 @dataclass(frozen=True)
@@ -94,12 +97,13 @@ class EyePlaces:
             shape: of the head, standard deviations.
         """
         pixels = np.zeros((2, VIEW_HEIGHT, VIEW_WIDTH, 3), np.uint8)
-        facing = np.zeros((2, 2), np.float32)
+        facing, inside = np.zeros((2, 2), np.float32), np.zeros(2, np.bool_)
         scale = crop.side / CROP_SIZE
         middle = (CROP_SIZE - 1) / 2.0
-        inside = _kernel().cut(
+        # One layout only: the kernel is compiled for each that it meets.
+        _kernel().cut(
             np.ascontiguousarray(image_bgr), crop.cx - scale * middle, crop.cy - scale * middle,
-            scale, pose, shape, self.mean, self.basis, VIEW_STEP_MM, pixels, facing,
+            scale, pose, shape, self.mean, self.basis, VIEW_STEP_MM, pixels, facing, inside,
         )  # fmt: skip
         return EyeViews(pixels, facing, inside)
 

@@ -23,7 +23,13 @@ _COLOURS: Final = (
     (180, 110, 30), (40, 40, 210), (60, 150, 40), (170, 60, 160), (20, 150, 220),
     (120, 120, 120), (150, 160, 20), (30, 90, 140), (200, 80, 90), (80, 40, 40),
 )  # fmt: skip
-_NOT_LOSSES: Final = frozenset({"images", "seconds", "done", "pictures", "lr"})
+_NOT_LOSSES: Final = frozenset({"images", "seconds", "done", "pictures", "lr", "step"})
+_LARGE: Final = (
+    *("nme_percent", "nme_expression_percent", "rotation_deg"),
+    *("gaze_deg", "gaze_constant_deg"),
+)
+_SMALL: Final = ("blink_error", "blendshape_error", "winks")
+"""Held-out figures by their size: percent and degrees, and those below 1."""
 _MOST: Final = 10**18
 """What is larger, or not a number, is not drawn."""
 
@@ -89,14 +95,8 @@ def draw_curves(lines: Sequence[dict[str, Any]]) -> UInt8[np.ndarray, "H W 3"]:
     losses = sorted({name for line in training for name in line} - _NOT_LOSSES)
     panels = [
         Panel("losses in training", _curves(training, losses), logarithmic=True),
-        Panel(
-            "held out: NME (%), rotation (deg)",
-            _curves(held_out, ["nme_percent", "nme_expression_percent", "rotation_deg"]),
-        ),
-        Panel(
-            "held out: mean absolute errors",
-            _curves(held_out, ["blink_error", "blendshape_error"]),
-        ),
+        Panel("held out: NME (%), angles (deg)", _curves(held_out, _LARGE)),
+        Panel("held out: mean absolute errors, shares", _curves(held_out, _SMALL)),
         Panel("learning rate", _curves(training, ["lr"])),
     ]
     drawn = [_draw(panel) for panel in panels]

@@ -13,6 +13,7 @@ from torch import nn
 
 from ..errors import InputError
 from ..face.names import N_BLENDSHAPES, N_LANDMARKS, N_PARAMS
+from ..learning.layers import activated
 
 _BLOCKS: Final = (
     *((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)),
@@ -101,7 +102,7 @@ class FaceNetwork(nn.Module):
         super().__init__()
         self.config = config or NetworkConfig()
         channels = _scaled(_STEM_CHANNELS, self.config.width)
-        layers = _activated(nn.Conv2d(3, channels, 3, 2, 1, bias=False))
+        layers = activated(nn.Conv2d(3, channels, 3, 2, 1, bias=False))
         for wide, stride in _BLOCKS:
             outputs = _scaled(wide, self.config.width)
             layers += _separable(channels, outputs, stride)
@@ -192,14 +193,10 @@ def _scaled(channels: int, width: float) -> int:
     return max(8, round(channels * width))
 
 
-def _activated(convolution: nn.Conv2d) -> list[nn.Module]:
-    return [convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU(inplace=True)]
-
-
 def _separable(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
     kind = nn.Conv2d if stride == 1 else StridedDepthwise
     depthwise = kind(inputs, inputs, 3, stride, 1, groups=inputs, bias=False)
-    return _activated(depthwise) + _activated(nn.Conv2d(inputs, outputs, 1, bias=False))
+    return activated(depthwise) + activated(nn.Conv2d(inputs, outputs, 1, bias=False))
 
 
 def _pooling(channels: int, pooling: Pooling) -> nn.Module:

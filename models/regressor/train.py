@@ -191,9 +191,15 @@ class Training:
         if init is None:
             return None, False
         exported = exported_regressor(init)
-        if exported is None and self.config.widen is not None:
-            raise InputError(f"{init}: a checkpoint; only an exported network can be widened")
-        return (self._restored(exported) if exported else Checkpoint.load(init)), False
+        if exported is not None:
+            return self._restored(exported), False
+        start = Checkpoint.load(init)
+        if self.config.widen not in (None, start.network.width):
+            raise InputError(
+                f"{init}: a checkpoint of width {start.network.width}; only an exported network "
+                "can be widened (mien export CHECKPOINT --out FILE.onnx)"
+            )
+        return start, False
 
     def _restored(self, exported: Path) -> Checkpoint:
         """An exported network as if it had been trained on these shards; its history is unknown."""
@@ -345,6 +351,7 @@ class Training:
             "batch": config.batch,
             "learning_rate": config.learning_rate,
             "init": str(config.init) if config.init else None,
+            "widen": config.widen,
             "resumed": self.progress.images > 0,
             "network": asdict(self.strategy.learner.network.config),
             "objective": type(config.losses).__name__,

@@ -44,7 +44,8 @@ class TrainConfig:
         seed: of everything random.
         init: checkpoint, exported ``regressor.onnx`` or bundle folder whose weights are the start;
             of a checkpoint the averaged ones.
-        widen: width to which the network of ``init``, an exported one, is widened first.
+        widen: width to which the network of ``init`` is widened first, which must be an exported
+            one then, unless it has that width.
         resume: go on from ``out/checkpoint.pt`` where there is one.
         validation_shards: how many of the lowest-numbered shards are held out.
         validation_pictures: how many of their pictures are measured at most.
@@ -88,5 +89,7 @@ class TrainConfig:
         check_budget("images", self.images, self.minutes)
         if self.batch < 2 or self.threads < 1 or self.learning_rate <= 0:
             raise InputError("training needs batch >= 2, threads >= 1 and learning rate > 0")
+        if self.widen is not None and self.init is None:
+            raise InputError("training: nothing to widen without init; the network says its width")
         if self.render is not None and self.render.out != self.shards:
             raise InputError(f"{self.render.out}: rendered there, but trained on {self.shards}")

@@ -29,6 +29,7 @@ from .eye_shards import (
     STRIP_PX_PER_MM,
     STRIP_WIDTH,
     EyeLabels,
+    face_model_number,
     load_meta,
     save_meta,
     save_shard,
@@ -187,6 +188,7 @@ def render_eyes(config: EyePicturesConfig) -> int:
     HeadModel.load(config.face_model, MakeHumanData.open(config.data))
     settings = {"seed": config.seed, "shard_size": config.shard_size}
     settings["assets"] = int(config.assets is not None)
+    settings["face_model"] = face_model_number(config.face_model)
     try:
         config.out.mkdir(parents=True, exist_ok=True)
         if (config.out / META_NAME).exists() and load_meta(config.out) != settings:

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from ..archives import fitted, read_npy, read_npz
+from ..digest import file_sha256
 from ..documents import json_of, one_line
 from ..errors import InputError
 from ..face.names import N_BLENDSHAPES, N_SHAPE
@@ -71,6 +72,28 @@ class EyeShard:
         return len(self.labels)
 
 
+def face_model_number(path: Path) -> int:
+    """What tells face models apart in ``eyes.json``: the first 48 bits of the file's SHA-256.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return int(file_sha256(path)[:12], 16)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+
+
+def check_face_model(folder: Path, path: Path) -> None:
+    """See that the pictures of a folder were made with a face model.
+
+    Raises:
+        InputError: they were made with another one, or the folder's description is damaged.
+    """
+    if load_meta(folder).get("face_model") != face_model_number(path):
+        raise InputError(f"{folder}: made with another face model than {path}")
+
+
 def save_meta(folder: Path, settings: Mapping[str, int]) -> None:
     """Write ``eyes.json``: the layout's version, and what the pictures are a function of."""
     (folder / META_NAME).write_text(json.dumps({"version": EYE_SHARD_FORMAT, **settings}), "utf-8")
@@ -84,7 +107,7 @@ def load_meta(folder: Path) -> dict[str, int]:
     """
     path = folder / META_NAME
     try:
-        table = {str(name): int(value) for name, value in json_of(path.read_text()).items()}
+        table = {str(name): int(value) for name, value in json_of(path.read_text("utf-8")).items()}
     except (OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(
             f"{path}: not the description of a folder of eyes: {one_line(error)}"
@@ -133,6 +156,9 @@ def _load(path: Path) -> EyeShard:
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not a finished shard: {one_line(error)}") from error
     labels = EyeLabels(**arrays)
+    sound = all(np.isfinite(array).all() for array in arrays.values())
+    if not len(labels) or not sound or np.abs(labels.blendshapes - 0.5).max() > 0.5:
+        raise InputError(f"{path}: no picture, or labels that are no numbers within their ranges")
     wanted = (len(labels), STRIP_HEIGHT, STRIP_WIDTH, 3)
     if images.shape != wanted or images.dtype != np.uint8:
         raise InputError(f"{path}: pictures are {images.dtype} {images.shape}, expected {wanted}")

@@ -7,12 +7,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mien.models.face.bundle import Bundle
 from mien.models.face.eye_views import EYE_COLUMNS, EYE_UNITS, EyePlaces
 from mien.models.synthetic.eye_shards import (
     STRIP_HEIGHT,
     STRIP_PX_PER_MM,
     STRIP_WIDTH,
     EyeLabels,
+    face_model_number,
     save_meta,
     save_shard,
 )
@@ -45,7 +47,8 @@ def drawn(places: EyePlaces, rng: np.random.Generator) -> tuple[np.ndarray, np.n
 def write_drawings(folder: Path, places: EyePlaces, shards: int, each: int) -> None:
     """A folder of such shards."""
     folder.mkdir(parents=True)
-    save_meta(folder, {"seed": 0, "shard_size": each, "assets": 0})
+    made_with = face_model_number(Bundle.default().folder / "face_model.npz")
+    save_meta(folder, {"seed": 0, "shard_size": each, "assets": 0, "face_model": made_with})
     for number in range(shards):
         rng = np.random.default_rng(number)
         images, poses, values = zip(*(drawn(places, rng) for _ in range(each)), strict=True)

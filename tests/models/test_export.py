@@ -18,6 +18,8 @@ import torch
 
 from mien.models.detector.checkpoint import DetectorCheckpoint, DetectorProgress
 from mien.models.detector.network import DetectorNetwork, DetectorNetworkConfig
+from mien.models.eyes.checkpoint import EyeCheckpoint, EyeProgress
+from mien.models.eyes.network import EyeNetwork
 from mien.models.regressor.checkpoint import Checkpoint, Progress
 from mien.models.regressor.export import export_regressor, make_bundle, offset_log_variance
 from mien.models.regressor.network import FaceNetwork, NetworkConfig, Pooling
@@ -141,6 +143,12 @@ def test_a_bundle_takes_a_detector(tmp_path: Path, face_model_path: Path) -> Non
     (out / "smoother.toml").write_text("a = 1\n", encoding="utf-8")
     assert Export(given.folder, out, detector=other).run() == 0
     assert sorted(Bundle.load(out).files) == ["detector.onnx", *sorted(given.files)]
+    seeing = save_eyes(tmp_path / "eyes.pt")
+    assert Export(out, out, eyes=seeing).run() == 0
+    assert sorted(Bundle.load(out).files) == ["detector.onnx", "eyes.onnx", *sorted(given.files)]
+    assert Bundle.load(out).eyes_path == out / "eyes.onnx"
+    assert Export(seeing, tmp_path / "alone.onnx").run() == 0
+    assert (tmp_path / "alone.onnx").read_bytes() == (out / "eyes.onnx").read_bytes()
     with pytest.raises(InputError, match="a bundle already; expected --detector"):
         Export(given.folder, tmp_path / "other").run()
     with pytest.raises(InputError, match="--face-model goes with a checkpoint"):
@@ -166,10 +174,15 @@ def test_nothing_is_written_before_all_is_read(tmp_path: Path, face_model_path: 
         (Export(checkpoint, out, wrong, detector=found), "wrong.pt: not a face model"),
         (Export(checkpoint, out, tmp_path / "gone.npz"), "--face-model .*gone.npz: no such file"),
         (Export(checkpoint, out, detector=tmp_path / "gone.pt"), "--detector .*gone.pt: no such"),
+        (Export(checkpoint, out, eyes=found), "detector.pt: not a checkpoint of format eyes-1"),
+        (Export(checkpoint, out, eyes=tmp_path / "gone.pt"), "--eyes .*gone.pt: no such"),
         (Export(tmp_path / "gone.pt", out), "gone.pt: no such file"),
         (Export(checkpoint, out, int8=pictures), "--int8 .*pictures: no folder of rendered"),
         (Export(checkpoint, out, calibrate=wrong), "--calibrate .*wrong.pt: no folder of rend"),
-        (Export(checkpoint, out / "a.onnx", detector=found), "--detector, --int8 and --calibrate"),
+        (
+            Export(checkpoint, out / "a.onnx", detector=found),
+            "--detector, --eyes, --int8 and --cal",
+        ),
     ):
         with pytest.raises(InputError, match=words) as raised:
             tool.run()
@@ -187,6 +200,13 @@ def save_detector(path: Path, threshold: float = 0.25) -> Path:
     weights = network.state_dict()
     progress = DetectorProgress()
     DetectorCheckpoint(network.config, weights, weights, {}, progress, threshold).save(path)
+    return path
+
+
+def save_eyes(path: Path) -> Path:
+    """A checkpoint of an eyes' network that has learnt nothing."""
+    weights = EyeNetwork().state_dict()
+    EyeCheckpoint(weights, weights, {}, EyeProgress()).save(path)
     return path
 
 

@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="trains the eyes' network (extra: train)")
 pytest.importorskip("onnx", reason="exports the eyes' network (extra: train)")
 
+import onnx  # noqa: E402
+import onnx.numpy_helper  # noqa: E402
 
 from mien.models.errors import BundleError, InputError, OutputError  # noqa: E402
 from mien.models.eyes.checkpoint import EyeCheckpoint, is_eye_checkpoint  # noqa: E402
-from mien.models.eyes.dataset import LookConfig  # noqa: E402
+from mien.models.eyes.dataset import LookConfig, misjudged, reduced  # noqa: E402
 from mien.models.eyes.export import export_eyes, eyes_to_onnx  # noqa: E402
 from mien.models.eyes.losses import eye_loss  # noqa: E402
 from mien.models.eyes.network import EyeNetwork  # noqa: E402
 from mien.models.eyes.sheet import eyes_sheet  # noqa: E402
 from mien.models.eyes.train import EyeTrainConfig, train_eyes  # noqa: E402
-from mien.models.face.bundle import Bundle  # noqa: E402
-from mien.models.face.crop import CROP_SIZE, Crop  # noqa: E402
+from mien.models.face.bundle import Bundle, write_bundle  # noqa: E402
+from mien.models.face.crop import CROP_SIZE, Crop, extract  # noqa: E402
 from mien.models.face.eye_views import EYE_COLUMNS, EyePlaces  # noqa: E402
+from mien.models.synthetic.eye_shards import EyeLabels, save_meta, save_shard  # noqa: E402
 from mien.stream.eyes import EyeReader  # noqa: E402
+from mien.stream.fit import FaceFitter  # noqa: E402
 from mien.stream.onnx_session import open_session  # noqa: E402
-from mien.stream.regression import Regression  # noqa: E402
+from mien.stream.regression import Regression, Regressor  # noqa: E402
 
 from .eye_drawings import BLINK, IN, OUT, drawn, write_drawings  # noqa: E402
 
@@ -180,6 +186,121 @@ def test_the_reader_puts_lids_and_gaze_in_and_leaves_the_rest(exported: Path) ->
     assert np.mean(right) > 0.9
 
 
+def test_lids_of_small_faces_are_left_to_the_regressor_more_and_more(exported: Path) -> None:
+    """The same eyes in crops of 120 and of 60 px; gaze is the eyes' alone in both."""
+    reader = EyeReader(exported, MODEL)
+    image, pose, _ = drawn(PLACES, np.random.default_rng(8))
+    shares, gazes = [], []
+    for times in (1, 2):
+        params = np.zeros((1, 62), np.float32)
+        params[0, :12] = (times * pose).ravel()  # in pixels of the crop, which are so much finer
+        crop = Crop(MIDDLE / times, MIDDLE / times, CROP_SIZE / times)
+        told = [np.full((1, 52), value, np.float32) for value in (0.0, 1.0)]
+        after = [reader.read(image, [crop], Regression(params, blendshapes=b)) for b in told]
+        low, high = (np.asarray(said.blendshapes)[0, np.array(EYE_COLUMNS)] for said in after)
+        shares.append(1 - (high - low)[:, BLINK])
+        gazes.append(low[:, [OUT, IN]])
+        np.testing.assert_allclose(high[:, OUT], low[:, OUT], atol=1e-6)
+    np.testing.assert_allclose(shares[0], 2 / 3, atol=1e-5)
+    np.testing.assert_allclose(shares[1], 1 / 6, atol=1e-5)
+    np.testing.assert_allclose(gazes[1], gazes[0], atol=1e-4)
+
+
+def test_a_face_that_is_hardly_there_is_not_looked_at(exported: Path) -> None:
+    image, pose, _ = drawn(PLACES, np.random.default_rng(5))
+    params = np.zeros((2, 62), np.float32)
+    params[:, :12] = pose.ravel()
+    before = Regression(
+        params,
+        blendshapes=np.zeros((2, 52), np.float32),
+        presence=np.array([0.01, 0.9], np.float32),
+    )
+    after = EyeReader(exported, MODEL).read(image, [WHOLE, WHOLE], before)
+    assert after.blendshapes is not None
+    assert not after.blendshapes[0].any()
+    assert after.blendshapes[1].any()
+
+
+def test_the_fitter_of_a_bundle_reads_the_eyes(exported: Path, tmp_path: Path) -> None:
+    """A picture of noise: whatever the networks say of it, the fitter takes the eyes' word."""
+    folder = tmp_path / "bundle"
+    shutil.copytree(Bundle.default().folder, folder)
+    shutil.copy(exported, folder / "eyes.onnx")
+    bundle = write_bundle(folder, Bundle.default().info)
+    image = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    image = np.asarray(cv2.GaussianBlur(image, (0, 0), 4.0), np.uint8)
+    crop = Crop(100.0, 100.0, 150.0)
+    regressor = Regressor(bundle.regressor_path)
+    said = regressor.run(extract(image, crop)[None])
+    assert said.presence is not None
+    said.presence[:] = 1.0
+    expected = EyeReader(folder / "eyes.onnx", bundle.face_model).read(image, [crop], said)
+
+    class Sure:
+        def run(self, crops: np.ndarray) -> Regression:
+            return said
+
+    eyes = EyeReader(folder / "eyes.onnx", bundle.face_model)
+    (seen,) = FaceFitter(bundle.face_model, Sure(), eyes=eyes).look(image, [crop])
+    (of_bundle,) = FaceFitter.of_bundle(bundle).look(image, [crop])
+    (blind,) = FaceFitter(bundle.face_model, Sure()).look(image, [crop])
+    assert seen is not None
+    assert of_bundle is not None
+    assert blind is not None
+    np.testing.assert_array_equal(seen.blendshapes, np.asarray(expected.blendshapes)[0])
+    assert not np.array_equal(np.asarray(seen.blendshapes), np.asarray(blind.blendshapes))
+    assert not np.array_equal(seen.landmarks_px, blind.landmarks_px)  # the lids moved
+
+
+def test_a_network_that_is_not_what_it_says_is_refused(tmp_path: Path, exported: Path) -> None:
+    def spoilt(name: str, change: Callable[[onnx.ModelProto], object]) -> Path:
+        model = onnx.load(exported)
+        change(model)
+        onnx.save(model, tmp_path / name)
+        return tmp_path / name
+
+    def endless(model: onnx.ModelProto) -> None:
+        for value in model.graph.initializer:
+            if value.name == "logits.bias":
+                nan = np.full(7, np.nan, np.float32)
+                value.CopyFrom(onnx.numpy_helper.from_array(nan, value.name))
+
+    def one_face(model: onnx.ModelProto) -> None:
+        for value in (*model.graph.input, *model.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_value = 1
+
+    for name, change in {"nan.onnx": endless, "one.onnx": one_face}.items():
+        with pytest.raises(BundleError, match=name) as caught:
+            EyeReader(spoilt(name, change), MODEL)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_smaller_picture_has_the_same_views_in_training(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    image, pose, _ = drawn(PLACES, rng)
+    image = np.asarray(cv2.GaussianBlur(image, (0, 0), 3.0), np.uint8)
+    small, smaller = reduced(image, pose, rng)
+    assert small.shape[0] < image.shape[0]
+    plain = np.zeros(40, np.float32)
+    one = PLACES.views(image, WHOLE, pose, plain)
+    two = PLACES.views(small, WHOLE, smaller.astype(np.float32), plain)
+    np.testing.assert_allclose(two.facing, one.facing, atol=1e-6)
+    assert np.abs(two.pixels.astype(int) - one.pixels.astype(int)).mean() < 4
+
+
+def test_a_misjudged_head_turns_about_its_eyes() -> None:
+    rng = np.random.default_rng(0)
+    _, pose, _ = drawn(PLACES, rng)
+    eyes = PLACES.mean.mean(0).astype(np.float64)
+    steady = replace(LookConfig(), shift_mm=0.0)
+    for _ in range(20):
+        moved = misjudged(pose.astype(np.float64), eyes, steady, rng)
+        assert np.abs(moved[:, :3] - pose[:, :3]).max() > 1e-3
+        there = moved[:2, :3] @ eyes + moved[:2, 3]
+        np.testing.assert_allclose(there, pose[:2, :3] @ eyes + pose[:2, 3], atol=1e-3)
+
+
 def test_a_network_without_blendshapes_gets_none(exported: Path) -> None:
     reader = EyeReader(exported, MODEL)
     silent = Regression(np.zeros((1, 62), np.float32))
@@ -196,9 +317,17 @@ def test_what_is_no_such_file_is_said_in_one_line(
     with pytest.raises(InputError, match="not a checkpoint"):
         EyeCheckpoint.load(exported)
     spoils: dict[str, Callable[[Path], object]] = {
+        # What is written first is found first.
         "not the description": lambda f: (f / "eyes.json").write_text("{"),
         "version 7": lambda f: (f / "eyes.json").write_text('{"version": 7}'),
+        "another face model": lambda f: save_meta(f, {"seed": 0, "face_model": 5}),
         "not a finished shard": lambda f: (f / "shard-00001.npz").write_bytes(b"x"),
+        "no picture, or labels": lambda f: save_shard(
+            f,
+            1,
+            np.zeros((1, 104, 208, 3), np.uint8),
+            EyeLabels(*(np.full((1, *size), 2, np.float32) for size in ((3, 4), (40,), (52,)))),
+        ),
         "pictures are": lambda f: np.save(
             f / "shard-00002.images.npy", np.zeros((120, 2, 2, 3), np.uint8)
         ),
@@ -217,5 +346,5 @@ def test_what_is_no_such_file_is_said_in_one_line(
 def test_a_sheet_shows_pictures_over_their_views(trained: EyeTrainConfig) -> None:
     sheet = eyes_sheet(trained.shards, trained.face_model, count=12, columns=4)
     assert sheet.shape[1] == 4 * 208
-    assert sheet.shape[0] % 3 == 0
+    assert sheet.shape[0] == 3 * (104 + 65)
     assert sheet.std() > 10

@@ -59,8 +59,8 @@ def test_a_mirrored_picture_has_the_same_views_the_other_way_round(
     mirrored[:, 0] *= -1  # and of the head
     mirrored[0, 3] = 479 - pose[0, 3]
     one, two = views_of(image, pose), views_of(np.ascontiguousarray(image[:, ::-1]), mirrored)
-    assert one.inside
-    assert two.inside
+    assert one.inside.all()
+    assert two.inside.all()
     np.testing.assert_allclose(two.facing, one.facing[::-1], atol=1e-5)
     assert difference(two.pixels, one.pixels[::-1]) < 1.0
 
@@ -119,11 +119,11 @@ def test_facing_is_where_the_face_looks() -> None:
 def test_what_lies_outside_is_black_and_said() -> None:
     image = np.full((200, 200, 3), 255, np.uint8)
     far = views_of(image, pose_of(np.zeros(3), 1.0, (5000.0, 100.0)))
-    assert not far.inside
+    assert not far.inside.any()
     assert not far.pixels.any()
     half = views_of(image, pose_of(np.zeros(3), 1.0, (20.0, 100.0)))  # the right eye is cut off
-    assert not half.inside
+    assert half.inside.tolist() == [True, False]
     assert half.pixels[0].min() == 255
     assert not half.pixels[1, :, VIEW_WIDTH // 2 :].any()
     for broken in (np.nan, np.inf, 0.0):
-        assert not views_of(image, np.full((3, 4), broken, np.float32)).inside
+        assert not views_of(image, np.full((3, 4), broken, np.float32)).inside.any()

@@ -71,6 +71,9 @@ def test_a_training_begins_with_a_wider_network(trained: TrainConfig, tmp_path: 
     before, after = last_validation(trained.out), last_validation(config.out)
     # One step moves the statistics of the normalisation a little, of so small a batch.
     assert after["nme_percent"] == pytest.approx(before["nme_percent"], rel=0.1)
+    fresh = replace(config, out=tmp_path / "fresh", init=None, widen=None)
+    train_regressor(fresh)
+    assert last_validation(fresh.out)["nme_percent"] > 1.3 * before["nme_percent"]
     begun = json.loads((config.out / "log.jsonl").read_text("utf-8").splitlines()[0])["begun"]
     assert begun["network"]["width"] == 0.3
 
@@ -82,3 +85,11 @@ def test_what_cannot_be_widened_is_said_in_one_line(trained: TrainConfig, tmp_pa
         train_regressor(replace(trained, out=tmp_path / "out", init=init, widen=0.1))
     with pytest.raises(InputError, match="only an exported network can be widened"):
         train_regressor(replace(trained, out=tmp_path / "out", init=checkpoint, widen=0.3))
+    with pytest.raises(InputError, match="nothing to widen without init"):
+        replace(trained, widen=0.3)
+
+
+def test_the_width_that_a_checkpoint_has_may_be_said(trained: TrainConfig, tmp_path: Path) -> None:
+    init, out = trained.out / "checkpoint.pt", tmp_path / "out"
+    train_regressor(replace(trained, out=out, init=init, widen=0.15, images=16))
+    assert (out / "checkpoint.pt").is_file()

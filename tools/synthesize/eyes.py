@@ -21,8 +21,7 @@ class SynthesizeEyes(Rendering):
         count: pictures in all, rounded up to whole shards.
         shard_size: pictures a shard.
         assets: folder of CC0 MakeHuman hair meshes; default: procedural hair only.
-        sheet: PNG file for a sheet of the first shard, each picture with views of a training
-            (needs torch: mien[train]).
+        sheet: PNG file for a sheet of the first shard, each picture with views of a training.
     """
 
     count: int = 40000

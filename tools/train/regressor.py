@@ -34,7 +34,7 @@ class TrainRegressor:
         images: pictures to see in all.
         minutes: minutes to train in all; one of --images and --minutes must be given.
         width: channels of the network as a share of MobileNet-V1's; default: 0.5, or those of
-            --init, whose network is made wider where more are asked for.
+            --init, whose network, an exported one, is made wider where more are asked for.
         batch: pictures a step.
         learning_rate: at its peak.
         loss: mien: distances of points, parameters, blendshapes, presence and uncertainty; the
