@@ -33,10 +33,11 @@ _INPUTS: Final = {
     "facing": ([2, 2], "tensor(float)"),
 }
 _OUTPUT: Final = "units"
+_OUTPUTS: Final = [_OUTPUT]
 _COLUMNS: Final = np.array(EYE_COLUMNS)
 _LEAST_PRESENCE: Final = 0.1
 """Of a face whose eyes are looked at; the tracker takes none that is so unlikely."""
-_GAZE: Final = np.array(["Look" in unit for unit in EYE_UNITS])
+_GAZE: Final = np.array([float("Look" in unit) for unit in EYE_UNITS], np.float32)
 _LID_SHARE: Final = 2.0 / 3.0
 """What the eyes' word counts for lids, beside the regressor's. On rendered people (area under the
 ROC curve of closed eyes, faces of 85 px): 0.909 by the regressor, 0.933 by the eyes, 0.942 by the
@@ -90,16 +91,20 @@ class EyeReader:
             units = self._units(looks)
         except (Fail, InvalidArgument, RuntimeException, RuntimeError, ValueError) as error:
             raise BundleError(f"{path}: cannot be run: {one_line(error)}") from error
-        if units.shape != (2, *_COLUMNS.shape) or not np.all(np.isfinite(units)):
-            raise BundleError(f"{path}: says {units.shape} of two faces, or what is no number")
+        sound = bool(np.all((units >= 0.0) & (units <= 1.0)))
+        if units.shape != (2, *_COLUMNS.shape) or not sound:
+            raise BundleError(f"{path}: says {units.shape} of two faces, or what is not in [0, 1]")
 
     def _units(self, looks: Sequence[EyeViews]) -> Float32[np.ndarray, "B 2 7"]:
         """What the network says of views."""
-        inputs = {
-            "eyes": np.stack([views.pixels for views in looks]),
-            "facing": np.stack([views.facing for views in looks]),
-        }
-        return np.asarray(self._session.run([_OUTPUT], inputs)[0], np.float32)
+        if len(looks) == 1:  # the usual case, without a copy
+            inputs = {"eyes": looks[0].pixels[None], "facing": looks[0].facing[None]}
+        else:
+            inputs = {
+                "eyes": np.stack([views.pixels for views in looks]),
+                "facing": np.stack([views.facing for views in looks]),
+            }
+        return np.asarray(self._session.run(_OUTPUTS, inputs)[0], np.float32)
 
     def read(
         self, image_bgr: UInt8[np.ndarray, "H W 3"], crops: Sequence[Crop], said: Regression
@@ -121,20 +126,18 @@ class EyeReader:
             if said.presence is not None and said.presence[at] < _LEAST_PRESENCE:
                 continue
             views = self._places.views(image_bgr, crop, said.pose[at], said.shape[at])
-            if views.inside.any():
+            if views.inside[0] or views.inside[1]:
                 looks[at] = views
         if not looks:
             return said
+        units = self._units(list(looks.values()))
+        if not np.isfinite(units).all():
+            return said
         blendshapes = said.blendshapes.copy()
-        for (at, views), units in zip(
-            looks.items(), self._units(list(looks.values())), strict=True
-        ):
+        for (at, views), of_face in zip(looks.items(), units, strict=True):
             # A picture with fewer pixels than the crop shows the eyes no better than the crop does.
             lids = _LID_SHARE * min(1.0, (crops[at].side / CROP_SIZE) ** 2)
-            share = np.where(_GAZE, 1.0, lids).astype(np.float32)
-            for columns, values, inside in zip(_COLUMNS, units, views.inside, strict=True):
-                if inside and np.all(np.isfinite(values)):
-                    said_before = blendshapes[at, columns]
-                    mixed = said_before + share * (np.clip(values, 0.0, 1.0) - said_before)
-                    blendshapes[at, columns] = mixed
+            share = (lids + (1.0 - lids) * _GAZE) * views.inside[:, None]
+            values = blendshapes[at, _COLUMNS]
+            blendshapes[at, _COLUMNS] = values + share * (of_face - values)
         return msgspec.structs.replace(said, blendshapes=blendshapes)
