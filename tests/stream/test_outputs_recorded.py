@@ -73,7 +73,7 @@ def test_a_live_link_recording_has_the_app_s_columns(tmp_path: Path, make_face_r
     # Radians, as an Unreal rotator: to the subject's right, up, to the right shoulder.
     angles = [float(cells[f"Head{name}"]) for name in ("Yaw", "Pitch", "Roll")]
     assert angles == pytest.approx([math.radians(a) for a in (20.0, 10.0, -5.0)], abs=1e-7)
-    assert float(cells["LeftEyePitch"]) == pytest.approx(math.radians(35.0), abs=1e-7)
+    assert float(cells["LeftEyePitch"]) == pytest.approx(math.radians(30.0), abs=1e-7)
 
 
 def test_timecodes_are_read_back_as_unreal_reads_them(tmp_path: Path, make_face_row: Maker) -> None:
