@@ -9,8 +9,7 @@ from typing import Any, Final
 
 import torch
 
-from ..errors import InputError
-from ..learning.checkpoint_file import load_content, save_content, unpacking
+from ..learning.checkpoint_file import is_checkpoint, load_content, save_content, unpacking
 from ..learning.tensor_file import check_state
 from .network import DetectorNetwork, DetectorNetworkConfig
 
@@ -92,11 +91,7 @@ class DetectorCheckpoint:
 
 def is_detector_checkpoint(path: Path) -> bool:
     """Whether a file is a detector's checkpoint, rather than another network's or none."""
-    try:
-        load_content(path, DETECTOR_CHECKPOINT_FORMAT)
-    except InputError:
-        return False
-    return True
+    return is_checkpoint(path, DETECTOR_CHECKPOINT_FORMAT)
 
 
 def _tuple(value: Any) -> Any:

@@ -10,17 +10,16 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from torch import nn
 
 from ..errors import InputError, OutputError
 from ..face.crop import CROP_SIZE
 from ..face.names import N_PARAMS
 from ..learning.budget import check_budget
+from ..learning.descent import descend, set_rate
 from ..learning.pace import (
     CHECKPOINT_NAME,
     begin_folder,
     learning_rate,
-    move_average,
     processor_threads,
     share_spent,
     weight_groups,
@@ -242,9 +241,7 @@ class DetectorTraining:
             raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
 
     def _step(self, batch: DetectorBatch) -> None:
-        rate = self._learning_rate()
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        set_rate(self.optimiser, self._learning_rate())
         self.network.train()
         for level in self.network.trunk[:_FROZEN_LEVELS]:
             frozen = self.done() < self.config.frozen
@@ -254,14 +251,10 @@ class DetectorTraining:
             output = self.network(torch.from_numpy(batch.pictures))
         targets = (batch.heat, batch.free, batch.box, batch.weight)
         total, terms = detector_loss(output, *(torch.from_numpy(target) for target in targets))
-        self.optimiser.zero_grad()
-        total.backward()
-        # Above all a guard: one NaN in the weights would cost the whole training.
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP)
-        if bool(torch.isfinite(norm)):
-            self.optimiser.step()
-            decay = self.config.average_decay
-            move_average(self.average, self.network, decay, self.progress.step)
+        descend(
+            total, self.network, self.average, self.optimiser,
+            clip=_CLIP, decay=self.config.average_decay, number=self.progress.step,
+        )  # fmt: skip
         self._log.add({"loss": total.detach(), **terms})
 
     def _learning_rate(self) -> float:

@@ -9,8 +9,7 @@ from typing import Any, Final
 
 import torch
 
-from ..errors import InputError
-from ..learning.checkpoint_file import load_content, save_content, unpacking
+from ..learning.checkpoint_file import is_checkpoint, load_content, save_content, unpacking
 from ..learning.tensor_file import check_state
 from .network import EyeNetwork
 
@@ -83,8 +82,4 @@ class EyeCheckpoint:
 
 def is_eye_checkpoint(path: Path) -> bool:
     """Whether a file is a checkpoint of the eyes' network, rather than another's or none."""
-    try:
-        load_content(path, EYE_CHECKPOINT_FORMAT)
-    except InputError:
-        return False
-    return True
+    return is_checkpoint(path, EYE_CHECKPOINT_FORMAT)

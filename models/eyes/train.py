@@ -10,18 +10,17 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from torch import nn
 
 from ..errors import InputError, OutputError
 from ..face.eye_views import EyePlaces
 from ..face.morphable import FaceModel
 from ..learning.budget import check_budget
 from ..learning.checkpoint_file import unpacking
+from ..learning.descent import descend, set_rate
 from ..learning.pace import (
     CHECKPOINT_NAME,
     begin_folder,
     learning_rate,
-    move_average,
     processor_threads,
     share_spent,
     weight_groups,
@@ -223,19 +222,14 @@ class EyeTraining:
             raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
 
     def _step(self, batch: EyeBatch) -> None:
-        for group in self.optimiser.param_groups:
-            group["lr"] = self._learning_rate()
+        set_rate(self.optimiser, self._learning_rate())
         self.network.train()
         said = self.network(torch.from_numpy(batch.eyes), torch.from_numpy(batch.facing))
         total, terms = eye_loss(said, torch.from_numpy(batch.units))
-        self.optimiser.zero_grad()
-        total.backward()
-        # Above all a guard: one NaN in the weights would cost the whole training.
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP)
-        if bool(torch.isfinite(norm)):
-            self.optimiser.step()
-            decay = self.config.average_decay
-            move_average(self.average, self.network, decay, self.progress.step)
+        descend(
+            total, self.network, self.average, self.optimiser,
+            clip=_CLIP, decay=self.config.average_decay, number=self.progress.step,
+        )  # fmt: skip
         self._log.add({"loss": total.detach(), **terms})
 
     def _learning_rate(self) -> float:

@@ -123,6 +123,15 @@ def load_content(path: Path, kind: object) -> dict[str, Any]:
     return content
 
 
+def is_checkpoint(path: Path, kind: object) -> bool:
+    """Whether a file is a checkpoint of that format, rather than another network's or none."""
+    try:
+        load_content(path, kind)
+    except InputError:
+        return False
+    return True
+
+
 @contextmanager
 def unpacking(path: Path) -> Iterator[None]:
     """What is raised inside over a checkpoint's entries is said of its file, in one line.

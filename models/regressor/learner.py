@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import nn
 
 from ..errors import InputError
-from ..learning.pace import move_average, weight_groups
+from ..learning.descent import descend, set_rate
+from ..learning.pace import weight_groups
 from .network import FaceNetwork
 from .objective import Objective, TensorBatch, Terms
 
@@ -106,20 +106,16 @@ class Learner:
         Returns:
             ``loss`` and its terms, detached.
         """
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        set_rate(self.optimiser, rate)
         self.network.train()
         kind = batch.crops.device.type
         with torch.autocast(kind, torch.bfloat16, enabled=self._bfloat16):
             output = self.network.training_output(batch.crops)
         total, terms = objective(self.network, output, batch.targets)
-        self.optimiser.zero_grad()
-        total.backward()
-        # Above all a guard: one NaN in the weights would cost the whole training.
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self._config.clip)
-        if bool(torch.isfinite(norm)):
-            self.optimiser.step()
-            move_average(self.average, self.network, self._decay, number)
+        descend(
+            total, self.network, self.average, self.optimiser,
+            clip=self._config.clip, decay=self._decay, number=number,
+        )  # fmt: skip
         return {"loss": total.detach(), **terms}
 
 

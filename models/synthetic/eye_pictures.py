@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
-from tqdm import tqdm
 
 from ..errors import InputError, OutputError
 from ..face.camera import Camera
 from ..face.names import BLENDSHAPE_INDEX
 from ..face.perspective import nearest_scaled_orthography
 from ..face.rotation import matrix_from_rotation_vector, yaw_pitch_roll_from_matrix
-from ..makehuman.build import HeadModel
 from ..makehuman.expression import sample_expression
-from ..makehuman.source import MakeHumanData
 from ..noise.photo import develop
-from ..processes import share_out
 from ..render.scene import render
 from .eye_shards import (
     META_NAME,
@@ -37,6 +31,7 @@ from .eye_shards import (
 )
 from .framing import Pose, sample_body, sample_pose
 from .scene import Look, Studio
+from .studio_worker import render_shards, this_studio
 from .surroundings import sample_background, sample_lights
 
 _OVERSAMPLING: Final = 1.3
@@ -148,27 +143,16 @@ def _camera(middle: Float64[np.ndarray, " 3"], oversampling: float) -> Camera:
     return Camera(focal, focal, cx, cy, width, height)
 
 
-_studio: Studio | None = None
-
-
-def _start_worker(config: EyePicturesConfig) -> None:
-    global _studio  # noqa: PLW0603 - one studio a process, built when the process starts
-    cv2.setNumThreads(1)
-    head = HeadModel.load(config.face_model, MakeHumanData.open(config.data))
-    _studio = Studio(head, config.assets)
-
-
 def _render_shard(task: tuple[EyePicturesConfig, int]) -> int:
     config, shard = task
-    if _studio is None:
-        raise RuntimeError("the worker was not started by _start_worker")
+    studio = this_studio()
     rng = np.random.default_rng([config.seed, shard, 0xE4E5])
     pictures = []
-    look = _studio.sample_look(rng)
+    look = studio.sample_look(rng)
     for i in range(config.shard_size):
         if i and i % _PICTURES_PER_LOOK == 0:
-            look = _studio.sample_look(rng)
-        pictures.append(shoot_eyes(_studio, look, rng))
+            look = studio.sample_look(rng)
+        pictures.append(shoot_eyes(studio, look, rng))
     columns = {
         column.name: np.stack([getattr(picture, column.name) for picture in pictures])
         for column in fields(EyeLabels)
@@ -185,7 +169,6 @@ def render_eyes(config: EyePicturesConfig) -> int:
         InputError: MakeHuman's data, the face model or the assets cannot be read.
         OutputError: the folder cannot be written, or holds shards of other settings.
     """
-    HeadModel.load(config.face_model, MakeHumanData.open(config.data))
     settings = {"seed": config.seed, "shard_size": config.shard_size}
     settings["assets"] = int(config.assets is not None)
     settings["face_model"] = face_model_number(config.face_model)
@@ -197,11 +180,5 @@ def render_eyes(config: EyePicturesConfig) -> int:
     except OSError as error:
         raise OutputError(f"{config.out}: cannot be written: {error}") from error
     shards = range(-(-config.count // config.shard_size))
-    tasks = [(config, k) for k in shards if not shard_path(config.out, k).exists()]
-    if not tasks:
-        return 0
-    workers = min(config.workers or os.cpu_count() or 1, len(tasks))
-    with tqdm(total=len(tasks) * config.shard_size, unit="picture", disable=None) as bar:
-        for _ in share_out(_render_shard, tasks, workers, _start_worker, config):
-            bar.update(config.shard_size)
-    return len(tasks)
+    missing = [k for k in shards if not shard_path(config.out, k).exists()]
+    return render_shards(_render_shard, config, missing, "picture")

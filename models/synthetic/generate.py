@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import cv2
 import numpy as np
-from tqdm import tqdm
 
 from ..errors import InputError, OutputError
 from ..face.morphable import FaceModel
-from ..makehuman.build import HeadModel
-from ..makehuman.source import MakeHumanData
-from ..processes import share_out
 from .scene import SIZE, Studio, Truth, spread_points
 from .shards import META_NAME, Labels, ShardMeta, save_shard
+from .studio_worker import render_shards, this_studio
 
 _PICTURES_PER_LOOK = 10
 _ABSENT_SHARE = 0.08
@@ -54,20 +49,6 @@ class SynthesisConfig:
             raise InputError("synthesis: count and shard size must be positive")
 
 
-_studio: Studio | None = None
-
-
-def _make_studio(config: SynthesisConfig) -> Studio:
-    head = HeadModel.load(config.face_model, MakeHumanData.open(config.data))
-    return Studio(head, config.assets)
-
-
-def _start_worker(config: SynthesisConfig) -> None:
-    global _studio  # noqa: PLW0603 - one studio a process, built when the process starts
-    cv2.setNumThreads(1)
-    _studio = _make_studio(config)
-
-
 def shard_samples(
     studio: Studio, seed: int, shard: int, count: int
 ) -> Iterator[tuple[np.ndarray, Truth]]:
@@ -87,11 +68,8 @@ def shard_samples(
 
 def _render_shard(task: tuple[SynthesisConfig, int]) -> int:
     config, shard = task
-    if _studio is None:
-        raise RuntimeError("the worker was not started by _start_worker")
-    images, truths = zip(
-        *shard_samples(_studio, config.seed, shard, config.shard_size), strict=True
-    )
+    studio = this_studio()
+    images, truths = zip(*shard_samples(studio, config.seed, shard, config.shard_size), strict=True)
     columns = {
         column.name: np.stack([np.asarray(getattr(t, column.name), np.float32) for t in truths])
         for column in fields(Truth)
@@ -120,11 +98,5 @@ def synthesise(config: SynthesisConfig) -> int:
         raise OutputError(f"{config.out}: cannot be written: {error}") from error
     shards = -(-config.count // config.shard_size)
     wanted = range(config.first_shard, config.first_shard + shards)
-    tasks = [(config, k) for k in wanted if not (config.out / f"shard-{k:05d}.npz").exists()]
-    if not tasks:
-        return 0
-    workers = min(config.workers or os.cpu_count() or 1, len(tasks))
-    with tqdm(total=len(tasks) * config.shard_size, unit="face", disable=None) as bar:
-        for _ in share_out(_render_shard, tasks, workers, _start_worker, config):
-            bar.update(config.shard_size)
-    return len(tasks)
+    missing = [k for k in wanted if not (config.out / f"shard-{k:05d}.npz").exists()]
+    return render_shards(_render_shard, config, missing, "face")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,20 +9,17 @@ from typing import Final
 import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
-from tqdm import tqdm
 
 from ..errors import InputError, OutputError
 from ..face.camera import Camera
 from ..face.rotation import matrix_from_yaw_pitch_roll
-from ..makehuman.build import HeadModel
 from ..makehuman.expression import sample_expression
-from ..makehuman.source import MakeHumanData
-from ..processes import share_out
 from ..render.scene import Picture, render
 from ..render.texture import to_srgb
 from .framing import Pose, sample_body, sample_pose
 from .scene import Look, Studio
 from .scenes_bank import META_NAME, SIZE, CutOut, Kind, load_meta, save_meta, save_shard, shard_path
+from .studio_worker import render_shards, this_studio
 from .surroundings import sample_lights
 
 _OVERSAMPLING: Final = 1.5
@@ -126,16 +122,6 @@ def _matte(picture: Picture, rng: np.random.Generator) -> UInt8[np.ndarray, "S S
     return np.dstack([mixed + 0.5, opacity * 255 + 0.5]).astype(np.uint8)
 
 
-_studio: Studio | None = None
-
-
-def _start_worker(config: CutOutConfig) -> None:
-    global _studio  # noqa: PLW0603 - one studio a process, built when the process starts
-    cv2.setNumThreads(1)
-    head = HeadModel.load(config.face_model, MakeHumanData.open(config.data))
-    _studio = Studio(head, config.assets)
-
-
 def shard_cut_outs(studio: Studio, seed: int, shard: int, count: int) -> list[CutOut]:
     """The cut-outs of one shard, a function of its arguments."""
     rng = np.random.default_rng([seed, shard])
@@ -150,9 +136,8 @@ def shard_cut_outs(studio: Studio, seed: int, shard: int, count: int) -> list[Cu
 
 def _render_shard(task: tuple[CutOutConfig, int]) -> int:
     config, shard = task
-    if _studio is None:
-        raise RuntimeError("the worker was not started by _start_worker")
-    cut_outs = shard_cut_outs(_studio, config.seed, shard, config.shard_size)
+    studio = this_studio()
+    cut_outs = shard_cut_outs(studio, config.seed, shard, config.shard_size)
     save_shard(config.out, shard, cut_outs)
     return shard
 
@@ -176,11 +161,5 @@ def render_cut_outs(config: CutOutConfig) -> int:
     except OSError as error:
         raise OutputError(f"{config.out}: cannot be written: {error}") from error
     shards = range(-(-config.count // config.shard_size))
-    tasks = [(config, k) for k in shards if not shard_path(config.out, k).exists()]
-    if not tasks:
-        return 0
-    workers = min(config.workers or os.cpu_count() or 1, len(tasks))
-    with tqdm(total=len(tasks) * config.shard_size, unit="head", disable=None) as bar:
-        for _ in share_out(_render_shard, tasks, workers, _start_worker, config):
-            bar.update(config.shard_size)
-    return len(tasks)
+    missing = [k for k in shards if not shard_path(config.out, k).exists()]
+    return render_shards(_render_shard, config, missing, "head")
