@@ -76,20 +76,20 @@ def _read_detector(path: Path) -> object:
     return DetectorCheckpoint.load(path).averaged_network()
 
 
-def _eyes(_: Path) -> Sequence[bytes]:
-    from mien.models.eyes.network import EyeNetwork
+def _blendshapes(_: Path) -> Sequence[bytes]:
+    from mien.models.blendshapes.network import BlendshapeNetwork
 
-    state = _flat(EyeNetwork().state_dict())
+    state = _flat(BlendshapeNetwork().state_dict())
     return _saved(
-        {"format": "eyes-1", "weights": state, "averaged": state, "optimiser": {},
+        {"format": "blendshapes-1", "weights": state, "averaged": state, "optimiser": {},
          "progress": _PROGRESS}
     )  # fmt: skip
 
 
-def _read_eyes(path: Path) -> object:
-    from mien.models.eyes.checkpoint import EyeCheckpoint
+def _read_blendshapes(path: Path) -> object:
+    from mien.models.blendshapes.checkpoint import BlendshapeCheckpoint
 
-    return EyeCheckpoint.load(path).averaged_network()
+    return BlendshapeCheckpoint.load(path).averaged_network()
 
 
 def _tiny() -> PifuhdConfig:
@@ -227,7 +227,7 @@ def _parser(
 PARSERS: Final = (
     _parser("checkpoint-regressor", _regressor, _read_regressor, 0.1),
     _parser("checkpoint-detector", _detector, _read_detector, 0.1),
-    _parser("checkpoint-eyes", _eyes, _read_eyes, 0.1),
+    _parser("checkpoint-blendshapes", _blendshapes, _read_blendshapes, 0.1),
     _parser("checkpoint-part", _part, _read_part, 0.1),
     _parser("checkpoint-pifuhd", _published, _read_pifuhd, 0.003),
     _parser("weights-pifuhd", _pifuhd, _read_pifuhd, 0.05),

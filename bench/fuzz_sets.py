@@ -11,7 +11,7 @@ import numpy as np
 from fuzz_parsers import Parser, written
 
 from mien.models.people.record import Meta
-from mien.models.synthetic import eye_shards, scenes_bank, shards
+from mien.models.synthetic import closeup_shards, scenes_bank, shards
 from mien.models.synthetic.evaluation import load_clip
 
 _SIDE: Final = 8
@@ -68,31 +68,31 @@ def _read_bank_meta(data: bytes, folder: Path) -> object:
     return scenes_bank.load_meta(folder)
 
 
-def _eyes(path: Path) -> None:
+def _closeups(path: Path) -> None:
     np.savez(
         path, pose=np.zeros((1, 3, 4), np.float32), shape=np.zeros((1, 40), np.float32),
         blendshapes=np.zeros((1, 52), np.float32),
     )  # fmt: skip
 
 
-def _read_eyes(data: bytes, folder: Path) -> object:
+def _read_closeups(data: bytes, folder: Path) -> object:
     images = folder / "shard-00000.images.npy"
     if not images.exists():
-        size = (1, eye_shards.STRIP_HEIGHT, eye_shards.STRIP_WIDTH, 3)
+        size = (1, closeup_shards.CLOSEUP_HEIGHT, closeup_shards.CLOSEUP_WIDTH, 3)
         np.save(images, np.zeros(size, np.uint8))
-        eye_shards.save_meta(folder, {"seed": 1})
+        closeup_shards.save_meta(folder, {"seed": 1})
     (folder / "shard-00000.npz").write_bytes(data)
-    return eye_shards.load_shards(folder)
+    return closeup_shards.load_shards(folder)
 
 
-def _eyes_meta(folder: Path) -> Sequence[bytes]:
-    eye_shards.save_meta(folder, {"seed": 1})
-    return [(folder / eye_shards.META_NAME).read_bytes()]
+def _closeups_meta(folder: Path) -> Sequence[bytes]:
+    closeup_shards.save_meta(folder, {"seed": 1})
+    return [(folder / closeup_shards.META_NAME).read_bytes()]
 
 
-def _read_eyes_meta(data: bytes, folder: Path) -> object:
-    (folder / eye_shards.META_NAME).write_bytes(data)
-    return eye_shards.load_meta(folder)
+def _read_closeups_meta(data: bytes, folder: Path) -> object:
+    (folder / closeup_shards.META_NAME).write_bytes(data)
+    return closeup_shards.load_meta(folder)
 
 
 def _clip(path: Path) -> None:
@@ -204,8 +204,8 @@ PARSERS: Final = (
     Parser("set-shard-meta", "json", _shard_meta, _read_shard_meta),
     Parser("set-cut-outs", "zip", written("c.npz", _cut_outs), _read_cut_outs, share=0.3),
     Parser("set-cut-outs-meta", "json", _bank_meta, _read_bank_meta),
-    Parser("set-eyes", "zip", written("e.npz", _eyes), _read_eyes, share=0.3),
-    Parser("set-eyes-meta", "json", _eyes_meta, _read_eyes_meta),
+    Parser("set-closeups", "zip", written("e.npz", _closeups), _read_closeups, share=0.3),
+    Parser("set-closeups-meta", "json", _closeups_meta, _read_closeups_meta),
     Parser("set-clip", "zip", written("c.npz", _clip), _read_clip, share=0.3),
     Parser("set-people-meta", "json", _people, _read_people),
     Parser(

@@ -98,7 +98,7 @@ def _bundle(data: bytes, folder: Path) -> object:
         _bundle_seed(folder)
     (folder / MANIFEST).write_bytes(data)
     bundle = Bundle.load(folder)
-    return bundle.hash, bundle.detector_path, bundle.eyes_path, bundle.smoother_path
+    return bundle.hash, bundle.detector_path, bundle.blendshapes_path, bundle.smoother_path
 
 
 def _rows(kind: Callable[..., Any], name: str) -> Callable[[Path], Sequence[bytes]]:

@@ -51,17 +51,17 @@ def _export(folder: Path) -> Sequence[bytes]:
     return _regressor(folder)[:1]
 
 
-def _eyes(_: Path) -> Sequence[bytes]:
-    from mien.models.eyes.export import eyes_to_onnx
-    from mien.models.eyes.network import EyeNetwork
+def _blendshapes(_: Path) -> Sequence[bytes]:
+    from mien.models.blendshapes.export import blendshapes_to_onnx
+    from mien.models.blendshapes.network import BlendshapeNetwork
 
-    return [eyes_to_onnx(EyeNetwork()).SerializeToString()]
+    return [blendshapes_to_onnx(BlendshapeNetwork()).SerializeToString()]
 
 
-def _read_eyes(path: Path) -> object:
-    from mien.stream.eyes import EyeReader
+def _read_blendshapes(path: Path) -> object:
+    from mien.stream.blendshapes import BlendshapeReader
 
-    return EyeReader(path, Bundle.default().face_model)
+    return BlendshapeReader(path, Bundle.default().face_model)
 
 
 def _read_export(path: Path) -> object:
@@ -233,10 +233,10 @@ PARSERS: Final = (
         needs=("onnx",),
     ),
     Parser(
-        "onnx-eyes",
+        "onnx-blendshapes",
         "bytes",
-        _eyes,
-        in_file("y.onnx", _read_eyes),
+        _blendshapes,
+        in_file("y.onnx", _read_blendshapes),
         share=0.05,
         needs=("onnx", "torch"),
     ),

@@ -20,8 +20,8 @@ from ..models.face.perspective import (
     apply_orthography,
 )
 from ..models.face.quadrature import Quadrature
+from .blendshapes import BlendshapeReader
 from .displacement import Alignment, DisplacementMeter
-from .eyes import EyeReader
 from .regression import N_PARAMS, N_POSE, RegressedFace, Regressor, RegressorLike
 from .smoother import FaceMeasurement, FaceState, PoseMeasurement
 from .stopwatch import Stopwatch
@@ -110,7 +110,7 @@ class FaceFitter:
         ipd_mm: distance between this subject's pupils, which fixes the size of the head; None
             leaves the model's size, which is uncertain.
         watch: told how long reading and fitting take.
-        eyes: reads lids and gaze, where there is such a network.
+        blendshapes: reads these from nearer views, where there is such a network.
     """
 
     def __init__(
@@ -119,14 +119,14 @@ class FaceFitter:
         regressor: RegressorLike,
         ipd_mm: float | None = None,
         watch: Stopwatch | None = None,
-        eyes: EyeReader | None = None,
+        blendshapes: BlendshapeReader | None = None,
     ) -> None:
         if ipd_mm is not None and not 30.0 <= ipd_mm <= 90.0:
             raise InputError(f"ipd_mm must be 30 to 90 mm between the pupils, got {ipd_mm}")
         self.model = model
         self.watch = watch or Stopwatch()
         self._regressor = regressor
-        self._eyes = eyes
+        self._blendshapes = blendshapes
         self._ipd_mm = ipd_mm
         from . import _fit_kernels  # numba is slow to import
 
@@ -155,9 +155,9 @@ class FaceFitter:
             BundleError: a network cannot be used.
         """
         regressor = Regressor(bundle.regressor_path, threads)
-        path, model = bundle.eyes_path, bundle.face_model
-        eyes = None if path is None else EyeReader(path, model, threads)
-        return cls(model, regressor, ipd_mm, watch, eyes)
+        path, model = bundle.blendshapes_path, bundle.face_model
+        reader = None if path is None else BlendshapeReader(path, model, threads)
+        return cls(model, regressor, ipd_mm, watch, reader)
 
     def look(
         self, image_bgr: UInt8[np.ndarray, "H W 3"], crops: Sequence[Crop]
@@ -165,13 +165,13 @@ class FaceFitter:
         """Read crops in one batch; None where the network's answer is no face at all."""
         if not crops:
             return []
-        image_bgr = np.ascontiguousarray(image_bgr)  # once, for crops and eyes
+        image_bgr = np.ascontiguousarray(image_bgr)  # once, for crops and views
         pixels = np.empty((len(crops), CROP_SIZE, CROP_SIZE, 3), np.uint8)
         for i, crop in enumerate(crops):
             extract(image_bgr, crop, out=pixels[i])
         said = self._regressor.run(pixels)
-        if self._eyes is not None:
-            said = self._eyes.read(image_bgr, crops, said)
+        if self._blendshapes is not None:
+            said = self._blendshapes.read(image_bgr, crops, said)
         self.watch.lap("regress")
         found = [self._candidate(crop, pixels[i], said.one(i)) for i, crop in enumerate(crops)]
         self.watch.lap("fit")

@@ -26,12 +26,12 @@ class Export:
 
     Attributes:
         checkpoint: checkpoint.pt of "mien train regressor"; for a file alone, that of the detector
-            or the eyes also. A bundle's folder stands for what is in it, to add these, or to
+            or the blendshapes also. A bundle's folder stands for what is in it, to add these, or to
             calibrate it.
         out: folder of the bundle, or a file that ends .onnx for the network alone.
         face_model: the file that the network was trained with; default: the shipped bundle's.
         detector: checkpoint.pt of "mien train detector", for the bundle's own detector.
-        eyes: checkpoint.pt of "mien train eyes", for lids and gaze seen from near.
+        blendshapes: checkpoint.pt of "mien train blendshapes", which reads them from near.
         name: of the bundle; default: mien-own, or that of the bundle given.
         version: of the weights: major.minor.patch; default: 0.1.0, or the given bundle's.
         licence: SPDX expression for everything in the bundle, the weights too; default: Apache-2.0,
@@ -49,7 +49,7 @@ class Export:
     out: Annotated[Path, tyro.conf.arg(metavar="DIR|FILE.onnx")]
     face_model: Annotated[Path | None, tyro.conf.arg(metavar="FILE.npz")] = None
     detector: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    eyes: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    blendshapes: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     name: str | None = None
     version: str | None = None
     licence: str | None = None
@@ -94,7 +94,7 @@ class Export:
             raise InputError(f"{self.checkpoint}: no such file")
         files = {
             "--detector": self.detector,
-            "--eyes": self.eyes,
+            "--blendshapes": self.blendshapes,
             "--face-model": self.face_model,
         }
         for option, path in files.items():
@@ -110,43 +110,43 @@ class Export:
             raise InputError(f"{self.checkpoint}: a folder; its networks are files already")
         elif self._additions:
             raise InputError(
-                "export: --detector, --eyes, --int8 and --calibrate need a bundle: --out DIR; a "
-                "file alone is of the first argument"
+                "export: --detector, --blendshapes, --int8 and --calibrate need a bundle: --out "
+                "DIR; a file alone is of the first argument"
             )
 
     @property
     def _additions(self) -> bool:
         """Whether anything is asked for that a bundle may lack."""
-        asked = (self.detector, self.eyes, self.int8, self.calibrate)
+        asked = (self.detector, self.blendshapes, self.int8, self.calibrate)
         return any(option is not None for option in asked)
 
     def _network(self) -> Path:
-        """One network's file, of the regressor's, the detector's or the eyes' checkpoint."""
+        """One network's file, of the regressor's, the detector's or the blendshapes' checkpoint."""
+        from ..models.blendshapes.checkpoint import is_blendshape_checkpoint
+        from ..models.blendshapes.export import export_blendshapes
         from ..models.detector.checkpoint import is_detector_checkpoint
         from ..models.detector.export import export_detector
-        from ..models.eyes.checkpoint import is_eye_checkpoint
-        from ..models.eyes.export import export_eyes
         from ..models.regressor.export import export_regressor
 
         if is_detector_checkpoint(self.checkpoint):
             return export_detector(self.checkpoint, self.out)
-        if is_eye_checkpoint(self.checkpoint):
-            return export_eyes(self.checkpoint, self.out)
+        if is_blendshape_checkpoint(self.checkpoint):
+            return export_blendshapes(self.checkpoint, self.out)
         return export_regressor(self.checkpoint, self.out)
 
     def _networks(self) -> dict[str, onnx.ModelProto]:
         """The networks that are to be added, by the names of their files."""
-        from ..models.face.bundle import DETECTOR, EYES
+        from ..models.face.bundle import BLENDSHAPES, DETECTOR
 
         networks = {}
         if self.detector is not None:
             from ..models.detector.export import read_detector
 
             networks[DETECTOR] = read_detector(self.detector)
-        if self.eyes is not None:
-            from ..models.eyes.export import read_eyes
+        if self.blendshapes is not None:
+            from ..models.blendshapes.export import read_blendshapes
 
-            networks[EYES] = read_eyes(self.eyes)
+            networks[BLENDSHAPES] = read_blendshapes(self.blendshapes)
         return networks
 
     def _made(self) -> Bundle:
@@ -178,8 +178,8 @@ class Export:
             raise InputError("export: --face-model goes with a checkpoint; a bundle has its own")
         if not self._additions:
             raise InputError(
-                f"{self.checkpoint}: a bundle already; expected --detector, --eyes, --int8 or "
-                "--calibrate"
+                f"{self.checkpoint}: a bundle already; expected --detector, --blendshapes, "
+                "--int8 or --calibrate"
             )
         for folder in (self.int8, self.calibrate):
             if folder is not None:
@@ -225,7 +225,7 @@ def _remark_on_tuning(bundle: Bundle) -> None:
     Raises:
         InputError: its ``smoother.toml`` cannot be read.
     """
-    from ..models.face.bundle import EYES, REGRESSOR
+    from ..models.face.bundle import BLENDSHAPES, REGRESSOR
     from ..stream.smoother.tuning import Tuning
 
     path = bundle.smoother_path
@@ -233,7 +233,7 @@ def _remark_on_tuning(bundle: Bundle) -> None:
         return
     tuned = Tuning.load(path).provenance
     same = tuned.get("regressor_sha256") == bundle.files[REGRESSOR]
-    if not same or tuned.get("eyes_sha256", "") != bundle.files.get(EYES, ""):
+    if not same or tuned.get("blendshapes_sha256", "") != bundle.files.get(BLENDSHAPES, ""):
         print(
             f"mien: {path}: tuned to another network; mien tune-smoother --bundle {bundle.folder} "
             "tunes it to this one",

@@ -31,10 +31,10 @@ MANIFEST: Final = "bundle.toml"
 FACE_MODEL: Final = "face_model.npz"
 REGRESSOR: Final = "regressor.onnx"
 DETECTOR: Final = "detector.onnx"
-EYES: Final = "eyes.onnx"
+BLENDSHAPES: Final = "blendshapes.onnx"
 SMOOTHER: Final = "smoother.toml"
 REQUIRED_FILES: Final = (FACE_MODEL, REGRESSOR)
-OPTIONAL_FILES: Final = (DETECTOR, EYES, SMOOTHER)
+OPTIONAL_FILES: Final = (DETECTOR, BLENDSHAPES, SMOOTHER)
 
 OUTPUTS: Final = ("params", "log_variance", "blendshapes", "presence")
 """What a regressor may say; a bundle made of another's network has ``params`` and lacks others."""
@@ -148,9 +148,9 @@ class Bundle:
         return self._optional(DETECTOR)
 
     @property
-    def eyes_path(self) -> Path | None:
-        """The network that reads lids and gaze from the eyes, where the bundle has one."""
-        return self._optional(EYES)
+    def blendshapes_path(self) -> Path | None:
+        """The network that reads blendshapes from near, where the bundle has one."""
+        return self._optional(BLENDSHAPES)
 
     @property
     def smoother_path(self) -> Path | None:

@@ -16,10 +16,10 @@ pytest.importorskip("onnx")
 import onnx
 import torch
 
+from mien.models.blendshapes.checkpoint import BlendshapeCheckpoint, BlendshapeProgress
+from mien.models.blendshapes.network import BlendshapeNetwork
 from mien.models.detector.checkpoint import DetectorCheckpoint, DetectorProgress
 from mien.models.detector.network import DetectorNetwork, DetectorNetworkConfig
-from mien.models.eyes.checkpoint import EyeCheckpoint, EyeProgress
-from mien.models.eyes.network import EyeNetwork
 from mien.models.regressor.checkpoint import Checkpoint, Progress
 from mien.models.regressor.export import export_regressor, make_bundle, offset_log_variance
 from mien.models.regressor.network import FaceNetwork, NetworkConfig, Pooling
@@ -143,12 +143,16 @@ def test_a_bundle_takes_a_detector(tmp_path: Path, face_model_path: Path) -> Non
     (out / "smoother.toml").write_text("a = 1\n", encoding="utf-8")
     assert Export(given.folder, out, detector=other).run() == 0
     assert sorted(Bundle.load(out).files) == ["detector.onnx", *sorted(given.files)]
-    seeing = save_eyes(tmp_path / "eyes.pt")
-    assert Export(out, out, eyes=seeing).run() == 0
-    assert sorted(Bundle.load(out).files) == ["detector.onnx", "eyes.onnx", *sorted(given.files)]
-    assert Bundle.load(out).eyes_path == out / "eyes.onnx"
+    seeing = save_reader(tmp_path / "reader.pt")
+    assert Export(out, out, blendshapes=seeing).run() == 0
+    assert sorted(Bundle.load(out).files) == [
+        "detector.onnx",
+        "blendshapes.onnx",
+        *sorted(given.files),
+    ]
+    assert Bundle.load(out).blendshapes_path == out / "blendshapes.onnx"
     assert Export(seeing, tmp_path / "alone.onnx").run() == 0
-    assert (tmp_path / "alone.onnx").read_bytes() == (out / "eyes.onnx").read_bytes()
+    assert (tmp_path / "alone.onnx").read_bytes() == (out / "blendshapes.onnx").read_bytes()
     with pytest.raises(InputError, match="a bundle already; expected --detector"):
         Export(given.folder, tmp_path / "other").run()
     with pytest.raises(InputError, match="--face-model goes with a checkpoint"):
@@ -174,14 +178,20 @@ def test_nothing_is_written_before_all_is_read(tmp_path: Path, face_model_path: 
         (Export(checkpoint, out, wrong, detector=found), "wrong.pt: not a face model"),
         (Export(checkpoint, out, tmp_path / "gone.npz"), "--face-model .*gone.npz: no such file"),
         (Export(checkpoint, out, detector=tmp_path / "gone.pt"), "--detector .*gone.pt: no such"),
-        (Export(checkpoint, out, eyes=found), "detector.pt: not a checkpoint of format eyes-1"),
-        (Export(checkpoint, out, eyes=tmp_path / "gone.pt"), "--eyes .*gone.pt: no such"),
+        (
+            Export(checkpoint, out, blendshapes=found),
+            "detector.pt: not a checkpoint of format blendshapes-1",
+        ),
+        (
+            Export(checkpoint, out, blendshapes=tmp_path / "gone.pt"),
+            "--blendshapes .*gone.pt: no such",
+        ),
         (Export(tmp_path / "gone.pt", out), "gone.pt: no such file"),
         (Export(checkpoint, out, int8=pictures), "--int8 .*pictures: no folder of rendered"),
         (Export(checkpoint, out, calibrate=wrong), "--calibrate .*wrong.pt: no folder of rend"),
         (
             Export(checkpoint, out / "a.onnx", detector=found),
-            "--detector, --eyes, --int8 and --cal",
+            "--detector, --blendshapes, --int8 and --cal",
         ),
     ):
         with pytest.raises(InputError, match=words) as raised:
@@ -203,10 +213,10 @@ def save_detector(path: Path, threshold: float = 0.25) -> Path:
     return path
 
 
-def save_eyes(path: Path) -> Path:
+def save_reader(path: Path) -> Path:
     """A checkpoint of an eyes' network that has learnt nothing."""
-    weights = EyeNetwork().state_dict()
-    EyeCheckpoint(weights, weights, {}, EyeProgress()).save(path)
+    weights = BlendshapeNetwork().state_dict()
+    BlendshapeCheckpoint(weights, weights, {}, BlendshapeProgress()).save(path)
     return path
 
 

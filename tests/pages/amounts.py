@@ -13,7 +13,7 @@ from .steps import Step
 AMOUNTS = {
     r"fuzz.py --inputs \d+": "fuzz.py --inputs 100 --only option-words",
     r"(synthesize faces .*--count) \d+": r"\1 10 --shard-size 2 --workers 1",
-    r"(synthesize eyes .*--count) \d+": r"\1 6 --shard-size 2 --workers 1",
+    r"(synthesize closeups .*--count) \d+": r"\1 6 --shard-size 2 --workers 1",
     r"(synthesize scenes .*--count) \d+": r"\1 6 --shard-size 2 --workers 1",
     r"(synthesize heads .*--count) \d+": r"\1 3 --views 1 --size 64 --workers 1",
     r"(synthesize portraits .*--count) \d+": r"\1 4 --looks 1 --views 2 --workers 1",
@@ -25,7 +25,7 @@ AMOUNTS = {
         r"\1--images 8 --batch 4 --init bundle --learning-rate 1e-9"
     ),
     r"(train detector .*)--minutes \d+": r"\1--images 4 --batch 2",
-    r"(train eyes .*)--minutes \d+": r"\1--images 4 --batch 2",
+    r"(train blendshapes .*)--minutes \d+": r"\1--images 4 --batch 2",
     r"(train pifuhd .*)--minutes \d+": r"\1--steps 1 --batch 1 --points 100",
     r"(train \w+ .*)--minutes \d+": r"\1--steps 1 --batch 2",
     r"(tune-smoother .*)": r"\1 --videos 16 --workers 1",

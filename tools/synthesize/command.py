@@ -7,8 +7,8 @@ from typing import Annotated
 
 from tyro.conf import subcommand
 
+from .closeups import SynthesizeCloseups
 from .evaluation_set import EvaluationSet
-from .eyes import SynthesizeEyes
 from .faces import SynthesizeFaces
 from .people import SynthesizeBodies, SynthesizeHeads
 from .portraits import SynthesizePortraits
@@ -22,7 +22,7 @@ class Synthesize:
 
     what: (
         Annotated[SynthesizeFaces, subcommand("faces", prefix_name=False)]
-        | Annotated[SynthesizeEyes, subcommand("eyes", prefix_name=False)]
+        | Annotated[SynthesizeCloseups, subcommand("closeups", prefix_name=False)]
         | Annotated[SynthesizeScenes, subcommand("scenes", prefix_name=False)]
         | Annotated[SynthesizeHeads, subcommand("heads", prefix_name=False)]
         | Annotated[SynthesizeBodies, subcommand("bodies", prefix_name=False)]

@@ -8,8 +8,8 @@ from typing import Annotated
 from tyro.conf import subcommand
 
 from .avatar import TrainAvatar
+from .blendshapes import TrainBlendshapes
 from .detector import TrainDetector
-from .eyes import TrainEyes
 from .pifuhd import TrainPifuhd
 from .portrait import TrainPortrait
 from .regressor import TrainRegressor
@@ -22,7 +22,7 @@ class Train:
     what: (
         Annotated[TrainRegressor, subcommand("regressor", prefix_name=False)]
         | Annotated[TrainDetector, subcommand("detector", prefix_name=False)]
-        | Annotated[TrainEyes, subcommand("eyes", prefix_name=False)]
+        | Annotated[TrainBlendshapes, subcommand("blendshapes", prefix_name=False)]
         | Annotated[TrainPifuhd, subcommand("pifuhd", prefix_name=False)]
         | Annotated[TrainAvatar, subcommand("avatar", prefix_name=False)]
         | Annotated[TrainPortrait, subcommand("portrait", prefix_name=False)]

@@ -86,7 +86,7 @@ class TuneSmoother:
             "command": shlex.join(["mien", *sys.argv[1:]]),
             "seed": self.seed,
             "regressor_sha256": bundle.files["regressor.onnx"],
-            "eyes_sha256": bundle.files.get("eyes.onnx", ""),
+            "blendshapes_sha256": bundle.files.get("blendshapes.onnx", ""),
             **tuning.provenance,
         }
         self._write(bundle, replace(tuning, provenance=provenance))

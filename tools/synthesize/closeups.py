@@ -1,4 +1,4 @@
-"""``mien synthesize eyes``: eyes seen from near, for the training of their network."""
+"""``mien synthesize closeups``: faces seen from near, for the blendshapes' network."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .rendering import Rendering
 
 
 @dataclass(frozen=True, kw_only=True)
-class SynthesizeEyes(Rendering):
-    """Render pictures of both eyes of a face into shards; resumable.
+class SynthesizeCloseups(Rendering):
+    """Render faces from near, upright, into shards; resumable.
 
-    "mien train eyes" cuts its views from them. The same for the same seed.
+    "mien train blendshapes" cuts its views from them. The same for the same seed.
 
     Attributes:
         count: pictures in all, rounded up to whole shards.
@@ -32,10 +32,10 @@ class SynthesizeEyes(Rendering):
     def run(self) -> int:
         """Render what is missing."""
         self.check(self.sheet)
-        from ...models.synthetic.eye_pictures import EyePicturesConfig, render_eyes
+        from ...models.synthetic.closeups import CloseupsConfig, render_closeups
 
-        rendered = render_eyes(
-            EyePicturesConfig(
+        rendered = render_closeups(
+            CloseupsConfig(
                 out=self.out,
                 count=self.count,
                 face_model=self.model_file,
@@ -48,9 +48,9 @@ class SynthesizeEyes(Rendering):
         )
         print(f"rendered {rendered} shards of {self.shard_size} pictures into {self.out}")
         if self.sheet is not None:
-            from ...models.eyes.sheet import eyes_sheet
+            from ...models.blendshapes.sheet import closeup_sheet
             from ..files import write_png
 
-            write_png(self.sheet, eyes_sheet(self.out, self.model_file))
+            write_png(self.sheet, closeup_sheet(self.out, self.model_file))
             print(f"wrote {self.sheet}")
         return 0

@@ -1,4 +1,4 @@
-"""Pictures of the eyes of synthetic faces, near and sharp, with their labels; resumable."""
+"""Close-ups of synthetic faces, sharp, with their labels; resumable."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from jaxtyping import Float32, Float64, UInt8
 
 from ..errors import InputError, OutputError
 from ..face.camera import Camera
-from ..face.names import BLENDSHAPE_INDEX
+from ..face.names import BLENDSHAPE_INDEX, BLENDSHAPE_NAMES
 from ..face.perspective import nearest_scaled_orthography
 from ..face.rotation import matrix_from_rotation_vector, yaw_pitch_roll_from_matrix
+from ..face.views import LEFT_EYE, MOUTH, RIGHT_EYE, ViewPlaces
 from ..makehuman.expression import sample_expression
 from ..noise.photo import develop
 from ..render.scene import render
-from .eye_shards import (
+from .closeup_shards import (
+    CLOSEUP_HEIGHT,
+    CLOSEUP_PX_PER_MM,
+    CLOSEUP_WIDTH,
     META_NAME,
-    STRIP_HEIGHT,
-    STRIP_PX_PER_MM,
-    STRIP_WIDTH,
-    EyeLabels,
+    CloseupLabels,
     face_model_number,
     load_meta,
     save_meta,
@@ -30,32 +31,40 @@ from .eye_shards import (
     shard_path,
 )
 from .framing import Pose, sample_body, sample_pose
+from .person import Person
 from .scene import Look, Studio
 from .studio_worker import render_shards, this_studio
 from .surroundings import sample_background, sample_lights
 
 _OVERSAMPLING: Final = 1.3
 _PICTURES_PER_LOOK: Final = 10
-_EYES: Final = slice(36, 48)
-"""Landmarks about the eyes."""
 _TURNED_DEG: Final = 55.0
 _TURNED_KEPT: Final = 0.3
 """Of heads that are turned further, where one eye is hidden, this share is taken."""
 _WINKS: Final = 0.08
 """Share of pictures that are made winks, besides those that are drawn."""
+_ACCENTS: Final = 0.35
+"""Share of pictures in which one to three units of brows, nose and mouth are drawn anew."""
+_ACCENTED: Final = tuple(
+    i for i, name in enumerate(BLENDSHAPE_NAMES)
+    if name.startswith(("brow", "cheek", "jaw", "mouth", "nose"))
+)  # fmt: skip
+_MOUTH: Final = [i for i, name in enumerate(BLENDSHAPE_NAMES) if name.startswith("mouth")]
+_MOST_MOUTH: Final = 3.2
+"""Sum of the mouth's units; more of them tear the lips."""
 
 
-class EyePicture(NamedTuple):
-    """A strip of a face, about upright, and what :class:`.eye_shards.EyeLabels` says of it."""
+class Closeup(NamedTuple):
+    """A face, about upright, and what :class:`.closeup_shards.CloseupLabels` says of it."""
 
-    image: UInt8[np.ndarray, "104 208 3"]
+    image: UInt8[np.ndarray, "232 200 3"]
     pose: Float32[np.ndarray, "3 4"]
     shape: Float32[np.ndarray, " 40"]
     blendshapes: Float32[np.ndarray, " 52"]
 
 
 @dataclass(frozen=True)
-class EyePicturesConfig:
+class CloseupsConfig:
     """What to render.
 
     Attributes:
@@ -80,25 +89,25 @@ class EyePicturesConfig:
 
     def __post_init__(self) -> None:
         if self.count <= 0 or self.shard_size <= 0:
-            raise InputError("pictures of eyes: count and shard size must be positive")
+            raise InputError("close-ups: count and shard size must be positive")
 
 
-def shoot_eyes(studio: Studio, look: Look, rng: np.random.Generator) -> EyePicture:
-    """Render the strip of one face that holds both eyes, with a new expression, pose and light."""
+def shoot_closeup(studio: Studio, look: Look, rng: np.random.Generator) -> Closeup:
+    """Render the middle of one face, with a new expression, pose and light."""
     values = _expression(rng)
     pose = _upright(_pose(rng))
     moved = studio.expressed(look.person, values)
     face = moved[studio.head.face_vertices].astype(np.float64)
     face_camera = face @ pose.rotation.T + pose.translation
-    marks = face_camera[studio.head.model.landmark_vertices]
-    camera = _camera(marks[_EYES].mean(0), _OVERSAMPLING)
+    middle = _middle(studio, look.person, pose)
+    camera = _camera(middle, _OVERSAMPLING)
     body = sample_body(pose, rng)
     surfaces = studio.surfaces(look, values, pose, body, rng)
-    background = sample_background(rng, camera.width)[: camera.height]
+    background = sample_background(rng, camera.height)[:, : camera.width]
     light = render(surfaces, camera, sample_lights(rng), np.ascontiguousarray(background)).image
-    pixels = _camera(marks[_EYES].mean(0), 1.0).project(face_camera)
-    return EyePicture(
-        image=develop(light, STRIP_WIDTH, rng),
+    pixels = _camera(middle, 1.0).project(face_camera)
+    return Closeup(
+        image=develop(light, CLOSEUP_WIDTH, rng),
         pose=nearest_scaled_orthography(face, pixels).astype(np.float32),
         shape=look.person.shape,
         blendshapes=values,
@@ -116,6 +125,12 @@ def _expression(rng: np.random.Generator) -> Float32[np.ndarray, " 52"]:
         values[index["eyeWide" + winking]] = 0.0
         values[index["cheekSquint" + winking]] = rng.uniform(0, 0.9)
         values[index["mouthSmile" + winking]] += np.float32(rng.uniform(0, 0.5))
+    if rng.random() < _ACCENTS:
+        which = rng.choice(_ACCENTED, rng.integers(1, 4), replace=False)
+        values[which] = rng.uniform(0.0, 1.0, len(which))
+        jaw, close = BLENDSHAPE_INDEX["jawOpen"], BLENDSHAPE_INDEX["mouthClose"]
+        values[close] = min(values[close], values[jaw])
+        values[_MOUTH] /= max(values[_MOUTH].sum() / _MOST_MOUTH, 1.0)
     return np.clip(values, 0.0, 1.0)
 
 
@@ -134,35 +149,43 @@ def _upright(pose: Pose) -> Pose:
     return Pose(turn @ pose.rotation, turn @ pose.translation)
 
 
+def _middle(studio: Studio, person: Person, pose: Pose) -> Float64[np.ndarray, " 3"]:
+    """Halfway between the eyes' views and the mouth's, whatever the expression."""
+    places = ViewPlaces.of(studio.head.model)
+    where = places.mean + np.tensordot(person.shape, places.basis, 1)
+    middle = 0.25 * (where[LEFT_EYE] + where[RIGHT_EYE]) + 0.5 * where[MOUTH]
+    return pose.rotation @ middle.astype(np.float64) + pose.translation
+
+
 def _camera(middle: Float64[np.ndarray, " 3"], oversampling: float) -> Camera:
-    """The camera whose picture is the strip about a point."""
-    width, height = round(STRIP_WIDTH * oversampling), round(STRIP_HEIGHT * oversampling)
-    focal = STRIP_PX_PER_MM * width / STRIP_WIDTH * float(middle[2])
+    """The camera whose picture is the close-up about a point."""
+    width, height = round(CLOSEUP_WIDTH * oversampling), round(CLOSEUP_HEIGHT * oversampling)
+    focal = CLOSEUP_PX_PER_MM * width / CLOSEUP_WIDTH * float(middle[2])
     cx = (width - 1) / 2 - focal * float(middle[0] / middle[2])
     cy = (height - 1) / 2 - focal * float(middle[1] / middle[2])
     return Camera(focal, focal, cx, cy, width, height)
 
 
-def _render_shard(task: tuple[EyePicturesConfig, int]) -> int:
+def _render_shard(task: tuple[CloseupsConfig, int]) -> int:
     config, shard = task
     studio = this_studio()
-    rng = np.random.default_rng([config.seed, shard, 0xE4E5])
+    rng = np.random.default_rng([config.seed, shard, 0xC105])
     pictures = []
     look = studio.sample_look(rng)
     for i in range(config.shard_size):
         if i and i % _PICTURES_PER_LOOK == 0:
             look = studio.sample_look(rng)
-        pictures.append(shoot_eyes(studio, look, rng))
+        pictures.append(shoot_closeup(studio, look, rng))
     columns = {
         column.name: np.stack([getattr(picture, column.name) for picture in pictures])
-        for column in fields(EyeLabels)
+        for column in fields(CloseupLabels)
     }
     images = np.stack([picture.image for picture in pictures])
-    save_shard(config.out, shard, images, EyeLabels(**columns))
+    save_shard(config.out, shard, images, CloseupLabels(**columns))
     return shard
 
 
-def render_eyes(config: EyePicturesConfig) -> int:
+def render_closeups(config: CloseupsConfig) -> int:
     """Render the shards that are missing; returns how many were rendered.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Checkpoints of the eyes' training, as plain tensors and containers."""
+"""Checkpoints of the blendshapes' training, as plain tensors and containers."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import torch
 
 from ..learning.checkpoint_file import is_checkpoint, load_content, save_content, unpacking
 from ..learning.tensor_file import check_state
-from .network import EyeNetwork
+from .network import BlendshapeNetwork
 
-EYE_CHECKPOINT_FORMAT: Final = "eyes-1"
+BLENDSHAPE_CHECKPOINT_FORMAT: Final = "blendshapes-1"
 """Kind and version of the file's layout."""
 
 
 @dataclass
-class EyeProgress:
+class BlendshapeProgress:
     """How far a training is: optimiser steps, pictures seen, seconds over all its parts."""
 
     step: int = 0
@@ -27,7 +27,7 @@ class EyeProgress:
 
 
 @dataclass(frozen=True)
-class EyeCheckpoint:
+class BlendshapeCheckpoint:
     """A training that can go on, or be exported.
 
     Attributes:
@@ -40,12 +40,12 @@ class EyeCheckpoint:
     weights: Mapping[str, torch.Tensor]
     averaged: Mapping[str, torch.Tensor]
     optimiser: Mapping[str, Any]
-    progress: EyeProgress
+    progress: BlendshapeProgress
 
     def save(self, path: Path) -> None:
         """Write the file; an old one of that name stays whole until this one is."""
         content = {
-            "format": EYE_CHECKPOINT_FORMAT,
+            "format": BLENDSHAPE_CHECKPOINT_FORMAT,
             "weights": dict(self.weights),
             "averaged": dict(self.averaged),
             "optimiser": dict(self.optimiser),
@@ -54,32 +54,32 @@ class EyeCheckpoint:
         save_content(path, content)
 
     @classmethod
-    def load(cls, path: Path) -> EyeCheckpoint:
+    def load(cls, path: Path) -> BlendshapeCheckpoint:
         """Read a checkpoint; nothing but tensors and plain containers is unpickled.
 
         Raises:
-            InputError: the file is missing, damaged, or not of the eyes' network.
+            InputError: the file is missing, damaged, or not of the blendshapes' network.
         """
-        content = load_content(path, EYE_CHECKPOINT_FORMAT)
+        content = load_content(path, BLENDSHAPE_CHECKPOINT_FORMAT)
         with unpacking(path):
             with torch.device("meta"):
-                network = EyeNetwork()
+                network = BlendshapeNetwork()
             for state in (content["weights"], content["averaged"]):
                 check_state(path, "its network", network.state_dict(), state)
             return cls(
                 weights=content["weights"],
                 averaged=content["averaged"],
                 optimiser=content["optimiser"],
-                progress=EyeProgress(**content["progress"]),
+                progress=BlendshapeProgress(**content["progress"]),
             )
 
-    def averaged_network(self) -> EyeNetwork:
+    def averaged_network(self) -> BlendshapeNetwork:
         """The network with averaged weights, in evaluation mode."""
-        network = EyeNetwork()
+        network = BlendshapeNetwork()
         network.load_state_dict(dict(self.averaged))
         return network.eval()
 
 
-def is_eye_checkpoint(path: Path) -> bool:
-    """Whether a file is a checkpoint of the eyes' network, rather than another's or none."""
-    return is_checkpoint(path, EYE_CHECKPOINT_FORMAT)
+def is_blendshape_checkpoint(path: Path) -> bool:
+    """Whether a file is a checkpoint of the blendshapes' network, rather than another's or none."""
+    return is_checkpoint(path, BLENDSHAPE_CHECKPOINT_FORMAT)

@@ -1,4 +1,4 @@
-"""``mien train eyes``: fits the network that reads lids and gaze off the eyes."""
+"""``mien train blendshapes``: fits the network that reads eyes, brows and mouth from near."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .bar import training_bar
 
 
 @dataclass(frozen=True)
-class TrainEyes:
-    """Train the eyes' network on pictures of "mien synthesize eyes" (needs torch: mien[train]).
+class TrainBlendshapes:
+    """Train the blendshapes' network on "mien synthesize closeups" (needs torch: mien[train]).
 
     Writes checkpoint.pt, log.jsonl and curves.png; an interrupted training goes on with --resume.
 
@@ -49,11 +49,11 @@ class TrainEyes:
         from ..options import need_torch, shipped_face_model
 
         need_torch("train")
-        from ...models.eyes.train import EyeTrainConfig, train_eyes
+        from ...models.blendshapes.train import BlendshapeTrainConfig, train_blendshapes
 
         if self.resume and self.init is not None:
             raise InputError("train: --resume goes on with a checkpoint, --init begins from one")
-        config = EyeTrainConfig(
+        config = BlendshapeTrainConfig(
             shards=self.shards,
             out=self.out,
             face_model=self.face_model or shipped_face_model(),
@@ -67,12 +67,14 @@ class TrainEyes:
             resume=self.resume,
         )
         with training_bar() as report:
-            result = train_eyes(config, report)
+            result = train_blendshapes(config, report)
         measured = result.validation
         print(
             f"{result.images} pictures in {result.seconds / 60:.1f} min; held out: blink "
             f"{measured.blink_error:.3f}, winks {100 * measured.winks:.0f} %, gaze "
-            f"{measured.gaze_deg:.1f} deg (a constant {measured.gaze_constant_deg:.1f})"
+            f"{measured.gaze_deg:.1f} deg (a constant {measured.gaze_constant_deg:.1f}), points "
+            f"{measured.points_mm:.2f} mm (a constant {measured.points_constant_mm:.2f}), "
+            f"correlation of brows and mouth {measured.correlation:.2f}"
         )
         print(f"wrote {result.checkpoint}")
         return 0

@@ -1,4 +1,4 @@
-"""Views of the eyes: upright, mirrored, and the same at every size of the face."""
+"""Views of eyes and mouth: upright, mirrored, and the same at every size of the face."""
 
 from __future__ import annotations
 
@@ -8,15 +8,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mien.models.face.bundle import Bundle
 from mien.models.face.crop import CROP_SIZE, Crop
-from mien.models.face.eye_views import VIEW_HEIGHT, VIEW_WIDTH, EyePlaces, EyeViews
+from mien.models.face.names import BLENDSHAPE_NAMES
 from mien.models.face.rotation import matrix_from_rotation_vector
+from mien.models.face.views import (
+    BLENDSHAPE_VIEWS,
+    LEFT_EYE,
+    MOUTH,
+    RIGHT_EYE,
+    STEP_MM,
+    VIEW_HEIGHT,
+    VIEW_WIDTH,
+    FaceViews,
+    ViewPlaces,
+)  # fmt: skip
 
 MIDDLE = (CROP_SIZE - 1) / 2
 WHOLE = Crop(MIDDLE, MIDDLE, CROP_SIZE)
 """Crop pixels are the picture's."""
-PLACES = EyePlaces(
-    np.array([[31, 3, 13], [-31, 3, 13]], np.float32), np.zeros((40, 2, 3), np.float32)
+PLACES = ViewPlaces(
+    np.array([[31, 3, 13], [-31, 3, 13], [0, 80, 5]], np.float32), np.zeros((40, 3, 3), np.float32)
 )
 """Of a head that is its own mirror image."""
 PLAIN = np.zeros(40, np.float32)
@@ -36,7 +48,7 @@ def pose_of(turn: np.ndarray, scale: float, at: tuple[float, float]) -> np.ndarr
     return pose
 
 
-def views_of(image: np.ndarray, pose: np.ndarray) -> EyeViews:
+def views_of(image: np.ndarray, pose: np.ndarray) -> FaceViews:
     return PLACES.views(image, WHOLE, pose, PLAIN)
 
 
@@ -61,8 +73,10 @@ def test_a_mirrored_picture_has_the_same_views_the_other_way_round(
     one, two = views_of(image, pose), views_of(np.ascontiguousarray(image[:, ::-1]), mirrored)
     assert one.inside.all()
     assert two.inside.all()
-    np.testing.assert_allclose(two.facing, one.facing[::-1], atol=1e-5)
-    assert difference(two.pixels, one.pixels[::-1]) < 1.0
+    np.testing.assert_allclose(two.facing, one.facing * [-1, 1], atol=1e-5)
+    assert difference(two.pixels[LEFT_EYE], one.pixels[RIGHT_EYE]) < 1.0
+    assert difference(two.pixels[RIGHT_EYE], one.pixels[LEFT_EYE]) < 1.0
+    assert difference(two.pixels[MOUTH], one.pixels[MOUTH, :, ::-1]) < 1.0
 
 
 @settings(max_examples=30, deadline=None)
@@ -99,7 +113,7 @@ def test_an_eye_lies_in_the_middle_of_its_view_the_nose_on_the_left() -> None:
     for x in (31, -31):  # the eyes white, a red nose between
         cv2.circle(image, (200 + 2 * x, 206), 8, (255, 255, 255), -1)
     cv2.circle(image, (200, 206), 20, (0, 0, 255), -1)
-    for view in views_of(image, pose).pixels:
+    for view in views_of(image, pose).pixels[:MOUTH]:
         grey = view[..., 0].astype(float)
         rows, columns = np.nonzero(grey > 128)
         assert rows.mean() == pytest.approx((VIEW_HEIGHT - 1) / 2, abs=0.5)
@@ -108,12 +122,49 @@ def test_an_eye_lies_in_the_middle_of_its_view_the_nose_on_the_left() -> None:
         assert np.nonzero(red)[1].mean() < 8
 
 
+def test_the_mouth_lies_in_the_middle_of_its_view_and_the_chin_below() -> None:
+    image = np.zeros((400, 400, 3), np.uint8)
+    pose = pose_of(np.zeros(3), 2.0, (200.0, 200.0))
+    cv2.circle(image, (200, 360), 8, (255, 255, 255), -1)
+    cv2.circle(image, (200 + 2 * 24, 360 + 2 * 15), 8, (0, 0, 255), -1)  # left and below, in mm
+    view = views_of(image, pose).pixels[MOUTH]
+    white, red = view[..., 0] > 128, (view[..., 2] > 128) & (view[..., 0] < 128)
+    middle = np.array([VIEW_HEIGHT - 1, VIEW_WIDTH - 1]) / 2
+    np.testing.assert_allclose(np.argwhere(white).mean(0), middle, atol=0.5)
+    step = STEP_MM[MOUTH]
+    np.testing.assert_allclose(np.argwhere(red).mean(0), middle + [15 / step, 24 / step], atol=0.6)
+
+
+def test_the_places_of_a_model_lie_about_eyes_and_mouth() -> None:
+    model = Bundle.default().face_model
+    places, marks = ViewPlaces.of(model), model.landmarks()
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        shape = rng.normal(0, 1, 40).astype(np.float32)
+        points = marks.decode(shape)
+        left, right, mouth = places.mean + np.tensordot(shape, places.basis, 1)
+        for place, eye, brow in (
+            (left, slice(42, 48), slice(22, 27)), (right, slice(36, 42), slice(17, 22))
+        ):  # fmt: skip
+            assert points[brow].mean(0)[1] < place[1] < points[eye].mean(0)[1]  # y points down
+            assert abs(place[0] - points[eye].mean(0)[0]) < 4
+        assert points[48:60].mean(0)[1] < mouth[1] < points[8][1]
+        assert abs(mouth[0]) < 3
+
+
+def test_each_blendshape_is_looked_for_where_it_is() -> None:
+    view = dict(zip(BLENDSHAPE_NAMES, BLENDSHAPE_VIEWS, strict=True))
+    assert view["eyeBlinkRight"] == view["browDownRight"] == view["cheekSquintRight"] == RIGHT_EYE
+    assert view["eyeLookInLeft"] == view["browInnerUp"] == LEFT_EYE
+    assert view["jawOpen"] == view["mouthSmileLeft"] == view["cheekPuff"] == MOUTH
+
+
 def test_facing_is_where_the_face_looks() -> None:
     image = blots(0, 400, 400)
     # Turned about the vertical: the nose to the picture's right, which is the subject's left.
     pose = pose_of(np.array([0.0, -0.5, 0.0]), 1.5, (200.0, 200.0))
     facing = views_of(image, pose).facing
-    np.testing.assert_allclose(facing, [[np.sin(0.5), 0], [-np.sin(0.5), 0]], atol=1e-6)
+    np.testing.assert_allclose(facing, [np.sin(0.5), 0], atol=1e-6)
 
 
 def test_what_lies_outside_is_black_and_said() -> None:
@@ -122,8 +173,8 @@ def test_what_lies_outside_is_black_and_said() -> None:
     assert not far.inside.any()
     assert not far.pixels.any()
     half = views_of(image, pose_of(np.zeros(3), 1.0, (20.0, 100.0)))  # the right eye is cut off
-    assert half.inside.tolist() == [True, False]
-    assert half.pixels[0].min() == 255
-    assert not half.pixels[1, :, VIEW_WIDTH // 2 :].any()
+    assert half.inside.tolist() == [True, False, True]
+    assert half.pixels[LEFT_EYE].min() == 255
+    assert not half.pixels[RIGHT_EYE, :, VIEW_WIDTH // 2 :].any()
     for broken in (np.nan, np.inf, 0.0):
         assert not views_of(image, np.full((3, 4), broken, np.float32)).inside.any()

@@ -1,6 +1,6 @@
-"""Pictures of eyes on disk, for the training of the eyes' network.
+"""Close-ups of faces on disk, for the training of the blendshapes' network.
 
-A folder holds ``eyes.json`` and pairs ``shard-NNNNN.images.npy`` and ``shard-NNNNN.npz``; the
+A folder holds ``closeups.json`` and pairs ``shard-NNNNN.images.npy`` and ``shard-NNNNN.npz``; the
 latter is written last and marks a finished shard.
 """
 
@@ -21,14 +21,14 @@ from ..documents import json_of, one_line
 from ..errors import InputError
 from ..face.names import N_BLENDSHAPES, N_SHAPE
 
-META_NAME: Final = "eyes.json"
-EYE_SHARD_FORMAT: Final = 1
+META_NAME: Final = "closeups.json"
+CLOSEUP_FORMAT: Final = 1
 """Version of the folder's layout."""
-STRIP_WIDTH: Final = 208
-STRIP_HEIGHT: Final = 104
-"""Of a picture of both eyes, px."""
-STRIP_PX_PER_MM: Final = 1.6
-"""At the eyes."""
+CLOSEUP_WIDTH: Final = 200
+CLOSEUP_HEIGHT: Final = 232
+"""From above the brows to below the chin, px."""
+CLOSEUP_PX_PER_MM: Final = 1.4
+"""At the face."""
 
 _IMAGES: Final = ".images.npy"
 _LABELS: Final = {
@@ -39,8 +39,8 @@ _LABELS: Final = {
 
 
 @dataclass(frozen=True)
-class EyeLabels:
-    """Labels of n pictures of eyes.
+class CloseupLabels:
+    """Labels of n close-ups.
 
     Attributes:
         pose: (n, 3, 4) scaled orthography nearest to the perspective, picture px per mm.
@@ -57,7 +57,7 @@ class EyeLabels:
 
 
 @dataclass(frozen=True)
-class EyeShard:
+class CloseupShard:
     """One finished shard; the pictures stay on disk until they are read.
 
     Attributes:
@@ -65,15 +65,15 @@ class EyeShard:
         labels: of the n pictures.
     """
 
-    images: UInt8[np.ndarray, "n 104 208 3"]
-    labels: EyeLabels
+    images: UInt8[np.ndarray, "n 232 200 3"]
+    labels: CloseupLabels
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
 def face_model_number(path: Path) -> int:
-    """What tells face models apart in ``eyes.json``: the first 48 bits of the file's SHA-256.
+    """What tells face models apart in ``closeups.json``: the first 48 bits of the file's SHA-256.
 
     Raises:
         InputError: it cannot be read.
@@ -95,8 +95,8 @@ def check_face_model(folder: Path, path: Path) -> None:
 
 
 def save_meta(folder: Path, settings: Mapping[str, int]) -> None:
-    """Write ``eyes.json``: the layout's version, and what the pictures are a function of."""
-    (folder / META_NAME).write_text(json.dumps({"version": EYE_SHARD_FORMAT, **settings}), "utf-8")
+    """Write ``closeups.json``: the layout's version, and what the pictures are a function of."""
+    (folder / META_NAME).write_text(json.dumps({"version": CLOSEUP_FORMAT, **settings}), "utf-8")
 
 
 def load_meta(folder: Path) -> dict[str, int]:
@@ -110,11 +110,11 @@ def load_meta(folder: Path) -> dict[str, int]:
         table = {str(name): int(value) for name, value in json_of(path.read_text("utf-8")).items()}
     except (OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(
-            f"{path}: not the description of a folder of eyes: {one_line(error)}"
+            f"{path}: not the description of a folder of close-ups: {one_line(error)}"
         ) from error
     version = table.pop("version", None)
-    if version != EYE_SHARD_FORMAT:
-        raise InputError(f"{path}: version {version}, expected {EYE_SHARD_FORMAT}")
+    if version != CLOSEUP_FORMAT:
+        raise InputError(f"{path}: version {version}, expected {CLOSEUP_FORMAT}")
     return table
 
 
@@ -124,22 +124,22 @@ def shard_path(folder: Path, number: int) -> Path:
 
 
 def save_shard(
-    folder: Path, number: int, images: UInt8[np.ndarray, "n 104 208 3"], labels: EyeLabels
+    folder: Path, number: int, images: UInt8[np.ndarray, "n 232 200 3"], labels: CloseupLabels
 ) -> None:
     """Write a shard; the labels, which mark it as finished, come last and appear at once."""
     path = shard_path(folder, number)
     np.save(path.with_name(path.stem + _IMAGES), images)
     temporary = path.with_name(f".{path.stem}.tmp.npz")
-    arrays = {column.name: getattr(labels, column.name) for column in fields(EyeLabels)}
+    arrays = {column.name: getattr(labels, column.name) for column in fields(CloseupLabels)}
     np.savez(temporary, allow_pickle=False, **arrays)
     temporary.replace(path)
 
 
-def load_shards(folder: Path) -> list[EyeShard]:
+def load_shards(folder: Path) -> list[CloseupShard]:
     """All finished shards of a folder, by number.
 
     Raises:
-        InputError: the folder is none of eyes, has no shard, or one is damaged.
+        InputError: the folder is none of close-ups, has no shard, or one is damaged.
     """
     load_meta(folder)
     paths = sorted(folder.glob("shard-[0-9][0-9][0-9][0-9][0-9].npz"))
@@ -148,18 +148,18 @@ def load_shards(folder: Path) -> list[EyeShard]:
     return [_load(path) for path in paths]
 
 
-def _load(path: Path) -> EyeShard:
+def _load(path: Path) -> CloseupShard:
     try:
         read = fitted(read_npz(path, list(_LABELS)), _LABELS)
         arrays = {name: np.ascontiguousarray(array) for name, array in read.items()}
         images = read_npy(path.with_name(path.stem + _IMAGES), mapped=True)
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not a finished shard: {one_line(error)}") from error
-    labels = EyeLabels(**arrays)
+    labels = CloseupLabels(**arrays)
     sound = all(np.isfinite(array).all() for array in arrays.values())
     if not len(labels) or not sound or np.abs(labels.blendshapes - 0.5).max() > 0.5:
         raise InputError(f"{path}: no picture, or labels that are no numbers within their ranges")
-    wanted = (len(labels), STRIP_HEIGHT, STRIP_WIDTH, 3)
+    wanted = (len(labels), CLOSEUP_HEIGHT, CLOSEUP_WIDTH, 3)
     if images.shape != wanted or images.dtype != np.uint8:
         raise InputError(f"{path}: pictures are {images.dtype} {images.shape}, expected {wanted}")
-    return EyeShard(images, labels)
+    return CloseupShard(images, labels)

@@ -1,9 +1,9 @@
 """The eyes' network: lids and gaze from two small views of the eyes themselves.
 
 In the regressor's crop an eye is 17 px wide, which was too little to learn from: gaze erred by 13.0
-degrees where a constant errs by 13.4. The views (``models/face/eye_views.py``) are cut from the
+degrees where a constant errs by 13.4. The views (``models/face/views.py``) are cut from the
 picture, 64 x 40 px each, where the regressor says that the eyes are. Gaze is taken from here alone;
-lids are mixed with what the regressor says of them (``stream/eyes.py``), which is better than
+lids are mixed with what the regressor says of them (``stream/blendshapes.py``), which is better than
 either. Of faces turned by at most 45 degrees:
 
 ==========================================================  ============  =========

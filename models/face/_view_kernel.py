@@ -1,4 +1,4 @@
-"""Compiled cutting of the eyes; imported where it is first needed (numba is slow to import)."""
+"""Compiled cutting of the views; imported where it is first needed (numba is slow to import)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ _MOST = 4
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def cut(image, left, top, scale, pose, shape, mean, basis, step_mm, pixels, facing, inside):
-    """Fill what the arguments from ``pixels`` on are of, see :class:`.eye_views.EyeViews`.
+def cut(image, left, top, scale, pose, shape, mean, basis, steps_mm, mirrored,
+        pixels, facing, inside):  # fmt: skip
+    """Fill what the arguments from ``pixels`` on are of, see :class:`.views.FaceViews`.
 
-    ``left``, ``top`` and ``scale`` take the pose's pixels to those of the image.
+    ``left``, ``top`` and ``scale`` take the pose's pixels to those of the image; the view of number
+    ``mirrored`` is mirrored.
     """
     height, width, _ = image.shape
     matrix = np.empty((3, 3))
@@ -32,22 +34,22 @@ def cut(image, left, top, scale, pose, shape, mean, basis, step_mm, pixels, faci
         return
     down_x, down_y = down_x / length, down_y / length
     forward_x, forward_y = -matrix[0, 2] / size, -matrix[1, 2] / size
-    for eye in range(2):
-        turn = 1.0 if eye == 0 else -1.0
+    facing[0] = forward_x * down_y - forward_y * down_x
+    facing[1] = forward_x * down_x + forward_y * down_y
+    for view in range(pixels.shape[0]):
+        turn = -1.0 if view == mirrored else 1.0
         right_x, right_y = turn * down_y, -turn * down_x
-        facing[eye, 0] = forward_x * right_x + forward_y * right_y
-        facing[eye, 1] = forward_x * down_x + forward_y * down_y
         x, y = left + scale * pose[0, 3], top + scale * pose[1, 3]
         for j in range(3):
-            place = mean[eye, j]
+            place = mean[view, j]
             for k in range(shape.shape[0]):
-                place += shape[k] * basis[k, eye, j]
+                place += shape[k] * basis[k, view, j]
             x += matrix[0, j] * place
             y += matrix[1, j] * place
-        inside[eye] = x >= 0.0 and y >= 0.0 and x <= width - 1.0 and y <= height - 1.0
-        step = size * step_mm
+        inside[view] = x >= 0.0 and y >= 0.0 and x <= width - 1.0 and y <= height - 1.0
+        step = size * steps_mm[view]
         _sample(image, x, y, step * right_x, step * right_y, step * down_x, step * down_y,
-                step, pixels[eye])  # fmt: skip
+                step, pixels[view])  # fmt: skip
 
 
 @njit(cache=True, nogil=True)

@@ -1,4 +1,4 @@
-"""Trains the eyes' network: a budget of pictures or minutes, checkpoints, a log."""
+"""Trains the blendshapes' network: a budget of pictures or minutes, checkpoints, a log."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from ..errors import InputError, OutputError
-from ..face.eye_views import EyePlaces
 from ..face.morphable import FaceModel
+from ..face.views import ViewPlaces
 from ..learning.budget import check_budget
 from ..learning.checkpoint_file import unpacking
 from ..learning.descent import descend, set_rate
@@ -27,12 +27,12 @@ from ..learning.pace import (
 )
 from ..learning.prefetch import Prefetch
 from ..learning.training_log import Report, TrainingLog
-from ..synthetic.eye_shards import check_face_model, load_shards
-from .checkpoint import EyeCheckpoint, EyeProgress
-from .dataset import EyeBatch, EyeSource, LookConfig
-from .losses import eye_loss
-from .network import EyeNetwork
-from .validation import EyeValidation, validate
+from ..synthetic.closeup_shards import check_face_model, load_shards
+from .checkpoint import BlendshapeCheckpoint, BlendshapeProgress
+from .dataset import LookConfig, ViewBatch, ViewSource
+from .losses import BlendshapeLoss
+from .network import BlendshapeNetwork
+from .validation import BlendshapeValidation, validate
 
 _WEIGHT_DECAY: Final = 0.02
 _CLIP: Final = 5.0
@@ -41,17 +41,17 @@ _VALIDATION_SEED: Final = 7_777
 
 
 @dataclass(frozen=True)
-class EyeTrainConfig:
-    """One training of the eyes' network.
+class BlendshapeTrainConfig:
+    """One training of the blendshapes' network.
 
     Attributes:
-        shards: folder of pictures of eyes (``mien synthesize eyes``).
+        shards: folder of close-ups (``mien synthesize closeups``).
         out: folder for ``checkpoint.pt`` and ``log.jsonl``.
         face_model: the ``face_model.npz`` that the shards were made with.
         images: pictures to see in all; None for no such limit.
         minutes: minutes to train in all; None for no such limit. One of the two must be given; the
             learning rate falls along whichever is further.
-        look: how the fit errs that says where the eyes are.
+        look: how the fit errs that says where eyes and mouth are.
         batch: pictures a step.
         learning_rate: at its peak.
         warmup_steps: until the peak.
@@ -92,20 +92,20 @@ class EyeTrainConfig:
 
 
 @dataclass(frozen=True)
-class EyeTrainResult:
+class BlendshapeTrainResult:
     """What a training came to: its file, pictures seen, seconds, and figures of the average."""
 
     checkpoint: Path
     images: int
     seconds: float
-    validation: EyeValidation
+    validation: BlendshapeValidation
 
 
-def train_eyes(
-    config: EyeTrainConfig,
+def train_blendshapes(
+    config: BlendshapeTrainConfig,
     report: Report | None = None,
     clock: Callable[[], float] = time.monotonic,
-) -> EyeTrainResult:
+) -> BlendshapeTrainResult:
     """Train, or go on training; an interrupted run leaves a checkpoint that ``resume`` continues.
 
     Args:
@@ -119,7 +119,7 @@ def train_eyes(
     """
     begin_folder(config.out, config.resume)
     with processor_threads(config.threads):
-        training = EyeTraining(config, report, clock)
+        training = BlendshapeTraining(config, report, clock)
         try:
             training.run()
         except KeyboardInterrupt:
@@ -128,19 +128,21 @@ def train_eyes(
         return training.finish()
 
 
-class EyeTraining:
+class BlendshapeTraining:
     """The state of one run: network, average, optimiser, progress."""
 
     def __init__(
         self,
-        config: EyeTrainConfig,
+        config: BlendshapeTrainConfig,
         report: Report | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
         self._log = TrainingLog(config.out, report)
         self._clock = clock
-        places = EyePlaces.of(FaceModel.load(config.face_model))
+        self._model = FaceModel.load(config.face_model)
+        self._loss = BlendshapeLoss(self._model)
+        places = ViewPlaces.of(self._model)
         check_face_model(config.shards, config.face_model)
         shards = load_shards(config.shards)
         held = config.validation_shards
@@ -149,18 +151,18 @@ class EyeTraining:
                 f"{config.shards}: {len(shards)} shards, of which the first {held} are held out; "
                 "expected more"
             )
-        self._source = EyeSource(shards[held:], places, config.look)
-        held_out = EyeSource(shards[:held], places, config.look)
+        self._source = ViewSource(shards[held:], places, config.look)
+        held_out = ViewSource(shards[:held], places, config.look)
         self._held_out = _validation_batches(held_out, config)
         start, resumed = self._starting_point()
         torch.manual_seed(config.seed)
-        self.network, self.average = EyeNetwork(), EyeNetwork().requires_grad_(False)
+        self.network, self.average = BlendshapeNetwork(), BlendshapeNetwork().requires_grad_(False)
         if start:
             self.network.load_state_dict(dict(start.weights if resumed else start.averaged))
         self.average.load_state_dict(self.network.state_dict())
         groups = weight_groups(self.network, _WEIGHT_DECAY)
         self.optimiser = torch.optim.AdamW(groups, config.learning_rate)
-        self.progress = EyeProgress()
+        self.progress = BlendshapeProgress()
         if start and resumed:
             self.average.load_state_dict(dict(start.averaged))
             with unpacking(config.out / CHECKPOINT_NAME):
@@ -168,12 +170,12 @@ class EyeTraining:
             self.progress = start.progress
         self._began = clock() - self.progress.seconds
 
-    def _starting_point(self) -> tuple[EyeCheckpoint | None, bool]:
+    def _starting_point(self) -> tuple[BlendshapeCheckpoint | None, bool]:
         """The checkpoint to start from, and whether that means going on with its training."""
         path = self.config.out / CHECKPOINT_NAME
         if self.config.resume and path.is_file():
-            return EyeCheckpoint.load(path), True
-        return (EyeCheckpoint.load(self.config.init) if self.config.init else None), False
+            return BlendshapeCheckpoint.load(path), True
+        return (BlendshapeCheckpoint.load(self.config.init) if self.config.init else None), False
 
     def done(self) -> float:
         """Share of the budget that is spent, 0 to 1."""
@@ -196,12 +198,12 @@ class EyeTraining:
                     self._log_validation()
                     self.save()
 
-    def finish(self) -> EyeTrainResult:
+    def finish(self) -> BlendshapeTrainResult:
         """Measure the averaged weights and write the last checkpoint."""
         validation = self._log_validation()
         self.save()
         path = self.config.out / CHECKPOINT_NAME
-        return EyeTrainResult(path, self.progress.images, self.progress.seconds, validation)
+        return BlendshapeTrainResult(path, self.progress.images, self.progress.seconds, validation)
 
     def save(self) -> None:
         """Write the checkpoint.
@@ -210,7 +212,7 @@ class EyeTraining:
             OutputError: it cannot be written.
         """
         path = self.config.out / CHECKPOINT_NAME
-        checkpoint = EyeCheckpoint(
+        checkpoint = BlendshapeCheckpoint(
             weights=self.network.state_dict(),
             averaged=self.average.state_dict(),
             optimiser=self.optimiser.state_dict(),
@@ -221,11 +223,11 @@ class EyeTraining:
         except OSError as error:
             raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
 
-    def _step(self, batch: EyeBatch) -> None:
+    def _step(self, batch: ViewBatch) -> None:
         set_rate(self.optimiser, self._learning_rate())
         self.network.train()
-        said = self.network(torch.from_numpy(batch.eyes), torch.from_numpy(batch.facing))
-        total, terms = eye_loss(said, torch.from_numpy(batch.units))
+        said = self.network(torch.from_numpy(batch.views), torch.from_numpy(batch.facing))
+        total, terms = self._loss(said, torch.from_numpy(batch.blendshapes))
         descend(
             total, self.network, self.average, self.optimiser,
             clip=_CLIP, decay=self.config.average_decay, number=self.progress.step,
@@ -236,8 +238,8 @@ class EyeTraining:
         warmup = (self.progress.step + 1) / self.config.warmup_steps
         return learning_rate(self.config.learning_rate, warmup, self.done())
 
-    def _log_validation(self) -> EyeValidation:
-        result = validate(self.average.eval(), self._held_out)
+    def _log_validation(self) -> BlendshapeValidation:
+        result = validate(self.average.eval(), self._held_out, self._model)
         self._write({"validation": asdict(result)})
         self._log.draw()
         return result
@@ -254,7 +256,7 @@ class EyeTraining:
         )
 
 
-def _validation_batches(source: EyeSource, config: EyeTrainConfig) -> list[EyeBatch]:
+def _validation_batches(source: ViewSource, config: BlendshapeTrainConfig) -> list[ViewBatch]:
     """Held-out people as a camera and a fit would show them; always the same."""
     rng = np.random.default_rng(_VALIDATION_SEED)
     rows = np.arange(min(len(source), config.validation_pictures))

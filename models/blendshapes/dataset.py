@@ -1,4 +1,4 @@
-"""Batches of eye views, cut from pictures as the tracker would cut them from a camera's."""
+"""Batches of views, cut from pictures as the tracker would cut them from a camera's."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from ..face.crop import CROP_SIZE, Crop
-from ..face.eye_views import EYE_COLUMNS, VIEW_HEIGHT, VIEW_WIDTH, EyePlaces
+from ..face.names import N_BLENDSHAPES
 from ..face.rotation import matrix_from_rotation_vector
+from ..face.views import LEFT_EYE, MOUTH, N_VIEWS, RIGHT_EYE, VIEW_HEIGHT, VIEW_WIDTH, ViewPlaces
+from ..regressor.mirror import mirrored_blendshapes
 from ..regressor.photometry import PhotometricConfig, Photometry
-from ..synthetic.eye_shards import EyeShard
+from ..synthetic.closeup_shards import CloseupShard
 
 _CAMERA: Final = PhotometricConfig(
     low_resolution=0.1, blur=0.2, motion=0.08, occluder=0.06, frame_edge=0.04
@@ -25,7 +27,7 @@ _LEAST_SIZE: Final = 0.16
 
 @dataclass(frozen=True)
 class LookConfig:
-    """How the fit that says where the eyes are errs (standard deviations).
+    """How the fit that says where eyes and mouth are errs (standard deviations).
 
     Attributes:
         turn_deg: of the head's rotation, about each axis.
@@ -44,30 +46,32 @@ class LookConfig:
     reduced: float = 0.75
 
 
-class EyeBatch(NamedTuple):
-    """B faces: both views of each, where it looks, and its blendshapes by eye.
+class ViewBatch(NamedTuple):
+    """B faces: the views of each, where it looks, and its blendshapes.
 
     Attributes:
-        eyes: (B, 2, 40, 64, 3).
-        facing: (B, 2, 2).
-        units: (B, 2, 7) in [0, 1], in the order of ``EYE_UNITS``.
+        views: (B, 3, 48, 64, 3).
+        facing: (B, 2).
+        blendshapes: (B, 52) in [0, 1].
     """
 
-    eyes: UInt8[np.ndarray, "B 2 40 64 3"]
-    facing: Float32[np.ndarray, "B 2 2"]
-    units: Float32[np.ndarray, "B 2 7"]
+    views: UInt8[np.ndarray, "B 3 48 64 3"]
+    facing: Float32[np.ndarray, "B 2"]
+    blendshapes: Float32[np.ndarray, "B 52"]
 
 
-class EyeSource:
+class ViewSource:
     """Views of the pictures of some shards.
 
     Args:
         shards: to draw from.
-        places: where the eyes lie in the head.
+        places: where the views lie on the head.
         config: how the fit errs.
     """
 
-    def __init__(self, shards: Sequence[EyeShard], places: EyePlaces, config: LookConfig) -> None:
+    def __init__(
+        self, shards: Sequence[CloseupShard], places: ViewPlaces, config: LookConfig
+    ) -> None:
         self._shards = shards
         self._places = places
         self._config = config
@@ -77,20 +81,20 @@ class EyeSource:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def batches(self, size: int, seed: int, step: int = 0) -> Iterator[EyeBatch]:
+    def batches(self, size: int, seed: int, step: int = 0) -> Iterator[ViewBatch]:
         """Endless batches of random pictures; each is a function of the seed and its step."""
         while True:
             rng = np.random.default_rng([seed, step])
             yield self.batch(rng.integers(0, len(self), size), rng)
             step += 1
 
-    def batch(self, rows: np.ndarray, rng: np.random.Generator) -> EyeBatch:
+    def batch(self, rows: np.ndarray, rng: np.random.Generator) -> ViewBatch:
         """Views of the pictures of these numbers."""
         count = len(rows)
-        batch = EyeBatch(
-            np.empty((count, 2, VIEW_HEIGHT, VIEW_WIDTH, 3), np.uint8),
-            np.empty((count, 2, 2), np.float32),
-            np.empty((count, 2, len(EYE_COLUMNS[0])), np.float32),
+        batch = ViewBatch(
+            np.empty((count, N_VIEWS, VIEW_HEIGHT, VIEW_WIDTH, 3), np.uint8),
+            np.empty((count, 2), np.float32),
+            np.empty((count, N_BLENDSHAPES), np.float32),
         )
         for at, row in enumerate(rows):
             which = int(np.searchsorted(self._starts, row, side="right")) - 1
@@ -98,7 +102,7 @@ class EyeSource:
         return batch
 
     def _fill(
-        self, batch: EyeBatch, at: int, shard: EyeShard, row: int, rng: np.random.Generator
+        self, batch: ViewBatch, at: int, shard: CloseupShard, row: int, rng: np.random.Generator
     ) -> None:
         labels = shard.labels
         image, pose = np.asarray(shard.images[row]), labels.pose[row].astype(np.float64)
@@ -113,10 +117,14 @@ class EyeSource:
         views = self._places.views(
             image, Crop(middle, middle, CROP_SIZE), pose.astype(np.float32), shape
         )
-        # A mirrored picture has the same views, the other way round.
-        way = slice(None, None, -1 if mirrored else 1)
-        batch.eyes[at], batch.facing[at] = views.pixels[way], views.facing[way]
-        batch.units[at] = values[np.array(EYE_COLUMNS)][way]
+        batch.views[at], batch.facing[at] = views.pixels, views.facing
+        batch.blendshapes[at] = values
+        if mirrored:  # the view of an eye becomes that of the other, which is mirrored already
+            batch.views[at, LEFT_EYE] = views.pixels[RIGHT_EYE]
+            batch.views[at, RIGHT_EYE] = views.pixels[LEFT_EYE]
+            batch.views[at, MOUTH] = views.pixels[MOUTH, :, ::-1]
+            batch.facing[at, 0] *= -1.0
+            batch.blendshapes[at] = mirrored_blendshapes(values)
 
 
 def reduced(
@@ -135,14 +143,14 @@ def reduced(
 
 
 def misjudged(
-    pose: np.ndarray, eyes_mm: np.ndarray, config: LookConfig, rng: np.random.Generator
+    pose: np.ndarray, middle_mm: np.ndarray, config: LookConfig, rng: np.random.Generator
 ) -> np.ndarray:
-    """The pose as a fit would have it, turned about the eyes and not the head's origin."""
+    """The pose as a fit would have it, turned about the face's middle and not the head's origin."""
     worse = 2.0 if rng.random() < config.stray else 1.0
     turn = matrix_from_rotation_vector(np.radians(rng.normal(0, worse * config.turn_deg, 3)))
     size = np.linalg.norm(pose[:, :3]) / np.sqrt(3)
     out = pose.copy()
     out[:, :3] = np.exp(rng.normal(0, config.scale)) * turn @ pose[:, :3]
-    out[:, 3] += (pose[:, :3] - out[:, :3]) @ eyes_mm
+    out[:, 3] += (pose[:, :3] - out[:, :3]) @ middle_mm
     out[:2, 3] += size * rng.normal(0, worse * config.shift_mm, 2)
     return out

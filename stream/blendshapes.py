@@ -1,6 +1,6 @@
-"""The eyes' network on onnxruntime: lids and gaze from the picture itself, not from the crop.
+"""The blendshapes' network on onnxruntime: eyes, brows and mouth as sharp as the picture is.
 
-In the regressor's crop an eye is 17 pixels wide; here it is seen as sharp as the picture shows it.
+In the regressor's crop an eye is 17 pixels wide and a mouth 33.
 """
 
 from __future__ import annotations
@@ -16,41 +16,41 @@ from jaxtyping import Float32, UInt8
 from ..models.documents import one_line
 from ..models.errors import BundleError
 from ..models.face.crop import CROP_SIZE, Crop
-from ..models.face.eye_views import (
-    EYE_COLUMNS,
-    EYE_UNITS,
+from ..models.face.morphable import FaceModel
+from ..models.face.names import BLENDSHAPE_NAMES, N_BLENDSHAPES
+from ..models.face.views import (
+    BLENDSHAPE_VIEWS,
+    N_VIEWS,
     VIEW_HEIGHT,
     VIEW_WIDTH,
-    EyePlaces,
-    EyeViews,
+    FaceViews,
+    ViewPlaces,
 )
-from ..models.face.morphable import FaceModel
 from .onnx_session import open_session
 from .regression import Regression
 
 _INPUTS: Final = {
-    "eyes": ([2, VIEW_HEIGHT, VIEW_WIDTH, 3], "tensor(uint8)"),
-    "facing": ([2, 2], "tensor(float)"),
+    "views": ([N_VIEWS, VIEW_HEIGHT, VIEW_WIDTH, 3], "tensor(uint8)"),
+    "facing": ([2], "tensor(float)"),
 }
-_OUTPUT: Final = "units"
+_OUTPUT: Final = "blendshapes"
 _OUTPUTS: Final = [_OUTPUT]
-_COLUMNS: Final = np.array(EYE_COLUMNS)
 _LEAST_PRESENCE: Final = 0.1
-"""Of a face whose eyes are looked at; the tracker takes none that is so unlikely."""
-_GAZE: Final = np.array([float("Look" in unit) for unit in EYE_UNITS], np.float32)
-_LID_SHARE: Final = 2.0 / 3.0
-"""What the eyes' word counts for lids, beside the regressor's. On rendered people (area under the
-ROC curve of closed eyes, faces of 85 px): 0.909 by the regressor, 0.933 by the eyes, 0.942 by the
-mean of both with half or two thirds for the eyes. Gaze is the eyes' alone: the regressor has none.
+"""Of a face that is looked at; the tracker takes none that is so unlikely."""
+_VIEW: Final = np.array(BLENDSHAPE_VIEWS)
+_GAZE: Final = np.array(["Look" in name for name in BLENDSHAPE_NAMES])
+_SHARE: Final = 2.0 / 3.0
+"""What this network's word counts, beside the regressor's. Gaze is its alone: the regressor has
+none.
 """
 
 
-class EyeReader:
-    """``eyes.onnx`` of a bundle.
+class BlendshapeReader:
+    """``blendshapes.onnx`` of a bundle.
 
     Args:
         path: the ONNX file.
-        model: the face model of the regressor that says where the eyes are.
+        model: the face model of the regressor that says where eyes and mouth are.
         threads: that one inference may use.
 
     Raises:
@@ -63,12 +63,12 @@ class EyeReader:
             node.name: (list(node.shape)[1:], node.type) for node in self._session.get_inputs()
         }
         outputs = {node.name: list(node.shape)[1:] for node in self._session.get_outputs()}
-        wanted = {_OUTPUT: list(_COLUMNS.shape)}
+        wanted = {_OUTPUT: [N_BLENDSHAPES]}
         if inputs != _INPUTS or outputs != wanted:
             raise BundleError(
                 f"{path}: takes {inputs} and gives {outputs}; expected {_INPUTS} and {wanted}"
             )
-        self._places = EyePlaces.of(model)
+        self._places = ViewPlaces.of(model)
         self._try(path)
 
     def _try(self, path: Path) -> None:
@@ -88,20 +88,20 @@ class EyeReader:
         shape = np.zeros(self._places.basis.shape[0], np.float32)
         looks = [self._places.views(blank, crop, pose, shape)] * 2
         try:
-            units = self._units(looks)
+            values = self._say(looks)
         except (Fail, InvalidArgument, RuntimeException, RuntimeError, ValueError) as error:
             raise BundleError(f"{path}: cannot be run: {one_line(error)}") from error
-        sound = bool(np.all((units >= 0.0) & (units <= 1.0)))
-        if units.shape != (2, *_COLUMNS.shape) or not sound:
-            raise BundleError(f"{path}: says {units.shape} of two faces, or what is not in [0, 1]")
+        sound = bool(np.all((values >= 0.0) & (values <= 1.0)))
+        if values.shape != (2, N_BLENDSHAPES) or not sound:
+            raise BundleError(f"{path}: says {values.shape} of two faces, or what is not in [0, 1]")
 
-    def _units(self, looks: Sequence[EyeViews]) -> Float32[np.ndarray, "B 2 7"]:
+    def _say(self, looks: Sequence[FaceViews]) -> Float32[np.ndarray, "B 52"]:
         """What the network says of views."""
         if len(looks) == 1:  # the usual case, without a copy
-            inputs = {"eyes": looks[0].pixels[None], "facing": looks[0].facing[None]}
+            inputs = {"views": looks[0].pixels[None], "facing": looks[0].facing[None]}
         else:
             inputs = {
-                "eyes": np.stack([views.pixels for views in looks]),
+                "views": np.stack([views.pixels for views in looks]),
                 "facing": np.stack([views.facing for views in looks]),
             }
         return np.asarray(self._session.run(_OUTPUTS, inputs)[0], np.float32)
@@ -109,10 +109,10 @@ class EyeReader:
     def read(
         self, image_bgr: UInt8[np.ndarray, "H W 3"], crops: Sequence[Crop], said: Regression
     ) -> Regression:
-        """The regression with the gaze of the eyes themselves, and lids that both have seen.
+        """The regression with blendshapes that both networks have seen, and the gaze of this one.
 
-        What the regressor says stays where the middle of an eye lies outside of the picture, where
-        it sees no face at all, and of networks that say no blendshapes.
+        What the regressor says stays where the middle of an eye or of the mouth lies outside of the
+        picture, where it sees no face at all, and of networks that say no blendshapes.
 
         Args:
             image_bgr: the picture.
@@ -121,23 +121,22 @@ class EyeReader:
         """
         if said.blendshapes is None:
             return said
-        looks: dict[int, EyeViews] = {}
+        looks: dict[int, FaceViews] = {}
         for at, crop in enumerate(crops):
             if said.presence is not None and said.presence[at] < _LEAST_PRESENCE:
                 continue
             views = self._places.views(image_bgr, crop, said.pose[at], said.shape[at])
-            if views.inside[0] or views.inside[1]:
+            if views.inside.any():
                 looks[at] = views
         if not looks:
             return said
-        units = self._units(list(looks.values()))
-        if not np.isfinite(units).all():
+        values = self._say(list(looks.values()))
+        if not np.isfinite(values).all():
             return said
         blendshapes = said.blendshapes.copy()
-        for (at, views), of_face in zip(looks.items(), units, strict=True):
-            # A picture with fewer pixels than the crop shows the eyes no better than the crop does.
-            lids = _LID_SHARE * min(1.0, (crops[at].side / CROP_SIZE) ** 2)
-            share = (lids + (1.0 - lids) * _GAZE) * views.inside[:, None]
-            values = blendshapes[at, _COLUMNS]
-            blendshapes[at, _COLUMNS] = values + share * (of_face - values)
+        for (at, views), of_face in zip(looks.items(), values, strict=True):
+            # A picture with fewer pixels than the crop shows no more than the crop does.
+            share = np.float32(_SHARE * min(1.0, (crops[at].side / CROP_SIZE) ** 2))
+            counts = np.where(_GAZE, np.float32(1.0), share) * views.inside[_VIEW]
+            blendshapes[at] += counts * (of_face - blendshapes[at])
         return msgspec.structs.replace(said, blendshapes=blendshapes)
