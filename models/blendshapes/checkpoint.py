@@ -10,20 +10,12 @@ from typing import Any, Final
 import torch
 
 from ..learning.checkpoint_file import is_checkpoint, load_content, save_content, unpacking
+from ..learning.stepping import StepProgress
 from ..learning.tensor_file import check_state
 from .network import BlendshapeNetwork
 
 BLENDSHAPE_CHECKPOINT_FORMAT: Final = "blendshapes-1"
 """Kind and version of the file's layout."""
-
-
-@dataclass
-class BlendshapeProgress:
-    """How far a training is: optimiser steps, pictures seen, seconds over all its parts."""
-
-    step: int = 0
-    images: int = 0
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -40,7 +32,7 @@ class BlendshapeCheckpoint:
     weights: Mapping[str, torch.Tensor]
     averaged: Mapping[str, torch.Tensor]
     optimiser: Mapping[str, Any]
-    progress: BlendshapeProgress
+    progress: StepProgress
 
     def save(self, path: Path) -> None:
         """Write the file; an old one of that name stays whole until this one is."""
@@ -70,7 +62,7 @@ class BlendshapeCheckpoint:
                 weights=content["weights"],
                 averaged=content["averaged"],
                 optimiser=content["optimiser"],
-                progress=BlendshapeProgress(**content["progress"]),
+                progress=StepProgress(**content["progress"]),
             )
 
     def averaged_network(self) -> BlendshapeNetwork:

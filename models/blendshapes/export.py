@@ -110,7 +110,7 @@ def _mixed(network: BlendshapeNetwork, width: int) -> _Linear:
         row = np.zeros((len(weight), rest[0].shape[1]), np.float32)
         for part, view in enumerate((eye, 1 - eye)):  # itself, then the other one
             row[:, view * width : (view + 1) * width] = weight[:, part * width : (part + 1) * width]
-        row[:, -2:] = weight[:, -2:] * np.float32(side)
+        row[:, -2:] = weight[:, -2:] * np.array(side, np.float32)
         rows.append(row)
     return np.concatenate([*rows, rest[0]]), np.concatenate([bias, bias, rest[1]])
 

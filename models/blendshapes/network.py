@@ -56,6 +56,8 @@ SIDES: Final = ((1.0, 1.0), (-1.0, 1.0))
 class BlendshapeNetwork(nn.Module):
     """Three views and where the face looks, to 52 blendshapes."""
 
+    sides: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         layers = activated(nn.Conv2d(3, _STEM, 3, 2, 1, bias=False))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -20,15 +20,14 @@ from ..learning.descent import descend, set_rate
 from ..learning.pace import (
     CHECKPOINT_NAME,
     begin_folder,
-    learning_rate,
     processor_threads,
-    share_spent,
     weight_groups,
 )
 from ..learning.prefetch import Prefetch
+from ..learning.stepping import Stepper, starting_point
 from ..learning.training_log import Report, TrainingLog
 from ..synthetic.closeup_shards import check_face_model, load_shards
-from .checkpoint import BlendshapeCheckpoint, BlendshapeProgress
+from .checkpoint import BlendshapeCheckpoint
 from .dataset import LookConfig, ViewBatch, ViewSource
 from .losses import BlendshapeLoss
 from .network import BlendshapeNetwork
@@ -139,7 +138,6 @@ class BlendshapeTraining:
     ) -> None:
         self.config = config
         self._log = TrainingLog(config.out, report)
-        self._clock = clock
         self._model = FaceModel.load(config.face_model)
         self._loss = BlendshapeLoss(self._model)
         places = ViewPlaces.of(self._model)
@@ -154,7 +152,7 @@ class BlendshapeTraining:
         self._source = ViewSource(shards[held:], places, config.look)
         held_out = ViewSource(shards[:held], places, config.look)
         self._held_out = _validation_batches(held_out, config)
-        start, resumed = self._starting_point()
+        start, resumed = starting_point(config, BlendshapeCheckpoint.load)
         torch.manual_seed(config.seed)
         self.network, self.average = BlendshapeNetwork(), BlendshapeNetwork().requires_grad_(False)
         if start:
@@ -162,39 +160,24 @@ class BlendshapeTraining:
         self.average.load_state_dict(self.network.state_dict())
         groups = weight_groups(self.network, _WEIGHT_DECAY)
         self.optimiser = torch.optim.AdamW(groups, config.learning_rate)
-        self.progress = BlendshapeProgress()
         if start and resumed:
             self.average.load_state_dict(dict(start.averaged))
             with unpacking(config.out / CHECKPOINT_NAME):
                 self.optimiser.load_state_dict(dict(start.optimiser))
-            self.progress = start.progress
-        self._began = clock() - self.progress.seconds
-
-    def _starting_point(self) -> tuple[BlendshapeCheckpoint | None, bool]:
-        """The checkpoint to start from, and whether that means going on with its training."""
-        path = self.config.out / CHECKPOINT_NAME
-        if self.config.resume and path.is_file():
-            return BlendshapeCheckpoint.load(path), True
-        return (BlendshapeCheckpoint.load(self.config.init) if self.config.init else None), False
-
-    def done(self) -> float:
-        """Share of the budget that is spent, 0 to 1."""
-        config, spent = self.config, self.progress
-        return share_spent(spent.images, spent.seconds, config.images, config.minutes)
+        going_on = start.progress if start and resumed else None
+        self._stepper = Stepper(config, self._log, clock, going_on)
 
     def run(self) -> None:
         """Train until the budget is spent."""
-        config, progress = self.config, self.progress
-        batches = self._source.batches(config.batch, config.seed, progress.step)
+        config, stepper = self.config, self._stepper
+        batches = self._source.batches(config.batch, config.seed, stepper.progress.step)
         with Prefetch(batches) as ahead:
-            while self.done() < 1.0:
+            while stepper.done < 1.0:
                 self._step(next(ahead))
-                progress.step += 1
-                progress.images += config.batch
-                progress.seconds = self._clock() - self._began
-                if progress.step % config.log_steps == 0:
-                    self._write({"lr": self._learning_rate(), **self._log.means()})
-                if progress.step % config.validate_steps == 0:
+                stepper.count(config.batch)
+                if stepper.due(config.log_steps):
+                    stepper.write_means()
+                if stepper.due(config.validate_steps):
                     self._log_validation()
                     self.save()
 
@@ -203,7 +186,8 @@ class BlendshapeTraining:
         validation = self._log_validation()
         self.save()
         path = self.config.out / CHECKPOINT_NAME
-        return BlendshapeTrainResult(path, self.progress.images, self.progress.seconds, validation)
+        spent = self._stepper.progress
+        return BlendshapeTrainResult(path, spent.images, spent.seconds, validation)
 
     def save(self) -> None:
         """Write the checkpoint.
@@ -216,7 +200,7 @@ class BlendshapeTraining:
             weights=self.network.state_dict(),
             averaged=self.average.state_dict(),
             optimiser=self.optimiser.state_dict(),
-            progress=self.progress,
+            progress=self._stepper.progress,
         )
         try:
             checkpoint.save(path)
@@ -224,36 +208,21 @@ class BlendshapeTraining:
             raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
 
     def _step(self, batch: ViewBatch) -> None:
-        set_rate(self.optimiser, self._learning_rate())
+        set_rate(self.optimiser, self._stepper.rate)
         self.network.train()
         said = self.network(torch.from_numpy(batch.views), torch.from_numpy(batch.facing))
         total, terms = self._loss(said, torch.from_numpy(batch.blendshapes))
         descend(
             total, self.network, self.average, self.optimiser,
-            clip=_CLIP, decay=self.config.average_decay, number=self.progress.step,
+            clip=_CLIP, decay=self.config.average_decay, number=self._stepper.progress.step,
         )  # fmt: skip
         self._log.add({"loss": total.detach(), **terms})
 
-    def _learning_rate(self) -> float:
-        warmup = (self.progress.step + 1) / self.config.warmup_steps
-        return learning_rate(self.config.learning_rate, warmup, self.done())
-
     def _log_validation(self) -> BlendshapeValidation:
         result = validate(self.average.eval(), self._held_out, self._model)
-        self._write({"validation": asdict(result)})
+        self._stepper.write({"validation": asdict(result)})
         self._log.draw()
         return result
-
-    def _write(self, line: dict[str, Any]) -> None:
-        self._log.write(
-            {
-                "step": self.progress.step,
-                "images": self.progress.images,
-                "seconds": round(self.progress.seconds, 1),
-                "done": round(self.done(), 4),
-                **line,
-            }
-        )
 
 
 def _validation_batches(source: ViewSource, config: BlendshapeTrainConfig) -> list[ViewBatch]:

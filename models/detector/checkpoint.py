@@ -10,20 +10,12 @@ from typing import Any, Final
 import torch
 
 from ..learning.checkpoint_file import is_checkpoint, load_content, save_content, unpacking
+from ..learning.stepping import StepProgress
 from ..learning.tensor_file import check_state
 from .network import DetectorNetwork, DetectorNetworkConfig
 
 DETECTOR_CHECKPOINT_FORMAT: Final = "detector-1"
 """Kind and version of the file's layout."""
-
-
-@dataclass
-class DetectorProgress:
-    """How far a training is: optimiser steps, pictures seen, seconds over all its parts."""
-
-    step: int = 0
-    images: int = 0
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -43,7 +35,7 @@ class DetectorCheckpoint:
     weights: Mapping[str, torch.Tensor]
     averaged: Mapping[str, torch.Tensor]
     optimiser: Mapping[str, Any]
-    progress: DetectorProgress
+    progress: StepProgress
     threshold: float
 
     def save(self, path: Path) -> None:
@@ -72,13 +64,14 @@ class DetectorCheckpoint:
             config = DetectorNetworkConfig(**table)
             with torch.device("meta"):
                 network = DetectorNetwork(config)
-            check_state(path, "its network", network.state_dict(), content["averaged"])
+            for state in (content["weights"], content["averaged"]):
+                check_state(path, "its network", network.state_dict(), state)
             return cls(
                 network=config,
                 weights=content["weights"],
                 averaged=content["averaged"],
                 optimiser=content["optimiser"],
-                progress=DetectorProgress(**content["progress"]),
+                progress=StepProgress(**content["progress"]),
                 threshold=float(content["threshold"]),
             )
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -15,16 +15,16 @@ from ..errors import InputError, OutputError
 from ..face.crop import CROP_SIZE
 from ..face.names import N_PARAMS
 from ..learning.budget import check_budget
+from ..learning.checkpoint_file import unpacking
 from ..learning.descent import descend, set_rate
 from ..learning.pace import (
     CHECKPOINT_NAME,
     begin_folder,
-    learning_rate,
     processor_threads,
-    share_spent,
     weight_groups,
 )
 from ..learning.prefetch import Prefetch
+from ..learning.stepping import Stepper, starting_point
 from ..learning.training_log import Report, TrainingLog
 from ..regressor.checkpoint import Checkpoint
 from ..regressor.network import FaceNetwork
@@ -32,7 +32,7 @@ from ..regressor.warm_start import exported_regressor, network_of_export, read_e
 from ..synthetic.scenes_bank import CutOutFolder
 from ..synthetic.scenes_compose import Scene
 from ..synthetic.scenes_ground import Grounds
-from .checkpoint import DetectorCheckpoint, DetectorProgress
+from .checkpoint import DetectorCheckpoint
 from .dataset import SceneSource
 from .losses import detector_loss
 from .network import DetectorNetwork, DetectorNetworkConfig
@@ -156,12 +156,11 @@ class DetectorTraining:
     ) -> None:
         self.config = config
         self._log = TrainingLog(config.out, report)
-        self._clock = clock
         folder = CutOutFolder(config.shards, config.validation_shards)
         grounds = Grounds(config.seed, config.photographs)
         self._source = SceneSource(folder.training, grounds, config.seed)
         self._held_out = _held_out_scenes(config, folder)
-        start, resumed = self._starting_point()
+        start, resumed = starting_point(config, DetectorCheckpoint.load)
         torch.manual_seed(config.seed)
         self.network = DetectorNetwork(start.network if start else config.network)
         if start:
@@ -173,43 +172,30 @@ class DetectorTraining:
         self.optimiser = torch.optim.AdamW(
             weight_groups(self.network, _WEIGHT_DECAY), config.learning_rate
         )
-        self.progress = DetectorProgress()
         self.threshold = start.threshold if start else 0.5
         if start and resumed:
             self.average.load_state_dict(dict(start.averaged))
-            self.optimiser.load_state_dict(dict(start.optimiser))
-            self.progress = start.progress
-        self._began = clock() - self.progress.seconds
-
-    def _starting_point(self) -> tuple[DetectorCheckpoint | None, bool]:
-        """The checkpoint to start from, and whether that means going on with its training."""
-        path = self.config.out / CHECKPOINT_NAME
-        if self.config.resume and path.is_file():
-            return DetectorCheckpoint.load(path), True
-        return (DetectorCheckpoint.load(self.config.init) if self.config.init else None), False
-
-    def done(self) -> float:
-        """Share of the budget that is spent, 0 to 1."""
-        config, spent = self.config, self.progress
-        return share_spent(spent.images, spent.seconds, config.images, config.minutes)
+            with unpacking(config.out / CHECKPOINT_NAME):
+                self.optimiser.load_state_dict(dict(start.optimiser))
+        going_on = start.progress if start and resumed else None
+        self._stepper = Stepper(config, self._log, clock, going_on)
 
     def run(self) -> None:
         """Train until the budget is spent."""
-        if self.done() >= 1.0:
+        config, stepper = self.config, self._stepper
+        if stepper.done >= 1.0:
             return
-        with Prefetch(self._source.batches(self.config.batch, self.progress.step)) as ahead:
+        with Prefetch(self._source.batches(config.batch, stepper.progress.step)) as ahead:
             for batch in ahead:
                 # Composing costs as much as learning: each batch is used as it is and mirrored.
                 self._step(batch)
                 self._step(mirrored(batch))
-                self.progress.step += 1
-                self.progress.images += 2 * len(batch.pictures)
-                self.progress.seconds = self._clock() - self._began
-                if self.progress.step % self.config.log_steps == 0:
-                    self._log_training()
-                if self.done() >= 1.0:
+                stepper.count(2 * len(batch.pictures))
+                if stepper.due(config.log_steps):
+                    stepper.write_means()
+                if stepper.done >= 1.0:
                     return
-                if self.progress.step % self.config.validate_steps == 0:
+                if stepper.due(config.validate_steps):
                     self._log_validation()
                     self.save()
 
@@ -218,7 +204,8 @@ class DetectorTraining:
         validation = self._log_validation()
         self.save()
         path = self.config.out / CHECKPOINT_NAME
-        return DetectorTrainResult(path, self.progress.images, self.progress.seconds, validation)
+        spent = self._stepper.progress
+        return DetectorTrainResult(path, spent.images, spent.seconds, validation)
 
     def save(self) -> None:
         """Write the checkpoint.
@@ -232,7 +219,7 @@ class DetectorTraining:
             weights=self.network.state_dict(),
             averaged=self.average.state_dict(),
             optimiser=self.optimiser.state_dict(),
-            progress=self.progress,
+            progress=self._stepper.progress,
             threshold=self.threshold,
         )
         try:
@@ -241,10 +228,10 @@ class DetectorTraining:
             raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
 
     def _step(self, batch: DetectorBatch) -> None:
-        set_rate(self.optimiser, self._learning_rate())
+        set_rate(self.optimiser, self._stepper.rate)
         self.network.train()
         for level in self.network.trunk[:_FROZEN_LEVELS]:
-            frozen = self.done() < self.config.frozen
+            frozen = self._stepper.done < self.config.frozen
             level.train(not frozen)
             level.requires_grad_(not frozen)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bfloat16):
@@ -253,34 +240,15 @@ class DetectorTraining:
         total, terms = detector_loss(output, *(torch.from_numpy(target) for target in targets))
         descend(
             total, self.network, self.average, self.optimiser,
-            clip=_CLIP, decay=self.config.average_decay, number=self.progress.step,
+            clip=_CLIP, decay=self.config.average_decay, number=self._stepper.progress.step,
         )  # fmt: skip
         self._log.add({"loss": total.detach(), **terms})
-
-    def _learning_rate(self) -> float:
-        config = self.config
-        warmup = (self.progress.step + 1) / config.warmup_steps
-        return learning_rate(config.learning_rate, warmup, self.done())
-
-    def _log_training(self) -> None:
-        self._write({"lr": self._learning_rate(), **self._log.means()})
 
     def _log_validation(self) -> DetectorValidation:
         result = validate(self.average, self._held_out)
         self.threshold = result.threshold
-        self._write({"validation": asdict(result)})
+        self._stepper.write({"validation": asdict(result)})
         return result
-
-    def _write(self, line: dict[str, Any]) -> None:
-        self._log.write(
-            {
-                "step": self.progress.step,
-                "images": self.progress.images,
-                "seconds": round(self.progress.seconds, 1),
-                "done": round(self.done(), 4),
-                **line,
-            }
-        )
 
 
 def _held_out_scenes(config: DetectorTrainConfig, folder: CutOutFolder) -> list[Scene]:

@@ -109,7 +109,8 @@ class Checkpoint:
             config = NetworkConfig(**content["network"])
             with torch.device("meta"):
                 network = FaceNetwork(config)
-            check_state(path, "its network", network.state_dict(), content["averaged"])
+            for state in (content["weights"], content["averaged"]):
+                check_state(path, "its network", network.state_dict(), state)
             return cls(
                 network=config,
                 weights=content["weights"],

@@ -15,6 +15,7 @@ import torch
 
 from ..errors import InputError, OutputError
 from ..face.morphable import FaceModel
+from ..learning.checkpoint_file import unpacking
 from ..learning.pace import (
     CHECKPOINT_NAME,
     begin_folder,
@@ -164,7 +165,8 @@ class Training:
                     f"{config.out / CHECKPOINT_NAME}: trained with {start.optimiser_kind}, cannot "
                     f"go on with {config.optimiser.kind}"
                 )
-            learner.load(start.averaged, start.optimiser)
+            with unpacking(config.out / CHECKPOINT_NAME):
+                learner.load(start.averaged, start.optimiser)
         return learner
 
     def _strategy(self, learner: Learner, model: FaceModel) -> Strategy:

@@ -1,4 +1,4 @@
-"""The eyes' network: training on drawn eyes, checkpoint, export, and reading with it."""
+"""The blendshapes' network: training on drawn faces, checkpoint, export, and reading with it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="trains the eyes' network (extra: train)")
-pytest.importorskip("onnx", reason="exports the eyes' network (extra: train)")
+torch = pytest.importorskip("torch", reason="trains the blendshapes' network (extra: train)")
+pytest.importorskip("onnx", reason="exports the blendshapes' network (extra: train)")
 
 import onnx  # noqa: E402
 import onnx.numpy_helper  # noqa: E402

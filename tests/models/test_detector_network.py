@@ -226,6 +226,13 @@ def test_training_learns_resumes_and_exports(bank: Path, tmp_path: Path) -> None
     assert isinstance(losses[0], float)
     assert isinstance(losses[-1], float)
     assert losses[-1] < losses[0]
+    whole = torch.load(second.checkpoint, weights_only=True)
+    spoilt = tmp_path / "spoilt"
+    spoilt.mkdir()
+    for damage in ({"weights": {}}, {"optimiser": {"state": {}, "param_groups": []}}):
+        torch.save({**whole, **damage}, spoilt / "checkpoint.pt")
+        with pytest.raises(InputError, match=r"checkpoint\.pt"):
+            train_detector(config(bank, spoilt, 80, resume=True))
     path = export_detector(second.checkpoint, tmp_path)
     assert path.name == "detector.onnx"
     heat, box = open_session(path).run(None, {"pictures": noise(0, 1, 32, 32)})

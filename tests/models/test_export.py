@@ -16,10 +16,11 @@ pytest.importorskip("onnx")
 import onnx
 import torch
 
-from mien.models.blendshapes.checkpoint import BlendshapeCheckpoint, BlendshapeProgress
+from mien.models.blendshapes.checkpoint import BlendshapeCheckpoint
 from mien.models.blendshapes.network import BlendshapeNetwork
-from mien.models.detector.checkpoint import DetectorCheckpoint, DetectorProgress
+from mien.models.detector.checkpoint import DetectorCheckpoint
 from mien.models.detector.network import DetectorNetwork, DetectorNetworkConfig
+from mien.models.learning.stepping import StepProgress
 from mien.models.regressor.checkpoint import Checkpoint, Progress
 from mien.models.regressor.export import export_regressor, make_bundle, offset_log_variance
 from mien.models.regressor.network import FaceNetwork, NetworkConfig, Pooling
@@ -146,8 +147,8 @@ def test_a_bundle_takes_a_detector(tmp_path: Path, face_model_path: Path) -> Non
     seeing = save_reader(tmp_path / "reader.pt")
     assert Export(out, out, blendshapes=seeing).run() == 0
     assert sorted(Bundle.load(out).files) == [
-        "detector.onnx",
         "blendshapes.onnx",
+        "detector.onnx",
         *sorted(given.files),
     ]
     assert Bundle.load(out).blendshapes_path == out / "blendshapes.onnx"
@@ -208,15 +209,15 @@ def save_detector(path: Path, threshold: float = 0.25) -> Path:
     """A checkpoint of a detector that has learnt nothing."""
     network = DetectorNetwork(DetectorNetworkConfig(width=0.1, deep=8, decoder=(8, 8, 8)))
     weights = network.state_dict()
-    progress = DetectorProgress()
+    progress = StepProgress()
     DetectorCheckpoint(network.config, weights, weights, {}, progress, threshold).save(path)
     return path
 
 
 def save_reader(path: Path) -> Path:
-    """A checkpoint of an eyes' network that has learnt nothing."""
+    """A checkpoint of a blendshapes' network that has learnt nothing."""
     weights = BlendshapeNetwork().state_dict()
-    BlendshapeCheckpoint(weights, weights, {}, BlendshapeProgress()).save(path)
+    BlendshapeCheckpoint(weights, weights, {}, StepProgress()).save(path)
     return path
 
 

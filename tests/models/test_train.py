@@ -104,6 +104,19 @@ def test_resuming_a_finished_training_changes_nothing(config: TrainConfig) -> No
     )
 
 
+def test_a_damaged_checkpoint_is_not_gone_on_with(config: TrainConfig) -> None:
+    path = train_regressor(config).checkpoint
+    whole = torch.load(path, weights_only=True)
+    weights, first = dict(whole["weights"]), next(iter(whole["weights"]))
+    weights[first] = weights[first][:1]
+    groups = {**whole["optimiser"], "param_groups": whole["optimiser"]["param_groups"][:1]}
+    for damage in ({"weights": weights}, {"optimiser": groups}):
+        torch.save({**whole, **damage}, path)
+        with pytest.raises(InputError, match=path.name) as caught:
+            train_regressor(replace(config, resume=True))
+        assert "\n" not in str(caught.value)
+
+
 def test_the_same_seed_gives_the_same_weights(config: TrainConfig) -> None:
     first = train_regressor(config)
     second = train_regressor(replace(config, out=config.out.with_name("second")))
