@@ -12,8 +12,9 @@ from functools import cache
 from types import ModuleType
 from typing import Final, NamedTuple
 
+import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float32, Float64, UInt8
 
 from .crop import CROP_SIZE, Crop
 from .morphable import FaceModel
@@ -35,6 +36,16 @@ _ANCHORS: Final = (
 )
 """Landmarks whose weighted mean a view lies about: an eye's corners and its brow; the mouth's
 corners and the chin."""
+
+
+_STEPS: Final = np.array(STEP_MM)
+_MIDDLE: Final = np.array([(VIEW_WIDTH - 1) / 2, (VIEW_HEIGHT - 1) / 2, 1.0])
+_CORNERS: Final = np.array(
+    [[0, VIEW_WIDTH - 1, 0, VIEW_WIDTH - 1], [0, 0, VIEW_HEIGHT - 1, VIEW_HEIGHT - 1], [1] * 4]
+)
+_SAMPLING: Final = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+_FURTHEST_PX: Final = 1e6
+"""Corners that lie further outside of a picture are as good as there."""
 
 
 def _view_of(name: str) -> int:
@@ -102,18 +113,44 @@ class ViewPlaces:
             shape: of the head, standard deviations.
         """
         pixels = np.zeros((N_VIEWS, VIEW_HEIGHT, VIEW_WIDTH, 3), np.uint8)
-        facing, inside = np.zeros(2, np.float32), np.zeros(N_VIEWS, np.bool_)
+        facing, maps = np.zeros(2, np.float32), np.empty((N_VIEWS, 2, 3))
         scale = crop.side / CROP_SIZE
         middle = (CROP_SIZE - 1) / 2.0
-        # One layout only: the kernel is compiled for each that it meets.
-        _kernel().cut(
-            np.ascontiguousarray(image_bgr), crop.cx - scale * middle, crop.cy - scale * middle,
-            scale, pose, shape, self.mean, self.basis, _STEPS, RIGHT_EYE, pixels, facing, inside,
-        )  # fmt: skip
-        return FaceViews(pixels, facing, inside)
+        if not _kernel().place(
+            crop.cx - scale * middle, crop.cy - scale * middle, scale, pose, shape, self.mean,
+            self.basis, _STEPS, RIGHT_EYE, VIEW_WIDTH, VIEW_HEIGHT, maps, facing,
+        ):  # fmt: skip
+            return FaceViews(pixels, facing, np.zeros(N_VIEWS, np.bool_))
+        for view, to_image in zip(pixels, maps, strict=True):
+            _cut(image_bgr, to_image, view)
+        at = maps @ _MIDDLE
+        last = image_bgr.shape[1] - 1.0, image_bgr.shape[0] - 1.0
+        return FaceViews(pixels, facing, ((at >= 0.0) & (at <= last)).all(1))
 
 
-_STEPS: Final = np.array(STEP_MM)
+def _cut(
+    image: UInt8[np.ndarray, "H W 3"],
+    to_image: Float64[np.ndarray, "2 3"],
+    view: UInt8[np.ndarray, "48 64 3"],
+) -> None:
+    """Fill a view; where the image's pixels are much finer, from means of square blocks of them.
+
+    Two pixels each way have a part in a bilinear sample: blocks are half as large as the steps.
+    """
+    block = round(float(np.hypot(to_image[0, 0], to_image[1, 0])) / 2.0)
+    if block > 1:
+        corners = (to_image @ _CORNERS).clip(-_FURTHEST_PX, _FURTHEST_PX)
+        first = np.maximum(corners.min(1).astype(int) - block, 0)
+        end = np.minimum(corners.max(1).astype(int) + 2 * block, image.shape[1::-1])
+        blocks = (end - first) // block
+        if blocks.min() < 1:
+            return
+        (left, top), (across, down) = first.tolist(), blocks.tolist()
+        part = image[top : top + block * down, left : left + block * across]
+        image = np.asarray(cv2.resize(part, (across, down), interpolation=cv2.INTER_AREA), np.uint8)
+        to_image = to_image / block
+        to_image[:, 2] -= (first + 0.5 * (block - 1)) / block
+    cv2.warpAffine(image, to_image, (VIEW_WIDTH, VIEW_HEIGHT), view, _SAMPLING)
 
 
 @cache

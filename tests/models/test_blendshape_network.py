@@ -113,7 +113,7 @@ def test_eyes_that_change_places_change_what_is_said_of_them() -> None:
     network = random_network()
     views, facing = random_views(3, 4)
     here = said(network, views, facing)
-    there = said(network, views[:, [1, 0, 2]], facing * np.float32([-1, 1]))
+    there = said(network, views[:, [1, 0, 2]], facing * np.array([-1, 1], np.float32))
     left, right = np.split(np.array(EYE_COLUMNS), 2)
     np.testing.assert_allclose(there[:, left], here[:, right], atol=1e-5)
     np.testing.assert_allclose(there[:, right], here[:, left], atol=1e-5)

@@ -95,7 +95,7 @@ def test_views_turn_with_the_picture(roll: float, seed: int) -> None:
     assert difference(two.pixels, one.pixels) < 2.5
 
 
-@pytest.mark.parametrize("times", [2, 3, 5])
+@pytest.mark.parametrize("times", [2, 3, 5, 9])
 def test_a_larger_picture_has_the_same_views(times: int) -> None:
     image = blots(4, 400, 400)
     pose = pose_of(np.array([0.1, -0.5, 0.2]), 1.4, (200.0, 190.0))
@@ -105,6 +105,16 @@ def test_a_larger_picture_has_the_same_views(times: int) -> None:
     one, two = views_of(image, pose), views_of(large, larger)
     np.testing.assert_allclose(two.facing, one.facing, atol=1e-6)
     assert difference(two.pixels, one.pixels) < 2.0
+
+
+def test_a_pattern_finer_than_a_view_is_seen_as_its_mean() -> None:
+    """Of a very large face: what lies between the samples counts, or stripes would appear."""
+    image = np.zeros((1600, 1600, 3), np.uint8)
+    image[:, 1::2] = 200
+    image[1::2] //= 2
+    seen = views_of(image, pose_of(np.zeros(3), 9.0, (800.0, 500.0)))
+    assert seen.inside.all()
+    assert np.abs(seen.pixels.astype(float) - image.mean()).max() < 25
 
 
 def test_an_eye_lies_in_the_middle_of_its_view_the_nose_on_the_left() -> None:
@@ -178,3 +188,5 @@ def test_what_lies_outside_is_black_and_said() -> None:
     assert not half.pixels[RIGHT_EYE, :, VIEW_WIDTH // 2 :].any()
     for broken in (np.nan, np.inf, 0.0):
         assert not views_of(image, np.full((3, 4), broken, np.float32)).inside.any()
+        nowhere = pose_of(np.zeros(3), 40.0, (broken, broken) if broken else (1e30, 0.0))
+        assert not views_of(image, nowhere).pixels.any()
