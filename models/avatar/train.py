@@ -30,6 +30,7 @@ from ..learning.pace import (
     share_spent,
 )
 from ..learning.prefetch import Prefetch
+from ..learning.run import run_through
 from ..learning.training_log import CURVES_NAME, LOG_NAME, Report, TrainingLog
 from .avatar import Avatar
 from .dataset import ScanFolder
@@ -122,13 +123,7 @@ def train_avatar(
     """
     begin_folder(config.out, config.resume, (CHECKPOINT_NAME, WEIGHTS_NAME))
     with processor_threads(config.threads):
-        training = AvatarTraining(config, make_stage(config), report, clock)
-        try:
-            training.run()
-        except KeyboardInterrupt:
-            training.save()
-            raise
-        return training.finish()
+        return run_through(AvatarTraining(config, make_stage(config), report, clock))
 
 
 def make_stage(config: AvatarTrainConfig) -> AvatarStage:

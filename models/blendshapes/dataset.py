@@ -21,8 +21,9 @@ from ..synthetic.closeup_shards import CloseupShard
 _CAMERA: Final = PhotometricConfig(
     low_resolution=0.1, blur=0.2, motion=0.08, occluder=0.06, frame_edge=0.04
 )
-_LEAST_SIZE: Final = 0.16
-"""Of the smallest pictures, as a share of those rendered: faces of 40 px."""
+_LEAST_SIZE: Final = 0.28
+"""Of the smallest pictures, as a share of those rendered: faces of 70 px. Smaller ones are left to
+the regressor more and more, see ``stream/blendshapes.py``."""
 
 
 @dataclass(frozen=True)

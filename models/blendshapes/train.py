@@ -24,6 +24,7 @@ from ..learning.pace import (
     weight_groups,
 )
 from ..learning.prefetch import Prefetch
+from ..learning.run import run_through
 from ..learning.stepping import Stepper, starting_point
 from ..learning.training_log import Report, TrainingLog
 from ..synthetic.closeup_shards import check_face_model, load_shards
@@ -118,13 +119,7 @@ def train_blendshapes(
     """
     begin_folder(config.out, config.resume)
     with processor_threads(config.threads):
-        training = BlendshapeTraining(config, report, clock)
-        try:
-            training.run()
-        except KeyboardInterrupt:
-            training.save()
-            raise
-        return training.finish()
+        return run_through(BlendshapeTraining(config, report, clock))
 
 
 class BlendshapeTraining:

@@ -24,6 +24,7 @@ from ..learning.pace import (
     weight_groups,
 )
 from ..learning.prefetch import Prefetch
+from ..learning.run import run_through
 from ..learning.stepping import Stepper, starting_point
 from ..learning.training_log import Report, TrainingLog
 from ..regressor.checkpoint import Checkpoint
@@ -136,13 +137,7 @@ def train_detector(
     """
     begin_folder(config.out, config.resume)
     with processor_threads(config.threads):
-        training = DetectorTraining(config, report, clock)
-        try:
-            training.run()
-        except KeyboardInterrupt:
-            training.save()
-            raise
-        return training.finish()
+        return run_through(DetectorTraining(config, report, clock))
 
 
 class DetectorTraining:

@@ -125,7 +125,7 @@ class ViewPlaces:
             _cut(image_bgr, to_image, view)
         at = maps @ _MIDDLE
         last = image_bgr.shape[1] - 1.0, image_bgr.shape[0] - 1.0
-        return FaceViews(pixels, facing, ((at >= 0.0) & (at <= last)).all(1))
+        return FaceViews(pixels, facing, np.all((at >= 0.0) & (at <= last), axis=1))
 
 
 def _cut(

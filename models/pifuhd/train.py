@@ -21,6 +21,7 @@ from ..learning.pace import (
     weight_groups,
 )
 from ..learning.prefetch import Prefetch
+from ..learning.run import run_through
 from ..learning.training_log import Report, TrainingLog
 from .checkpoint import (
     PartCheckpoint,
@@ -104,12 +105,7 @@ def train_pifuhd(
     with processor_threads(config.threads):
         for part in config.parts:
             training = PartTraining(config, part, people, report, clock)
-            try:
-                training.run()
-            except KeyboardInterrupt:
-                training.save()
-                raise
-            results.append(training.finish())
+            results.append(run_through(training))
     facts = {"kind": people.meta.get("kind"), "subjects": len(people.training)}
     return TrainResult(tuple(results), export(config.out, facts=facts, earlier=config.earlier))
 

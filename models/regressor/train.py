@@ -24,6 +24,7 @@ from ..learning.pace import (
     share_spent,
 )
 from ..learning.prefetch import Prefetch
+from ..learning.run import run_through
 from ..learning.training_log import Report, TrainingLog
 from ..synthetic.generate import synthesise
 from ..synthetic.shards import ShardFolder
@@ -93,13 +94,7 @@ def train_regressor(
     with processor_threads(config.threads), _rendering(config) as renderer:
         if renderer is not None:
             renderer.wait(config.validation_shards + 1)
-        training = Training(config, report, clock, renderer)
-        try:
-            training.run()
-        except KeyboardInterrupt:
-            training.save()
-            raise
-        return training.finish()
+        return run_through(Training(config, report, clock, renderer))
 
 
 class Training:

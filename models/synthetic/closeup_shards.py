@@ -106,6 +106,10 @@ def load_meta(folder: Path) -> dict[str, int]:
         InputError: the file is missing, damaged or of another version.
     """
     path = folder / META_NAME
+    if not path.exists():
+        raise InputError(
+            f'{folder}: holds no {META_NAME}; expected a folder of "mien synthesize closeups"'
+        )
     try:
         table = {str(name): int(value) for name, value in json_of(path.read_text("utf-8")).items()}
     except (OSError, ValueError, TypeError, AttributeError, OverflowError) as error:

@@ -357,6 +357,7 @@ def test_what_is_no_such_file_is_said_in_one_line(
         BlendshapeCheckpoint.load(exported)
     spoils: dict[str, Callable[[Path], object]] = {
         # What is written first is found first.
+        "holds no closeups.json; expected": lambda f: (f / "closeups.json").unlink(),
         "not the description": lambda f: (f / "closeups.json").write_text("{"),
         "version 7": lambda f: (f / "closeups.json").write_text('{"version": 7}'),
         "another face model": lambda f: save_meta(f, {"seed": 0, "face_model": 5}),
