@@ -39,9 +39,10 @@ _LEAST_PRESENCE: Final = 0.1
 """Of a face that is looked at; the tracker takes none that is so unlikely."""
 _VIEW: Final = np.array(BLENDSHAPE_VIEWS)
 _GAZE: Final = np.array(["Look" in name for name in BLENDSHAPE_NAMES])
-_SHARE: Final = 2.0 / 3.0
-"""What this network's word counts, beside the regressor's. Gaze is its alone: the regressor has
-none.
+_SHARE: Final = 0.8
+"""What this network's word counts, beside the regressor's. On 960 rendered people of 85 px the mean
+correlation of blendshapes is 0.27 by the regressor, 0.45 by this network, 0.45 mixed; errors and
+false alarms of closed eyes are fewest mixed like this. Gaze is its alone: the regressor has none.
 """
 
 

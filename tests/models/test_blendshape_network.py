@@ -240,8 +240,8 @@ def test_small_faces_are_left_to_the_regressor_more_and_more(exported: Path) -> 
         shares.append(1 - (high - low)[[*BLINK, JAW]])
         gazes.append(low[OUT + IN])
         np.testing.assert_allclose(high[OUT], low[OUT], atol=1e-6)
-    np.testing.assert_allclose(shares[0], 2 / 3, atol=1e-5)
-    np.testing.assert_allclose(shares[1], 1 / 6, atol=1e-5)
+    np.testing.assert_allclose(shares[0], 0.8, atol=1e-5)
+    np.testing.assert_allclose(shares[1], 0.2, atol=1e-5)
     np.testing.assert_allclose(gazes[1], gazes[0], atol=1e-4)
 
 
