@@ -45,6 +45,13 @@ correlation of blendshapes is 0.27 by the regressor, 0.45 by this network, 0.45 
 false alarms of closed eyes are fewest mixed like this. Gaze is its alone: the regressor has none.
 """
 
+_BLINKS: Final = [BLENDSHAPE_NAMES.index("eyeBlink" + side) for side in ("Left", "Right")]
+_CLOSED: Final = 1.15
+"""What its word of a blink is multiplied with. It was trained on absolute errors, so where it is in
+doubt about a closed eye it says less. On 907 rendered faces of other people recall and precision at
+0.5 are 0.73 and 0.84 without, 0.76 and 0.80 with it.
+"""
+
 
 class BlendshapeReader:
     """``blendshapes.onnx`` of a bundle.
@@ -105,7 +112,7 @@ class BlendshapeReader:
                 "views": np.stack([views.pixels for views in looks]),
                 "facing": np.stack([views.facing for views in looks]),
             }
-        return np.asarray(self._session.run(_OUTPUTS, inputs)[0], np.float32)
+        return np.array(self._session.run(_OUTPUTS, inputs)[0], np.float32)
 
     def read(
         self, image_bgr: UInt8[np.ndarray, "H W 3"], crops: Sequence[Crop], said: Regression
@@ -134,6 +141,7 @@ class BlendshapeReader:
         values = self._say(list(looks.values()))
         if not np.isfinite(values).all():
             return said
+        values[:, _BLINKS] = np.minimum(_CLOSED * values[:, _BLINKS], 1.0)
         blendshapes = said.blendshapes.copy()
         for (at, views), of_face in zip(looks.items(), values, strict=True):
             # A picture with fewer pixels than the crop shows no more than the crop does.
