@@ -33,7 +33,7 @@ from mien.stream.sources import open_source
 
 WARM_UP = 30
 SIZE = (640, 480)
-STAGES = ("crop", "regress", "fit", "compare", "smooth", "encode", "publish")
+STAGES = ("crop", "regress", "near", "fit", "compare", "smooth", "encode", "publish")
 
 
 class Stopwatch:
@@ -89,6 +89,8 @@ def instrument(watch: Stopwatch, following: FaceTracker) -> None:
     fit.extract = watch.around("crop", fit.extract)
     regressor = fitter._regressor
     regressor.run = watch.around("regress", regressor.run)
+    if fitter._blendshapes is not None:
+        fitter._blendshapes.read = watch.around("near", fitter._blendshapes.read)
     for name in ("_candidate", "measure", "landmarks_px"):
         setattr(fitter, name, watch.around("fit", getattr(fitter, name)))
     for name in ("predict", "update", "update_shape", "state"):

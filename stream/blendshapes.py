@@ -37,7 +37,8 @@ _OUTPUT: Final = "blendshapes"
 _OUTPUTS: Final = [_OUTPUT]
 _LEAST_PRESENCE: Final = 0.1
 """Of a face that is looked at; the tracker takes none that is so unlikely."""
-_VIEW: Final = np.array(BLENDSHAPE_VIEWS)
+_SEEN: Final = np.array([[view in views for view in range(N_VIEWS)] for views in BLENDSHAPE_VIEWS])
+"""(52, 3) which view shows a blendshape."""
 _GAZE: Final = np.array(["Look" in name for name in BLENDSHAPE_NAMES])
 _SHARE: Final = 0.8
 """What this network's word counts, beside the regressor's. On 960 rendered people of 85 px the mean
@@ -146,6 +147,7 @@ class BlendshapeReader:
         for (at, views), of_face in zip(looks.items(), values, strict=True):
             # A picture with fewer pixels than the crop shows no more than the crop does.
             share = np.float32(_SHARE * min(1.0, (crops[at].side / CROP_SIZE) ** 2))
-            counts = np.where(_GAZE, np.float32(1.0), share) * views.inside[_VIEW]
+            seen = (_SEEN & views.inside).any(1)
+            counts = np.where(_GAZE, np.float32(1.0), share) * seen
             blendshapes[at] += counts * (of_face - blendshapes[at])
         return msgspec.structs.replace(said, blendshapes=blendshapes)

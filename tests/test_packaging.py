@@ -22,7 +22,7 @@ HEAVY = ("torch", "numba", "filterpy", "scipy", "matplotlib", "onnxruntime")
 WEIGHTS_LIMIT_MB = 25.0
 _TRAINING = tuple(  # torch
     f"mien.models.{name}"
-    for name in ("regressor", "detector", "eyes", "learning", "pifuhd", "avatar", "portrait")
+    for name in ("regressor", "detector", "blendshapes", "learning", "pifuhd", "avatar", "portrait")
 )
 
 

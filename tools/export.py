@@ -169,7 +169,7 @@ class Export:
 
     def _copied(self) -> Bundle:
         """What the bundle given has, with the networks to be added; checked beforehand."""
-        from ..models.face.bundle import OPTIONAL_FILES, Bundle, write_bundle
+        from ..models.face.bundle import OPTIONAL_FILES, REQUIRED_FILES, Bundle, write_bundle
         from ..models.learning.onnx_graph import write_model
         from .evaluate.held_out import check_outputs
 
@@ -187,7 +187,7 @@ class Export:
         networks = self._networks()
         try:
             self.out.mkdir(parents=True, exist_ok=True)
-            for name in given.files:
+            for name in (*REQUIRED_FILES, *(n for n in OPTIONAL_FILES if n in given.files)):
                 source, target = given.folder / name, self.out / name
                 if source.resolve() != target.resolve():
                     shutil.copyfile(source, target)
@@ -233,6 +233,7 @@ def _remark_on_tuning(bundle: Bundle) -> None:
         return
     tuned = Tuning.load(path).provenance
     same = tuned.get("regressor_sha256") == bundle.files[REGRESSOR]
+    same = same and "eyes_sha256" not in tuned  # of a network that no bundle has any more
     if not same or tuned.get("blendshapes_sha256", "") != bundle.files.get(BLENDSHAPES, ""):
         print(
             f"mien: {path}: tuned to another network; mien tune-smoother --bundle {bundle.folder} "

@@ -65,7 +65,7 @@ class BlendshapeLoss:
             terms[name] = _ANGLE * (angle.abs() * seen).mean()
         terms["others"] = _OTHERS * error[:, OTHERS].square().sum(1).mean() / 2
         moved = (error @ self._points.flatten(1)).view(len(error), -1, 3)
-        terms["points_mm"] = _POINTS * moved.square().sum(2).add(1e-4).sqrt().mean()
+        terms["points"] = _POINTS * moved.square().sum(2).add(1e-4).sqrt().mean()
         total = torch.stack(list(terms.values())).sum()
         return total, {name: term.detach() for name, term in terms.items()}
 

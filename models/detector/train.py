@@ -16,7 +16,7 @@ from ..face.crop import CROP_SIZE
 from ..face.names import N_PARAMS
 from ..learning.budget import check_budget
 from ..learning.checkpoint_file import unpacking
-from ..learning.descent import descend, set_rate
+from ..learning.descent import descend, restore, set_rate
 from ..learning.pace import (
     CHECKPOINT_NAME,
     begin_folder,
@@ -171,7 +171,7 @@ class DetectorTraining:
         if start and resumed:
             self.average.load_state_dict(dict(start.averaged))
             with unpacking(config.out / CHECKPOINT_NAME):
-                self.optimiser.load_state_dict(dict(start.optimiser))
+                restore(self.optimiser, start.optimiser)
         going_on = start.progress if start and resumed else None
         self._stepper = Stepper(config, self._log, clock, going_on)
 

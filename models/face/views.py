@@ -44,19 +44,22 @@ _CORNERS: Final = np.array(
     [[0, VIEW_WIDTH - 1, 0, VIEW_WIDTH - 1], [0, 0, VIEW_HEIGHT - 1, VIEW_HEIGHT - 1], [1] * 4]
 )
 _SAMPLING: Final = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+_FINE: Final = 1.5
+"""Image pixels a view's, from which on blocks of them are averaged."""
 _FURTHEST_PX: Final = 1e6
 """Corners that lie further outside of a picture are as good as there."""
 
 
-def _view_of(name: str) -> int:
-    """In which view a blendshape is seen best."""
+def _views_of(name: str) -> tuple[int, ...]:
+    if name == "browInnerUp":
+        return LEFT_EYE, RIGHT_EYE
     if name.startswith(("eye", "brow", "cheekSquint")):
-        return RIGHT_EYE if name.endswith("Right") else LEFT_EYE
-    return MOUTH
+        return (RIGHT_EYE if name.endswith("Right") else LEFT_EYE,)
+    return (MOUTH,)
 
 
-BLENDSHAPE_VIEWS: Final = tuple(_view_of(name) for name in BLENDSHAPE_NAMES)
-"""The view in which each of the 52 blendshapes is seen best."""
+BLENDSHAPE_VIEWS: Final = tuple(_views_of(name) for name in BLENDSHAPE_NAMES)
+"""The views in which each of the 52 blendshapes is seen: any one of them will do."""
 
 
 class FaceViews(NamedTuple):
@@ -133,12 +136,16 @@ def _cut(
     to_image: Float64[np.ndarray, "2 3"],
     view: UInt8[np.ndarray, "48 64 3"],
 ) -> None:
-    """Fill a view; where the image's pixels are much finer, from means of square blocks of them.
+    """Fill a view; where the image's pixels are finer, from means of square blocks of them.
 
-    Two pixels each way have a part in a bilinear sample: blocks are half as large as the steps.
+    Blocks of two, four, six pixels: of one alone every second stripe would be missed from a step of
+    1.5 px on, and two of them each way have a part in a bilinear sample.
     """
-    block = round(float(np.hypot(to_image[0, 0], to_image[1, 0])) / 2.0)
-    if block > 1:
+    step = float(np.hypot(to_image[0, 0], to_image[1, 0]))
+    if step > max(image.shape):
+        return  # a view of less than a pixel
+    if step >= _FINE:
+        block = 2 * max(round(step / 3.0), 1)
         corners = (to_image @ _CORNERS).clip(-_FURTHEST_PX, _FURTHEST_PX)
         first = np.maximum(corners.min(1).astype(int) - block, 0)
         end = np.minimum(corners.max(1).astype(int) + 2 * block, image.shape[1::-1])

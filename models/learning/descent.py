@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -12,6 +16,20 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
     """The learning rate of all groups."""
     for group in optimiser.param_groups:
         group["lr"] = rate
+
+
+def restore(optimiser: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Go on with an optimiser's state; torch itself compares no more than the groups' sizes.
+
+    Raises:
+        ValueError: the state is of other weights.
+    """
+    optimiser.load_state_dict(copy.deepcopy(dict(state)))
+    for group in optimiser.param_groups:
+        for weight in group["params"]:
+            for name, value in optimiser.state.get(weight, {}).items():
+                if isinstance(value, torch.Tensor) and value.ndim and value.shape != weight.shape:
+                    raise ValueError(f"the optimiser's {name} is of other weights")
 
 
 def descend(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,13 @@ class StepProgress:
     step: int = 0
     images: int = 0
     seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        for count in (self.step, self.images):
+            if type(count) is not int or count < 0:
+                raise ValueError(f"a count of {count!r}")
+        if not isinstance(self.seconds, (int, float)) or not 0 <= self.seconds < math.inf:
+            raise ValueError(f"a time of {self.seconds!r} seconds")
 
 
 class Stepper:

@@ -51,6 +51,10 @@ _PROTOTYPES: Final[tuple[tuple[float, dict[str, float]], ...]] = (
     (0.03, {"cheekPuff": 0.9, "mouthPress": 0.3}),
 )  # fmt: skip
 _MOUTH: Final = tuple(i for i, name in enumerate(BLENDSHAPE_NAMES) if name.startswith("mouth"))
+_MOST_MOUTH: Final = 3.2
+"""Sum of the mouth's units: a face has only one mouth's worth of muscle."""
+_TONGUE_SHOWS: Final = 0.3
+"""``jawOpen`` above which it does."""
 _LEFT_RIGHT: Final = tuple(
     (i, BLENDSHAPE_INDEX[name.removesuffix("Left") + "Right"])
     for i, name in enumerate(BLENDSHAPE_NAMES)
@@ -75,20 +79,28 @@ def sample_expression(rng: np.random.Generator) -> Float32[np.ndarray, " 52"]:
     sparse = rng.random(values.size) < rng.choice((0.0, 0.05, 0.15))
     values[sparse] += rng.beta(1.0, 2.0, sparse.sum()).astype(np.float32)
     _differ_left_right(values, rng)
-    # Many mouth units at once tear the lips; a face has only one mouth's worth of muscle.
-    excess = values[list(_MOUTH)].sum() / 3.2
-    if excess > 1:
-        values[list(_MOUTH)] /= excess
+    limit_mouth(values)
     jaw = BLENDSHAPE_INDEX["jawOpen"]
     if rng.random() < 0.12:
         values[jaw] = rng.beta(1.2, 1.5)
     close = BLENDSHAPE_INDEX["mouthClose"]
     values[close] = min(values[close], values[jaw]) if rng.random() < 0.9 else values[jaw]
-    # The tongue shows only through an open mouth.
-    tongue = BLENDSHAPE_INDEX["tongueOut"]
-    values[tongue] = values[tongue] if values[jaw] > 0.3 else 0.0
+    keep_tongue_in(values)
     _eyes(values, rng)
     return np.clip(values, 0.0, 1.0)
+
+
+def limit_mouth(values: Float32[np.ndarray, " 52"]) -> None:
+    """Weaken the mouth's units, in place: many at once tear the lips."""
+    excess = values[list(_MOUTH)].sum() / _MOST_MOUTH
+    if excess > 1:
+        values[list(_MOUTH)] /= excess
+
+
+def keep_tongue_in(values: Float32[np.ndarray, " 52"]) -> None:
+    """Take the tongue back, in place, where the mouth is not open enough to show it."""
+    if values[BLENDSHAPE_INDEX["jawOpen"]] <= _TONGUE_SHOWS:
+        values[BLENDSHAPE_INDEX["tongueOut"]] = 0.0
 
 
 def _differ_left_right(values: Float32[np.ndarray, " 52"], rng: np.random.Generator) -> None:

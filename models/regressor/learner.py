@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 
 from ..errors import InputError
-from ..learning.descent import descend, set_rate
+from ..learning.descent import descend, restore, set_rate
 from ..learning.pace import weight_groups
 from .network import FaceNetwork
 from .objective import Objective, TensorBatch, Terms
@@ -92,7 +92,7 @@ class Learner:
     def load(self, averaged: Mapping[str, torch.Tensor], optimiser: Mapping[str, Any]) -> None:
         """Go on with a checkpoint's average and optimiser."""
         self.average.load_state_dict(dict(averaged))
-        self.optimiser.load_state_dict(copy.deepcopy(dict(optimiser)))
+        restore(self.optimiser, optimiser)
 
     def step(self, batch: TensorBatch, objective: Objective, rate: float, number: int) -> Terms:
         """One step of the optimiser.

@@ -61,7 +61,7 @@ class CloseupShard:
     """One finished shard; the pictures stay on disk until they are read.
 
     Attributes:
-        images: (n, 104, 208, 3) BGR, about upright with the head, memory-mapped.
+        images: (n, 232, 200, 3) BGR, about upright with the head, memory-mapped.
         labels: of the n pictures.
     """
 

@@ -15,7 +15,7 @@ from ..face.names import BLENDSHAPE_INDEX, BLENDSHAPE_NAMES
 from ..face.perspective import nearest_scaled_orthography
 from ..face.rotation import matrix_from_rotation_vector, yaw_pitch_roll_from_matrix
 from ..face.views import LEFT_EYE, MOUTH, RIGHT_EYE, ViewPlaces
-from ..makehuman.expression import sample_expression
+from ..makehuman.expression import keep_tongue_in, limit_mouth, sample_expression
 from ..noise.photo import develop
 from ..render.scene import render
 from .closeup_shards import (
@@ -49,9 +49,6 @@ _ACCENTED: Final = tuple(
     i for i, name in enumerate(BLENDSHAPE_NAMES)
     if name.startswith(("brow", "cheek", "jaw", "mouth", "nose"))
 )  # fmt: skip
-_MOUTH: Final = [i for i, name in enumerate(BLENDSHAPE_NAMES) if name.startswith("mouth")]
-_MOST_MOUTH: Final = 3.2
-"""Sum of the mouth's units; more of them tear the lips."""
 
 
 class Closeup(NamedTuple):
@@ -130,7 +127,8 @@ def _expression(rng: np.random.Generator) -> Float32[np.ndarray, " 52"]:
         values[which] = rng.uniform(0.0, 1.0, len(which))
         jaw, close = BLENDSHAPE_INDEX["jawOpen"], BLENDSHAPE_INDEX["mouthClose"]
         values[close] = min(values[close], values[jaw])
-        values[_MOUTH] /= max(values[_MOUTH].sum() / _MOST_MOUTH, 1.0)
+        keep_tongue_in(values)
+    limit_mouth(values)
     return np.clip(values, 0.0, 1.0)
 
 

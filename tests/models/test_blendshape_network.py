@@ -29,6 +29,7 @@ from mien.models.blendshapes.train import BlendshapeTrainConfig, train_blendshap
 from mien.models.errors import BundleError, InputError, OutputError  # noqa: E402
 from mien.models.face.bundle import Bundle, write_bundle  # noqa: E402
 from mien.models.face.crop import CROP_SIZE, Crop, extract  # noqa: E402
+from mien.models.face.names import BLENDSHAPE_NAMES  # noqa: E402
 from mien.models.face.views import BLENDSHAPE_VIEWS, ViewPlaces  # noqa: E402
 from mien.models.synthetic.closeup_shards import CloseupLabels, save_meta, save_shard  # noqa: E402
 from mien.stream.blendshapes import BlendshapeReader  # noqa: E402
@@ -47,8 +48,8 @@ MILD = LookConfig(turn_deg=1.0, shift_mm=0.5, stray=0.0, scale=0.02, shape=0.1, 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> BlendshapeTrainConfig:
-    """A training that has learned drawn eyes; its checkpoint lies in ``out``."""
-    folder = tmp_path_factory.mktemp("eyes")
+    """A training that has learned drawn faces; its checkpoint lies in ``out``."""
+    folder = tmp_path_factory.mktemp("blendshapes")
     write_drawings(folder / "shards", PLACES, shards=3, each=120)
     config = BlendshapeTrainConfig(
         shards=folder / "shards",
@@ -135,7 +136,7 @@ def test_the_loss_is_zero_for_the_truth_and_heeds_no_gaze_of_closed_eyes() -> No
     loss = BlendshapeLoss(MODEL)
     true = torch.rand(6, 52)
     nothing, terms = loss(true, true)
-    assert float(nothing) == pytest.approx(float(terms["points_mm"]))
+    assert float(nothing) == pytest.approx(float(terms["points"]))
     assert float(nothing) < 0.05
     off = true.clone()
     off[:, OUT] = 1 - off[:, OUT]
@@ -148,7 +149,7 @@ def test_the_loss_is_zero_for_the_truth_and_heeds_no_gaze_of_closed_eyes() -> No
     worse = true.clone()
     worse[:, OTHERS] += 0.1
     assert loss(worse, true)[1]["others"] > 0
-    assert loss(worse, true)[1]["points_mm"] > 10 * nothing
+    assert loss(worse, true)[1]["points"] > 10 * nothing
 
 
 def test_training_learns_lids_gaze_and_mouth(trained: BlendshapeTrainConfig) -> None:
@@ -182,6 +183,65 @@ def test_a_training_goes_on_where_it_stopped(
     assert two.progress.images == one.progress.images == 192
     for name, value in one.weights.items():
         torch.testing.assert_close(two.weights[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_a_damaged_checkpoint_is_not_gone_on_with(
+    trained: BlendshapeTrainConfig, tmp_path: Path
+) -> None:
+    whole = torch.load(trained.out / "checkpoint.pt", weights_only=True)
+    first = whole["optimiser"]["state"][0]
+    state = {**whole["optimiser"]["state"], 0: {**first, "exp_avg": torch.zeros(3)}}
+    damages = (
+        {"weights": {}},
+        {"optimiser": {**whole["optimiser"], "state": state}},
+        {"progress": {**whole["progress"], "seconds": None}},
+        {"progress": {**whole["progress"], "step": "3"}},
+    )
+    for number, damage in enumerate(damages):
+        out = tmp_path / str(number)
+        out.mkdir()
+        torch.save({**whole, **damage}, out / "checkpoint.pt")
+        with pytest.raises(InputError, match=r"checkpoint\.pt") as caught:
+            train_blendshapes(replace(trained, out=out, resume=True))
+        assert "\n" not in str(caught.value)
+
+
+def test_doubtful_blinks_count_more_and_nonsense_counts_nothing(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = BlendshapeReader(exported, MODEL)
+    image, pose, _ = drawn(PLACES, np.random.default_rng(7))
+    params = np.zeros((1, 62), np.float32)
+    params[0, :12] = pose.ravel()
+    before = Regression(params, blendshapes=np.zeros((1, 52), np.float32))
+    word = np.full((1, 52), 0.4, np.float32)
+    word[0, BLINK[1]] = 0.95
+    monkeypatch.setattr(reader, "_say", lambda _: word.copy())
+    after = reader.read(image, [WHOLE], before).blendshapes
+    assert after is not None
+    expected = np.full(52, 0.8 * 0.4)
+    expected[BLINK] = 0.8 * 1.15 * 0.4, 0.8
+    expected[[i for i, name in enumerate(BLENDSHAPE_NAMES) if "Look" in name]] = 0.4
+    np.testing.assert_allclose(after[0], expected, atol=1e-6)
+    word[0, 3] = np.nan
+    assert reader.read(image, [WHOLE], before) is before
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_brows_are_read_where_one_eye_is_outside(exported: Path, mirrored: bool) -> None:
+    reader = BlendshapeReader(exported, MODEL)
+    image, pose, _ = drawn(PLACES, np.random.default_rng(4))
+    params = np.zeros((1, 62), np.float32)
+    params[0, :12] = pose.ravel()
+    cut = image.copy()[:, :90]  # between the eyes
+    if mirrored:
+        cut, params[0, 3] = image[:, 110:], params[0, 3] - 110
+    before = Regression(params, blendshapes=np.full((1, 52), 0.3, np.float32))
+    after = reader.read(np.ascontiguousarray(cut), [WHOLE], before).blendshapes
+    assert after is not None
+    inner = BLENDSHAPE_NAMES.index("browInnerUp")
+    assert after[0, inner] != np.float32(0.3)
+    assert (after[0, BLINK] != np.float32(0.3)).tolist() == [mirrored, not mirrored]
 
 
 def test_the_reader_mixes_in_what_it_sees_and_leaves_who_is_outside(exported: Path) -> None:
@@ -220,7 +280,7 @@ def test_a_view_outside_of_the_picture_says_nothing(exported: Path) -> None:
     before = Regression(params, blendshapes=np.full((1, 52), 0.3, np.float32))
     after = reader.read(np.ascontiguousarray(image[:120]), [WHOLE], before).blendshapes
     assert after is not None
-    mouth = np.array(BLENDSHAPE_VIEWS) == 2
+    mouth = np.array([2 in views for views in BLENDSHAPE_VIEWS])
     np.testing.assert_array_equal(after[0, mouth], np.float32(0.3))
     assert np.all(after[0, ~mouth] != np.float32(0.3))
 
@@ -383,7 +443,7 @@ def test_what_is_no_such_file_is_said_in_one_line(
         train_blendshapes(replace(trained, validation_shards=3, out=tmp_path / "none"))
 
 
-def test_a_sheet_shows_pictures_over_their_views(trained: BlendshapeTrainConfig) -> None:
+def test_a_sheet_shows_pictures_beside_their_views(trained: BlendshapeTrainConfig) -> None:
     sheet = closeup_sheet(trained.shards, trained.face_model, count=12, columns=4)
     assert sheet.shape[1] == 4 * (200 + 103)
     assert sheet.shape[0] == 3 * 232

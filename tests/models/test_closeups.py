@@ -11,6 +11,7 @@ import pytest
 from mien.models.errors import OutputError
 from mien.models.face.bundle import Bundle
 from mien.models.face.crop import CROP_SIZE, Crop
+from mien.models.face.names import BLENDSHAPE_NAMES
 from mien.models.face.views import MOUTH, ViewPlaces
 from mien.models.makehuman.build import HeadModel
 from mien.models.makehuman.source import MakeHumanData
@@ -97,6 +98,18 @@ def test_winks_are_among_them(pictures: list[Closeup]) -> None:
     lids = np.array([picture.blendshapes[BLINK] for picture in pictures])
     winks = (lids.max(1) >= 0.6) & (lids.min(1) <= 0.3)
     assert 0.03 < winks.mean() < 0.4
+
+
+def test_accented_mouths_neither_tear_nor_show_a_tongue_through_shut_lips(
+    pictures: list[Closeup],
+) -> None:
+    values = np.array([picture.blendshapes for picture in pictures])
+    mouth = [i for i, name in enumerate(BLENDSHAPE_NAMES) if name.startswith("mouth")]
+    assert values[:, mouth].sum(1).max() < 3.2 + 1e-3
+    assert not values[values[:, JAW] <= 0.3, BLENDSHAPE_NAMES.index("tongueOut")].any()
+    assert (values[:, BLENDSHAPE_NAMES.index("mouthClose")] <= values[:, JAW] + 1e-6).all()
+    assert values.min() >= 0
+    assert values.max() <= 1
 
 
 def test_the_tool_resumes_and_refuses_another_seed(tmp_path: Path, studio: Studio) -> None:

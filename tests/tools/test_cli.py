@@ -44,7 +44,7 @@ def test_help_lists_every_command_and_is_quick(mien: Mien) -> None:
 PARTS = {
     "synthesize": (
         "faces",
-        "eyes",
+        "closeups",
         "scenes",
         "heads",
         "bodies",
@@ -52,7 +52,7 @@ PARTS = {
         "portraits",
         "evaluation-set",
     ),
-    "train": ("regressor", "detector", "eyes", "pifuhd", "avatar", "portrait"),
+    "train": ("regressor", "detector", "blendshapes", "pifuhd", "avatar", "portrait"),
     "evaluate-models": ("pifuhd", "portrait", "avatar", "meshes"),
 }
 """Commands that have sub-commands of their own."""

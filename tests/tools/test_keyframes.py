@@ -295,7 +295,7 @@ def test_blur_is_measured_whatever_size_contrast_and_noise(
         before = blur
         assert blur == pytest.approx(np.hypot(sigma, sharp), rel=0.2)
         for factor in (0.75, 2.0, 4.0):  # larger, the same face is not sharper
-            assert blur_px(*scaled(image, landmarks, factor)) == pytest.approx(blur, rel=0.15)
+            assert blur_px(*scaled(image, landmarks, factor)) == pytest.approx(blur, rel=0.2)
         grey = np.clip(0.4 * image.astype(float) + 77, 0, 255).astype(np.uint8)
         assert blur_px(grey, landmarks) == pytest.approx(blur, rel=0.1)
     blurred = cv2.GaussianBlur(astronaut, (0, 0), 2.0 * px)

@@ -74,7 +74,7 @@ class TrainBlendshapes:
             f"{measured.blink_error:.3f}, winks {100 * measured.winks:.0f} %, gaze "
             f"{measured.gaze_deg:.1f} deg (a constant {measured.gaze_constant_deg:.1f}), points "
             f"{measured.points_mm:.2f} mm (a constant {measured.points_constant_mm:.2f}), "
-            f"correlation of brows and mouth {measured.correlation:.2f}"
+            f"correlation of all but blinks and gaze {measured.correlation:.2f}"
         )
         print(f"wrote {result.checkpoint}")
         return 0
