@@ -1,8 +1,11 @@
 """Fixtures of the models' tests: the packaged face model and small labelled shards."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -11,8 +14,14 @@ import pytest
 from mien.models.face.morphable import FaceModel
 from mien.models.face.perspective import nearest_scaled_orthography
 from mien.models.face.rotation import matrix_from_yaw_pitch_roll
+from mien.models.face.views import ViewPlaces
 from mien.models.synthetic.shards import Labels, ShardMeta, save_shard
 from mien.models.weights import default as default_weights
+
+from .view_drawings import write_drawings
+
+if TYPE_CHECKING:
+    from mien.models.blendshapes.train import BlendshapeTrainConfig
 
 SIZE = 144
 
@@ -84,3 +93,40 @@ def _dots(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         colour = (int(37 * k % 256), int(101 * k % 256), 255 - 3 * k)
         cv2.circle(image, (round(float(x) * 16), round(float(y) * 16)), 40, colour, -1, shift=4)
     return image
+
+
+@pytest.fixture(scope="session")
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, face_model: FaceModel, face_model_path: Path
+) -> BlendshapeTrainConfig:
+    """A training that has learned drawn faces; its checkpoint lies in ``out``."""
+    pytest.importorskip("torch", reason="trains the blendshapes' network (extra: train)")
+    from mien.models.blendshapes.dataset import LookConfig
+    from mien.models.blendshapes.train import BlendshapeTrainConfig, train_blendshapes
+
+    mild = LookConfig(turn_deg=1.0, shift_mm=0.5, stray=0.0, scale=0.02, shape=0.1, reduced=0.0)
+    folder = tmp_path_factory.mktemp("blendshapes")
+    write_drawings(folder / "shards", ViewPlaces.of(face_model), shards=3, each=120)
+    config = BlendshapeTrainConfig(
+        shards=folder / "shards",
+        out=folder / "out",
+        face_model=face_model_path,
+        images=9600,
+        look=mild,
+        batch=32,
+        warmup_steps=20,
+        average_decay=0.95,
+        validation_shards=1,
+        log_steps=50,
+        validate_steps=100,
+    )
+    train_blendshapes(config)
+    return config
+
+
+@pytest.fixture(scope="session")
+def exported(trained: BlendshapeTrainConfig) -> Path:
+    """The same as ``blendshapes.onnx``."""
+    from mien.models.blendshapes.export import export_blendshapes
+
+    return export_blendshapes(trained.out / "checkpoint.pt", trained.out)
