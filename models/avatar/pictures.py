@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from ..errors import InputError, OutputError
+from ..errors import InputError
 from ..learning.curves import read_log
 from ..scans.box import FaceBox
+from ..writing import whole_file
 from .avatar import Grids
 from .volume_rendering import Rays, box_span, pixel_rays, sample_grid
 
@@ -89,12 +90,8 @@ def write_picture(path: Path, picture: UInt8[np.ndarray, "H W 3"]) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+    with whole_file(path) as part:
+        part.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
 
 
 def write_curves(log: Path, path: Path) -> None:

@@ -19,7 +19,7 @@ from jaxtyping import Float, UInt8
 from torch import nn
 
 from ..documents import one_line
-from ..errors import InputError, OutputError
+from ..errors import InputError
 from ..learning.checkpoint_file import DAMAGE, load_content, save_content
 from ..learning.pace import (
     CHECKPOINT_NAME,
@@ -247,10 +247,7 @@ class AvatarTraining:
             "optimiser": self.optimiser.state_dict(),
             "progress": asdict(self.progress),
         }
-        try:
-            save_content(path, content)
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+        save_content(path, content)
 
     def _restore(self, path: Path) -> None:
         content = load_content(path, CHECKPOINT_FORMAT)

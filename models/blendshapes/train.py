@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
 
-from ..errors import InputError, OutputError
+from ..errors import InputError
 from ..face.morphable import FaceModel
 from ..face.views import ViewPlaces
 from ..learning.budget import check_budget
-from ..learning.checkpoint_file import unpacking
-from ..learning.descent import descend, restore, set_rate
 from ..learning.pace import (
-    CHECKPOINT_NAME,
     begin_folder,
     processor_threads,
-    weight_groups,
 )
 from ..learning.prefetch import Prefetch
 from ..learning.run import run_through
-from ..learning.stepping import Stepper, starting_point
+from ..learning.stepped_training import SteppedResult, SteppedTraining
+from ..learning.stepping import starting_point
 from ..learning.training_log import Report, TrainingLog
 from ..synthetic.closeup_shards import check_face_model, load_shards
 from .checkpoint import BlendshapeCheckpoint
@@ -34,7 +31,6 @@ from .losses import BlendshapeLoss
 from .network import BlendshapeNetwork
 from .validation import BlendshapeValidation, validate
 
-_WEIGHT_DECAY: Final = 0.02
 _CLIP: Final = 5.0
 """Largest norm of the gradient."""
 _VALIDATION_SEED: Final = 7_777
@@ -91,21 +87,11 @@ class BlendshapeTrainConfig:
             raise InputError("training needs batch >= 2, threads >= 1 and learning rate > 0")
 
 
-@dataclass(frozen=True)
-class BlendshapeTrainResult:
-    """What a training came to: its file, pictures seen, seconds, and figures of the average."""
-
-    checkpoint: Path
-    images: int
-    seconds: float
-    validation: BlendshapeValidation
-
-
 def train_blendshapes(
     config: BlendshapeTrainConfig,
     report: Report | None = None,
     clock: Callable[[], float] = time.monotonic,
-) -> BlendshapeTrainResult:
+) -> SteppedResult[BlendshapeValidation]:
     """Train, or go on training; an interrupted run leaves a checkpoint that ``resume`` continues.
 
     Args:
@@ -122,8 +108,8 @@ def train_blendshapes(
         return run_through(BlendshapeTraining(config, report, clock))
 
 
-class BlendshapeTraining:
-    """The state of one run: network, average, optimiser, progress."""
+class BlendshapeTraining(SteppedTraining[BlendshapeNetwork, BlendshapeValidation]):
+    """The state of one run."""
 
     def __init__(
         self,
@@ -132,7 +118,6 @@ class BlendshapeTraining:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
-        self._log = TrainingLog(config.out, report)
         self._model = FaceModel.load(config.face_model)
         self._loss = BlendshapeLoss(self._model)
         places = ViewPlaces.of(self._model)
@@ -149,22 +134,14 @@ class BlendshapeTraining:
         self._held_out = _validation_batches(held_out, config)
         start, resumed = starting_point(config, BlendshapeCheckpoint.load)
         torch.manual_seed(config.seed)
-        self.network, self.average = BlendshapeNetwork(), BlendshapeNetwork().requires_grad_(False)
-        if start:
-            self.network.load_state_dict(dict(start.weights if resumed else start.averaged))
-        self.average.load_state_dict(self.network.state_dict())
-        groups = weight_groups(self.network, _WEIGHT_DECAY)
-        self.optimiser = torch.optim.AdamW(groups, config.learning_rate)
-        if start and resumed:
-            self.average.load_state_dict(dict(start.averaged))
-            with unpacking(config.out / CHECKPOINT_NAME):
-                restore(self.optimiser, start.optimiser)
-        going_on = start.progress if start and resumed else None
-        self._stepper = Stepper(config, self._log, clock, going_on)
+        log = TrainingLog(config.out, report)
+        super().__init__(
+            config, BlendshapeNetwork(), start, resumed, clip=_CLIP, log=log, clock=clock
+        )
 
     def run(self) -> None:
         """Train until the budget is spent."""
-        config, stepper = self.config, self._stepper
+        config, stepper = self.config, self.stepper
         batches = self._source.batches(config.batch, config.seed, stepper.progress.step)
         with Prefetch(batches) as ahead:
             while stepper.done < 1.0:
@@ -173,49 +150,30 @@ class BlendshapeTraining:
                 if stepper.due(config.log_steps):
                     stepper.write_means()
                 if stepper.due(config.validate_steps):
-                    self._log_validation()
+                    self.validate()
                     self.save()
 
-    def finish(self) -> BlendshapeTrainResult:
-        """Measure the averaged weights and write the last checkpoint."""
-        validation = self._log_validation()
-        self.save()
-        path = self.config.out / CHECKPOINT_NAME
-        spent = self._stepper.progress
-        return BlendshapeTrainResult(path, spent.images, spent.seconds, validation)
-
-    def save(self) -> None:
-        """Write the checkpoint.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
-        path = self.config.out / CHECKPOINT_NAME
-        checkpoint = BlendshapeCheckpoint(
-            weights=self.network.state_dict(),
-            averaged=self.average.state_dict(),
-            optimiser=self.optimiser.state_dict(),
-            progress=self._stepper.progress,
+    def checkpoint(self) -> BlendshapeCheckpoint:
+        """The state that can be gone on from."""
+        return BlendshapeCheckpoint(
+            weights=self.descent.network.state_dict(),
+            averaged=self.descent.average.state_dict(),
+            optimiser=self.descent.optimiser.state_dict(),
+            progress=self.stepper.progress,
         )
-        try:
-            checkpoint.save(path)
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+
+    def measure(self) -> BlendshapeValidation:
+        """Figures of the averaged weights on held-out people."""
+        return validate(self.descent.average.eval(), self._held_out, self._model)
 
     def _step(self, batch: ViewBatch) -> None:
-        set_rate(self.optimiser, self._stepper.rate)
-        self.network.train()
-        said = self.network(torch.from_numpy(batch.views), torch.from_numpy(batch.facing))
-        total, terms = self._loss(said, torch.from_numpy(batch.blendshapes))
-        descend(
-            total, self.network, self.average, self.optimiser,
-            clip=_CLIP, decay=self.config.average_decay, number=self._stepper.progress.step,
-        )  # fmt: skip
-        self._log.add({"loss": total.detach(), **terms})
+        network = self.descent.network.train()
+        said = network(torch.from_numpy(batch.views), torch.from_numpy(batch.facing))
+        self.learn(*self._loss(said, torch.from_numpy(batch.blendshapes)))
 
-    def _log_validation(self) -> BlendshapeValidation:
-        result = validate(self.average.eval(), self._held_out, self._model)
-        self._stepper.write({"validation": asdict(result)})
+    def validate(self) -> BlendshapeValidation:
+        """Measure the averaged weights, log it, and draw the curves."""
+        result = super().validate()
         self._log.draw()
         return result
 

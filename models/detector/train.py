@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
 
-from ..errors import InputError, OutputError
+from ..errors import InputError
 from ..face.crop import CROP_SIZE
 from ..face.names import N_PARAMS
 from ..learning.budget import check_budget
-from ..learning.checkpoint_file import unpacking
-from ..learning.descent import descend, restore, set_rate
 from ..learning.pace import (
-    CHECKPOINT_NAME,
     begin_folder,
     processor_threads,
-    weight_groups,
 )
 from ..learning.prefetch import Prefetch
 from ..learning.run import run_through
-from ..learning.stepping import Stepper, starting_point
+from ..learning.stepped_training import SteppedResult, SteppedTraining
+from ..learning.stepping import starting_point
 from ..learning.training_log import Report, TrainingLog
 from ..regressor.checkpoint import Checkpoint
 from ..regressor.network import FaceNetwork
@@ -40,7 +37,6 @@ from .network import DetectorNetwork, DetectorNetworkConfig
 from .targets import DetectorBatch, mirrored
 from .validation import DetectorValidation, validate
 
-_WEIGHT_DECAY: Final = 0.02
 _CLIP: Final = 10.0
 """Largest norm of the gradient."""
 _FROZEN_LEVELS: Final = 2
@@ -109,21 +105,11 @@ class DetectorTrainConfig:
             raise InputError("training needs batch >= 2, threads >= 1 and learning rate > 0")
 
 
-@dataclass(frozen=True)
-class DetectorTrainResult:
-    """What a training came to: its file, pictures seen, seconds, and figures of the average."""
-
-    checkpoint: Path
-    images: int
-    seconds: float
-    validation: DetectorValidation
-
-
 def train_detector(
     config: DetectorTrainConfig,
     report: Report | None = None,
     clock: Callable[[], float] = time.monotonic,
-) -> DetectorTrainResult:
+) -> SteppedResult[DetectorValidation]:
     """Train, or go on training; an interrupted run leaves a checkpoint that ``resume`` continues.
 
     Args:
@@ -140,8 +126,8 @@ def train_detector(
         return run_through(DetectorTraining(config, report, clock))
 
 
-class DetectorTraining:
-    """The state of one run: network, average, optimiser, progress."""
+class DetectorTraining(SteppedTraining[DetectorNetwork, DetectorValidation]):
+    """The state of one run."""
 
     def __init__(
         self,
@@ -150,34 +136,22 @@ class DetectorTraining:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
-        self._log = TrainingLog(config.out, report)
         folder = CutOutFolder(config.shards, config.validation_shards)
         grounds = Grounds(config.seed, config.photographs)
         self._source = SceneSource(folder.training, grounds, config.seed)
         self._held_out = _held_out_scenes(config, folder)
         start, resumed = starting_point(config, DetectorCheckpoint.load)
         torch.manual_seed(config.seed)
-        self.network = DetectorNetwork(start.network if start else config.network)
-        if start:
-            self.network.load_state_dict(dict(start.weights if resumed else start.averaged))
-        elif config.regressor:
-            self.network.take_trunk(_regressor(config.regressor, self._source))
-        self.average = DetectorNetwork(self.network.config).requires_grad_(False)
-        self.average.load_state_dict(self.network.state_dict())
-        self.optimiser = torch.optim.AdamW(
-            weight_groups(self.network, _WEIGHT_DECAY), config.learning_rate
-        )
+        network = DetectorNetwork(start.network if start else config.network)
+        if config.regressor and not start:
+            network.take_trunk(_regressor(config.regressor, self._source))
         self.threshold = start.threshold if start else 0.5
-        if start and resumed:
-            self.average.load_state_dict(dict(start.averaged))
-            with unpacking(config.out / CHECKPOINT_NAME):
-                restore(self.optimiser, start.optimiser)
-        going_on = start.progress if start and resumed else None
-        self._stepper = Stepper(config, self._log, clock, going_on)
+        log = TrainingLog(config.out, report)
+        super().__init__(config, network, start, resumed, clip=_CLIP, log=log, clock=clock)
 
     def run(self) -> None:
         """Train until the budget is spent."""
-        config, stepper = self.config, self._stepper
+        config, stepper = self.config, self.stepper
         if stepper.done >= 1.0:
             return
         with Prefetch(self._source.batches(config.batch, stepper.progress.step)) as ahead:
@@ -191,59 +165,36 @@ class DetectorTraining:
                 if stepper.done >= 1.0:
                     return
                 if stepper.due(config.validate_steps):
-                    self._log_validation()
+                    self.validate()
                     self.save()
 
-    def finish(self) -> DetectorTrainResult:
-        """Measure the averaged weights and write the last checkpoint."""
-        validation = self._log_validation()
-        self.save()
-        path = self.config.out / CHECKPOINT_NAME
-        spent = self._stepper.progress
-        return DetectorTrainResult(path, spent.images, spent.seconds, validation)
-
-    def save(self) -> None:
-        """Write the checkpoint.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
-        path = self.config.out / CHECKPOINT_NAME
-        checkpoint = DetectorCheckpoint(
-            network=self.network.config,
-            weights=self.network.state_dict(),
-            averaged=self.average.state_dict(),
-            optimiser=self.optimiser.state_dict(),
-            progress=self._stepper.progress,
+    def checkpoint(self) -> DetectorCheckpoint:
+        """The state that can be gone on from."""
+        return DetectorCheckpoint(
+            network=self.descent.network.config,
+            weights=self.descent.network.state_dict(),
+            averaged=self.descent.average.state_dict(),
+            optimiser=self.descent.optimiser.state_dict(),
+            progress=self.stepper.progress,
             threshold=self.threshold,
         )
-        try:
-            checkpoint.save(path)
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+
+    def measure(self) -> DetectorValidation:
+        """Figures of the averaged weights on held-out people; the threshold is theirs."""
+        result = validate(self.descent.average, self._held_out)
+        self.threshold = result.threshold
+        return result
 
     def _step(self, batch: DetectorBatch) -> None:
-        set_rate(self.optimiser, self._stepper.rate)
-        self.network.train()
-        for level in self.network.trunk[:_FROZEN_LEVELS]:
-            frozen = self._stepper.done < self.config.frozen
+        network = self.descent.network.train()
+        for level in network.trunk[:_FROZEN_LEVELS]:
+            frozen = self.stepper.done < self.config.frozen
             level.train(not frozen)
             level.requires_grad_(not frozen)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bfloat16):
-            output = self.network(torch.from_numpy(batch.pictures))
+            output = network(torch.from_numpy(batch.pictures))
         targets = (batch.heat, batch.free, batch.box, batch.weight)
-        total, terms = detector_loss(output, *(torch.from_numpy(target) for target in targets))
-        descend(
-            total, self.network, self.average, self.optimiser,
-            clip=_CLIP, decay=self.config.average_decay, number=self._stepper.progress.step,
-        )  # fmt: skip
-        self._log.add({"loss": total.detach(), **terms})
-
-    def _log_validation(self) -> DetectorValidation:
-        result = validate(self.average, self._held_out)
-        self.threshold = result.threshold
-        self._stepper.write({"validation": asdict(result)})
-        return result
+        self.learn(*detector_loss(output, *(torch.from_numpy(target) for target in targets)))
 
 
 def _held_out_scenes(config: DetectorTrainConfig, folder: CutOutFolder) -> list[Scene]:

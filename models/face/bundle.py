@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,8 +18,9 @@ from typing import Any, Final
 
 from ..digest import file_sha256
 from ..documents import toml_of
-from ..errors import BundleError, OutputError
+from ..errors import BundleError
 from ..weights import default as default_weights
+from ..writing import whole_file
 from .morphable import FaceModel
 from .names import N_BLENDSHAPES, N_EXPRESSION, N_POSE, N_SHAPE
 
@@ -188,7 +188,8 @@ def write_bundle(folder: Path, info: BundleInfo) -> Bundle:
         "training": info.training,
         "files": files,
     }
-    _replace(folder / MANIFEST, _to_toml(tables))
+    with whole_file(folder / MANIFEST) as part:
+        part.write_text(_to_toml(tables), encoding="utf-8")
     return Bundle.load(folder)
 
 
@@ -281,13 +282,3 @@ def _toml_value(value: Scalar) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return repr(value)
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error

@@ -18,7 +18,8 @@ from typing import Any
 import torch
 
 from ..documents import one_line
-from ..errors import InputError, MienError
+from ..errors import InputError, MienError, OutputError
+from ..writing import whole_file
 
 DAMAGE = (
     *(RuntimeError, EOFError, pickle.UnpicklingError, ValueError, TypeError, LookupError),
@@ -37,11 +38,13 @@ def save_content(path: Path, content: dict[str, Any]) -> None:
         content: tensors and plain containers, with the format's name under ``format``.
 
     Raises:
-        OSError: it cannot be written.
+        OutputError: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    torch.save(content, temporary)
-    temporary.replace(path)
+    with whole_file(path) as part:
+        try:
+            torch.save(content, part)
+        except RuntimeError as error:  # of a full disk
+            raise OutputError(f"{path}: cannot be written: {one_line(error)}") from error
 
 
 def names_fault(path: Path) -> str:

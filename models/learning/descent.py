@@ -1,62 +1,70 @@
-"""One step of gradient descent, the same in every training."""
+"""A network that learns: with the moving average of its weights, and its optimiser."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
 
 from .pace import move_average
 
-
-def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """The learning rate of all groups."""
-    for group in optimiser.param_groups:
-        group["lr"] = rate
+Network = TypeVar("Network", bound=nn.Module)
 
 
-def restore(optimiser: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """Go on with an optimiser's state; torch itself compares no more than the groups' sizes.
-
-    Raises:
-        ValueError: the state is of other weights.
-    """
-    optimiser.load_state_dict(copy.deepcopy(dict(state)))
-    for group in optimiser.param_groups:
-        for weight in group["params"]:
-            for name, value in optimiser.state.get(weight, {}).items():
-                if isinstance(value, torch.Tensor) and value.ndim and value.shape != weight.shape:
-                    raise ValueError(f"the optimiser's {name} is of other weights")
-
-
-def descend(
-    total: torch.Tensor,
-    network: nn.Module,
-    average: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    *,
-    clip: float,
-    decay: float,
-    number: int,
-) -> None:
-    """Lower a loss by a step; a step whose gradient is not finite is left out.
+class Descent(Generic[Network]):
+    """Gradient descent, the same in every training.
 
     Args:
-        total: the loss, a scalar that depends on the network.
         network: whose weights move.
-        average: their moving average, which follows.
         optimiser: of the network.
         clip: largest norm of the gradient.
-        decay: share of itself that the average keeps.
-        number: of the step, from 0: the average follows faster at the beginning.
+        decay: share of itself that the average of the weights keeps, a step; 0 for none.
     """
-    optimiser.zero_grad()
-    total.backward()
-    # Above all a guard: one NaN in the weights would cost the whole training.
-    norm = nn.utils.clip_grad_norm_(network.parameters(), clip)
-    if bool(torch.isfinite(norm)):
-        optimiser.step()
-        move_average(average, network, decay, number)
+
+    def __init__(
+        self, network: Network, optimiser: torch.optim.Optimizer, *, clip: float, decay: float
+    ) -> None:
+        self.network = network
+        self.average = copy.deepcopy(network).requires_grad_(False)
+        self.optimiser = optimiser
+        self._clip = clip
+        self._decay = decay
+
+    def load(self, averaged: Mapping[str, torch.Tensor], optimiser: Mapping[str, Any]) -> None:
+        """Go on with a checkpoint's average and optimiser.
+
+        Torch itself compares no more of an optimiser's state than the groups' sizes.
+
+        Raises:
+            ValueError: the optimiser's state is of other weights.
+        """
+        self.average.load_state_dict(dict(averaged))
+        # load_state_dict keeps the very tensors that it is given.
+        self.optimiser.load_state_dict(copy.deepcopy(dict(optimiser)))
+        for group in self.optimiser.param_groups:
+            for weight in group["params"]:
+                for name, value in self.optimiser.state.get(weight, {}).items():
+                    tensor = isinstance(value, torch.Tensor) and value.ndim > 0
+                    if tensor and value.shape != weight.shape:
+                        raise ValueError(f"the optimiser's {name} is of other weights")
+
+    def step(self, total: torch.Tensor, rate: float, number: int) -> None:
+        """Lower a loss; a step whose gradient is not finite is left out.
+
+        Args:
+            total: the loss, a scalar that depends on the network.
+            rate: the learning rate.
+            number: of the step, from 0: the average follows faster at the beginning.
+        """
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.zero_grad()
+        total.backward()
+        # Above all a guard: one NaN in the weights would cost the whole training.
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self._clip)
+        if bool(torch.isfinite(norm)):
+            self.optimiser.step()
+            move_average(self.average, self.network, self._decay, number)

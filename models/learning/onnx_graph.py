@@ -14,7 +14,8 @@ from onnx import helper, numpy_helper
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ..errors import InputError, OutputError
+from ..errors import InputError
+from ..writing import make_folder, whole_file
 
 _OPSET: Final = 17
 _IR_VERSION: Final = 8
@@ -119,10 +120,6 @@ def write_model(model: onnx.ModelProto, path: Path) -> None:
         OutputError: it cannot be written.
     """
     onnx.checker.check_model(model, full_check=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(model.SerializeToString())
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+    make_folder(path.parent)
+    with whole_file(path) as part:
+        part.write_bytes(model.SerializeToString())

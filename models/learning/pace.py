@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ..errors import OutputError
+from ..writing import make_folder
 
 CHECKPOINT_NAME: Final = "checkpoint.pt"
 
@@ -40,10 +41,7 @@ def begin_folder(
         raise OutputError(
             f"{out}: holds a training already ({there[0]}): {way}another --out begins anew"
         )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be made: {error.strerror}") from error
+    make_folder(out)
 
 
 def share_spent(

@@ -26,6 +26,7 @@ class Steps(Protocol):
         warmup_steps: until the peak.
         init: checkpoint whose averaged weights are the start.
         resume: go on from ``out/checkpoint.pt`` where there is one.
+        average_decay: of the moving average of the weights, a step.
     """
 
     @property
@@ -42,6 +43,8 @@ class Steps(Protocol):
     def init(self) -> Path | None: ...  # noqa: D102
     @property
     def resume(self) -> bool: ...  # noqa: D102
+    @property
+    def average_decay(self) -> float: ...  # noqa: D102
 
 
 @dataclass

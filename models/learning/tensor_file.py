@@ -8,7 +8,8 @@ from typing import Final
 
 import torch
 
-from ..errors import InputError, OutputError
+from ..errors import InputError
+from ..writing import make_folder, whole_file
 
 _INSTALL: Final = "pip install 'mien[heavy]'"
 _SHOWN: Final = 4
@@ -36,14 +37,10 @@ def write_tensors(
     plain = {
         name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()
     }
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(plain, temporary, dict(about))
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    make_folder(path.parent)
+    with whole_file(path) as part:
+        save_file(plain, part, dict(about))
+        part.chmod(0o644)
 
 
 def read_tensors(

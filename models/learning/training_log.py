@@ -11,6 +11,7 @@ import cv2
 import torch
 
 from ..errors import OutputError
+from ..writing import whole_file
 from .curves import draw_curves, read_log
 
 LOG_NAME: Final = "log.jsonl"
@@ -70,9 +71,5 @@ class TrainingLog:
         """
         path = self._folder / CURVES_NAME
         encoded = cv2.imencode(".png", draw_curves(read_log(self._folder / LOG_NAME)))[1]
-        temporary = path.with_name(f".{path.name}.tmp")
-        try:
-            temporary.write_bytes(encoded.tobytes())
-            temporary.replace(path)
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+        with whole_file(path) as part:
+            part.write_bytes(encoded.tobytes())

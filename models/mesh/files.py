@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..documents import one_line
-from ..errors import InputError, OutputError
+from ..errors import InputError
+from ..writing import whole_file
 from .glb import glb_bytes, mesh_of_glb
 from .triangle_mesh import TriangleMesh
 
@@ -31,13 +32,8 @@ def write_mesh(path: Path, mesh: TriangleMesh) -> None:
     """
     suffix = _suffix(path)
     content = glb_bytes(mesh) if suffix == ".glb" else _plain_bytes(mesh, suffix)
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with whole_file(path) as part:
         part.write_bytes(content)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def read_mesh(path: Path) -> TriangleMesh:

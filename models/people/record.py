@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from ..documents import json_of, one_line
 from ..errors import InputError, OutputError
 from ..mesh.triangle_mesh import TriangleMesh
+from ..writing import make_folder, whole_file
 from .points import Samples
 from .views import View
 
@@ -75,18 +75,16 @@ class Meta:
             OutputError: it cannot be written, or holds subjects of other settings.
         """
         meta = self
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if (folder / META_NAME).exists():
-                there = Meta.load(folder)
-                if replace(there, count=self.count, command=self.command) != self:
-                    raise OutputError(
-                        f"{folder}: holds subjects of other settings; give another folder"
-                    )
-                meta = replace(self, count=max(there.count, self.count))
-            _write(folder / META_NAME, (json.dumps(asdict(meta), indent=1) + "\n").encode())
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be written: {error}") from error
+        make_folder(folder)
+        if (folder / META_NAME).exists():
+            there = Meta.load(folder)
+            if replace(there, count=self.count, command=self.command) != self:
+                raise OutputError(
+                    f"{folder}: holds subjects of other settings; give another folder"
+                )
+            meta = replace(self, count=max(there.count, self.count))
+        with whole_file(folder / META_NAME) as part:
+            part.write_text(json.dumps(asdict(meta), indent=1) + "\n", encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -120,32 +118,20 @@ def save_subject(folder: Path, number: int, subject: Subject) -> None:
         OutputError: it cannot be written.
     """
     path = subject_path(folder, number)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     views = subject.views
-    try:
-        with part.open("wb") as file:
-            np.savez(
-                file,
-                vertices=subject.mesh.vertices,
-                triangles=subject.mesh.triangles,
-                points=subject.samples.points,
-                inside=subject.samples.inside,
-                scale=subject.samples.scale,
-                images=np.stack([view.image for view in views]),
-                mask=np.stack([view.mask for view in views]),
-                front=np.stack([view.front for view in views]),
-                back=np.stack([view.back for view in views]),
-                cube_from_subject=np.stack([view.cube_from_subject for view in views]),
-                height_mm=np.float32(subject.height_mm),
-                identity=np.int32(subject.identity),
-            )
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written: {error}") from error
-
-
-def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_bytes(data)
-    part.replace(path)
+    with whole_file(path) as part:
+        np.savez(
+            part,
+            vertices=subject.mesh.vertices,
+            triangles=subject.mesh.triangles,
+            points=subject.samples.points,
+            inside=subject.samples.inside,
+            scale=subject.samples.scale,
+            images=np.stack([view.image for view in views]),
+            mask=np.stack([view.mask for view in views]),
+            front=np.stack([view.front for view in views]),
+            back=np.stack([view.back for view in views]),
+            cube_from_subject=np.stack([view.cube_from_subject for view in views]),
+            height_mm=np.float32(subject.height_mm),
+            identity=np.int32(subject.identity),
+        )

@@ -63,7 +63,7 @@ class PartCheckpoint:
         """Write the file into the part's folder; an old one stays whole until this one is.
 
         Raises:
-            OSError: it cannot be written.
+            OutputError: it cannot be written.
         """
         path = part_path(out, self.part)
         content = {

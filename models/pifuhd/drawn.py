@@ -8,7 +8,6 @@ networks' checkpoints. The crop's place still varies in every step, with the nor
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -19,7 +18,8 @@ from jaxtyping import Int8
 
 from ..archives import fitted
 from ..documents import one_line
-from ..errors import InputError, OutputError
+from ..errors import InputError
+from ..writing import make_folder, whole_file
 from .augment import Augmentation, Placement, photograph, placed_picture
 from .dataset import Subject
 from .mapped import map_arrays
@@ -60,17 +60,13 @@ def draw_all(
     """
     kind = "plain" if seed is None else f"varied-{seed}"
     place = folder / f"drawn-{normals_digest(model)}-{model.config.image_size}-{kind}"
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        for number, subject in subjects.items():
-            path = place / f"{number:05d}.npz"
-            if not path.is_file():
-                front, back = _draw(model, subject, number, seed, bfloat16)
-                temporary = path.with_name(f".{path.stem}-{os.getpid()}.tmp.npz")
-                np.savez(temporary, front=front, back=back)
-                temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{place}: cannot be written: {error.strerror}") from error
+    make_folder(place)
+    for number, subject in subjects.items():
+        path = place / f"{number:05d}.npz"
+        if not path.is_file():
+            front, back = _draw(model, subject, number, seed, bfloat16)
+            with whole_file(path) as part:
+                np.savez(part, front=front, back=back)
     found = {}
     for number in subjects:
         path = place / f"{number:05d}.npz"

@@ -12,7 +12,7 @@ import cv2
 import torch
 from torch import nn
 
-from ..errors import InputError, OutputError
+from ..errors import InputError
 from ..learning.pace import (
     begin_folder,
     learning_rate,
@@ -23,6 +23,7 @@ from ..learning.pace import (
 from ..learning.prefetch import Prefetch
 from ..learning.run import run_through
 from ..learning.training_log import Report, TrainingLog
+from ..writing import whole_file
 from .checkpoint import (
     PartCheckpoint,
     PartProgress,
@@ -227,11 +228,7 @@ class PartTraining:
             true_normals=self.config.true_normals,
             figures=self._figures,
         )
-        try:
-            return checkpoint.save(self.config.out)
-        except OSError as error:
-            path = part_path(self.config.out, self.part)
-            raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+        return checkpoint.save(self.config.out)
 
     def _step(self, batch: Batch) -> None:
         rate = self._rate()
@@ -258,12 +255,8 @@ class PartTraining:
         self._log.draw()
         path = self.config.out / self.part / SHEET_NAME
         encoded = cv2.imencode(".png", self._learner.sheet())[1].tobytes()
-        temporary = path.with_name(f".{path.name}.tmp")
-        try:
-            temporary.write_bytes(encoded)
-            temporary.replace(path)
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+        with whole_file(path) as part:
+            part.write_bytes(encoded)
 
     def _write(self, line: dict[str, Any]) -> None:
         spent = self.progress

@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from ..errors import InputError, OutputError
+from ..errors import InputError
 from ..learning.checkpoint_file import load_content, save_content, unpacking
 from .cameras import side_labels
 from .edit_options import Edit, EditOptions, Portrait, Report, Stage, Terms, Wish
@@ -331,10 +331,7 @@ class _Editor:
             "wish": self._wish.table(),
             "history": self._history,
         }
-        try:
-            save_content(self._checkpoint, content)
-        except OSError as error:
-            raise OutputError(f"{self._checkpoint}: cannot be written: {error.strerror}") from error
+        save_content(self._checkpoint, content)
         self._saved = time.monotonic()
 
     def restore(self, path: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import UInt8
 from torch import nn
 
-from ..errors import InputError, OutputError
+from ..errors import InputError
 from ..learning.budget import check_budget
 from ..learning.checkpoint_file import load_content, save_content, unpacking
 from ..learning.curves import draw_curves, read_log
@@ -28,6 +28,7 @@ from ..learning.pace import (
     weight_groups,
 )
 from ..learning.training_log import CURVES_NAME, LOG_NAME, Report, TrainingLog
+from ..writing import whole_file
 
 SHEET_NAME: Final = "sheet.png"
 WEIGHTS_NAME: Final = "weights.safetensors"
@@ -293,10 +294,7 @@ class _Training:
             "step": self._step,
             "seconds": self._seconds,
         }
-        try:
-            save_content(self._path, content)
-        except OSError as error:
-            raise OutputError(f"{self._path}: cannot be written: {error.strerror}") from error
+        save_content(self._path, content)
         self._saved = self._clock()
 
     def finish(self) -> FitResult:
@@ -310,9 +308,5 @@ class _Training:
 
 
 def _write_bytes(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+    with whole_file(path) as part:
+        part.write_bytes(content)

@@ -39,6 +39,7 @@ from ..processes import share_out
 from ..render.scene import render
 from ..render.texture import to_srgb
 from ..synthetic.scene import Look
+from ..writing import make_folder, whole_file
 from . import captions, sh
 from .studio import Dressed, PortraitStudio, WorldLight, label_camera, sample_label, sample_light
 from .vocabulary import Description
@@ -238,9 +239,8 @@ def _render_person(task: tuple[PortraitsConfig, int]) -> int:
         _studio, config.seed, number, config.looks, config.views, config.size
     )  # fmt: skip
     path = person_path(config.out, number)
-    temporary = path.with_name(f".{path.stem}.tmp.npz")
-    np.savez(temporary, allow_pickle=False, **arrays)
-    temporary.replace(path)
+    with whole_file(path) as part:
+        np.savez(part, allow_pickle=False, **arrays)
     return number
 
 
@@ -278,23 +278,17 @@ def synthesise(config: PortraitsConfig, report: Callable[[int, int], object] | N
 def _begin_folder(config: PortraitsConfig) -> None:
     meta = config.meta()
     path = config.out / META
-    try:
-        config.out.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            before = read_meta(config.out)
-            same = ("kind", "version", "size", "looks", "views", "seed", "assets")
-            if any(before.get(name) != meta[name] for name in same):
-                raise OutputError(
-                    f"{config.out}: holds portraits of other settings; give another folder"
-                )
-            meta["count"] = max(int(before.get("count", 0)), meta["count"])
-        temporary = path.with_name(".meta.json.tmp")
-        temporary.write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        if isinstance(error, OutputError):
-            raise
-        raise OutputError(f"{config.out}: cannot be written: {error}") from error
+    make_folder(config.out)
+    if path.exists():
+        before = read_meta(config.out)
+        same = ("kind", "version", "size", "looks", "views", "seed", "assets")
+        if any(before.get(name) != meta[name] for name in same):
+            raise OutputError(
+                f"{config.out}: holds portraits of other settings; give another folder"
+            )
+        meta["count"] = max(int(before.get("count", 0)), meta["count"])
+    with whole_file(path) as part:
+        part.write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
 
 
 def read_meta(folder: Path) -> dict[str, Any]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
 from ..errors import InputError
-from ..learning.descent import descend, restore, set_rate
+from ..learning.descent import Descent
 from ..learning.pace import weight_groups
 from .network import FaceNetwork
 from .objective import Objective, TensorBatch, Terms
@@ -60,7 +59,7 @@ def mixed_precision(device: torch.device, wanted: bool) -> bool:
     return wanted
 
 
-class Learner:
+class Learner(Descent[FaceNetwork]):
     """A network in training.
 
     Args:
@@ -73,28 +72,19 @@ class Learner:
     def __init__(
         self, network: FaceNetwork, config: OptimiserConfig, average_decay: float, bfloat16: bool
     ) -> None:
-        self.network = network
-        self.average = copy.deepcopy(network).requires_grad_(False)
-        self.optimiser = _optimiser(network, config)
+        optimiser = _optimiser(network, config)
+        super().__init__(network, optimiser, clip=config.clip, decay=average_decay)
         self._config = config
-        self._decay = average_decay
         self._bfloat16 = bfloat16
 
     def copy(self) -> Learner:
         """An independent one: weights, buffers, average and the optimiser's state are its own."""
         network = copy.deepcopy(self.network)
         twin = Learner(network, self._config, self._decay, self._bfloat16)
-        twin.average = copy.deepcopy(self.average)
-        # load_state_dict keeps the very tensors that it is given.
-        twin.optimiser.load_state_dict(copy.deepcopy(self.optimiser.state_dict()))
+        twin.load(self.average.state_dict(), self.optimiser.state_dict())
         return twin
 
-    def load(self, averaged: Mapping[str, torch.Tensor], optimiser: Mapping[str, Any]) -> None:
-        """Go on with a checkpoint's average and optimiser."""
-        self.average.load_state_dict(dict(averaged))
-        restore(self.optimiser, optimiser)
-
-    def step(self, batch: TensorBatch, objective: Objective, rate: float, number: int) -> Terms:
+    def learn(self, batch: TensorBatch, objective: Objective, rate: float, number: int) -> Terms:
         """One step of the optimiser.
 
         Args:
@@ -106,16 +96,12 @@ class Learner:
         Returns:
             ``loss`` and its terms, detached.
         """
-        set_rate(self.optimiser, rate)
         self.network.train()
         kind = batch.crops.device.type
         with torch.autocast(kind, torch.bfloat16, enabled=self._bfloat16):
             output = self.network.training_output(batch.crops)
         total, terms = objective(self.network, output, batch.targets)
-        descend(
-            total, self.network, self.average, self.optimiser,
-            clip=self._config.clip, decay=self._decay, number=number,
-        )  # fmt: skip
+        self.step(total, rate, number)
         return {"loss": total.detach(), **terms}
 
 

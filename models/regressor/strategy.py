@@ -67,7 +67,7 @@ class EveryBatch:
 
     def take(self, batch: TensorBatch, rate: float, number: int, last: bool) -> Terms:
         """One step."""
-        return self.learner.step(batch, self._objective, rate, number)
+        return self.learner.learn(batch, self._objective, rate, number)
 
 
 class MetaJoint:
@@ -111,7 +111,7 @@ class MetaJoint:
         self._steps += 1
         terms: Terms = {}
         for name, objective in self._objectives.items():
-            mine = self._copies[name].step(batch, objective, rate, number)
+            mine = self._copies[name].learn(batch, objective, rate, number)
             terms |= {f"{name}_branch_{term}": value for term, value in mine.items()}
         return terms
 

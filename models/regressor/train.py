@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from ..errors import InputError, OutputError
+from ..errors import InputError
 from ..face.morphable import FaceModel
 from ..learning.checkpoint_file import unpacking
 from ..learning.pace import (
@@ -306,10 +306,7 @@ class Training:
             optimiser_kind=self.config.optimiser.kind,
             history=self._origins,
         )
-        try:
-            checkpoint.save(path)
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+        checkpoint.save(path)
 
     def _learning_rate(self) -> float:
         config = self.config

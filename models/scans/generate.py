@@ -22,6 +22,7 @@ from ..portrait.vocabulary import Description
 from ..processes import share_out
 from ..synthetic.person import People, Person
 from ..synthetic.skin import SkinPainter
+from ..writing import make_folder, whole_file
 from .box import HIGH_MM, LOW_MM, FaceBox
 from .closed_head import ClosedHead
 from .colours import Paint, Painter
@@ -229,14 +230,8 @@ def _make_person(studio: ScanStudio, config: ScansConfig, number: int) -> None:
 
 def _save(path: Path, arrays: Arrays) -> None:
     """Write arrays under a temporary name, then rename: a finished name is a finished file."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as stream:
-            np.savez(stream, allow_pickle=False, **arrays)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written: {error}") from error
+    with whole_file(path) as part:
+        np.savez(part, allow_pickle=False, **arrays)
 
 
 def synthesise_scans(config: ScansConfig) -> int:
@@ -258,11 +253,8 @@ def synthesise_scans(config: ScansConfig) -> int:
         "views": VIEWS,
     }
     wanted = range(config.first, config.first + config.count)
-    try:
-        config.out.mkdir(parents=True, exist_ok=True)
-        _settle(config.out / META, settings, wanted.stop, config.command)
-    except OSError as error:
-        raise OutputError(f"{config.out}: cannot be written: {error}") from error
+    make_folder(config.out)
+    _settle(config.out / META, settings, wanted.stop, config.command)
     tasks = [(config, k) for k in wanted if not person_path(config.out, k).exists()]
     _add_captions(config, wanted)
     _add_template(config)
@@ -293,7 +285,7 @@ def _settle(path: Path, settings: dict[str, Any], count: int, command: str) -> N
         try:
             before = json_of(path.read_text(encoding="utf-8"))
             known = int(before.get("count", 0))
-        except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        except (OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
             raise OutputError(
                 f"{path}: is in the way, and not of scans; give another folder"
             ) from error
@@ -341,9 +333,5 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with whole_file(path) as part:
         part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error}") from error

@@ -19,9 +19,9 @@ import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
 from ..archives import read_npz
-from ..documents import one_line
-from ..errors import InputError, OutputError
+from ..errors import InputError
 from ..face.names import N_BLENDSHAPES
+from ..writing import whole_file
 from .placing import HeadPlacer
 
 TEMPLATE: Final = "template.npz"
@@ -100,14 +100,8 @@ class HeadTemplate:
         arrays |= {f"{_PLACER}{name}": value for name, value in self.placer.arrays().items()}
         for name in _HALVED:
             arrays[name] = arrays[name].astype(np.float16)
-        part = path.with_name(f".{path.name}.part")
-        try:
-            with part.open("wb") as stream:
-                np.savez_compressed(stream, allow_pickle=False, **arrays)
-            part.replace(path)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise OutputError(f"{path}: cannot be written: {one_line(error)}") from error
+        with whole_file(path) as part, part.open("wb") as stream:
+            np.savez_compressed(stream, allow_pickle=False, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> HeadTemplate:

@@ -20,6 +20,7 @@ from ..digest import file_sha256
 from ..documents import json_of, one_line
 from ..errors import InputError
 from ..face.names import N_BLENDSHAPES, N_SHAPE
+from ..writing import whole_file
 
 META_NAME: Final = "closeups.json"
 CLOSEUP_FORMAT: Final = 1
@@ -96,7 +97,8 @@ def check_face_model(folder: Path, path: Path) -> None:
 
 def save_meta(folder: Path, settings: Mapping[str, int]) -> None:
     """Write ``closeups.json``: the layout's version, and what the pictures are a function of."""
-    (folder / META_NAME).write_text(json.dumps({"version": CLOSEUP_FORMAT, **settings}), "utf-8")
+    with whole_file(folder / META_NAME) as part:
+        part.write_text(json.dumps({"version": CLOSEUP_FORMAT, **settings}), encoding="utf-8")
 
 
 def load_meta(folder: Path) -> dict[str, int]:
@@ -132,11 +134,11 @@ def save_shard(
 ) -> None:
     """Write a shard; the labels, which mark it as finished, come last and appear at once."""
     path = shard_path(folder, number)
-    np.save(path.with_name(path.stem + _IMAGES), images)
-    temporary = path.with_name(f".{path.stem}.tmp.npz")
+    with whole_file(path.with_name(path.stem + _IMAGES)) as part:
+        np.save(part, images)
     arrays = {column.name: getattr(labels, column.name) for column in fields(CloseupLabels)}
-    np.savez(temporary, allow_pickle=False, **arrays)
-    temporary.replace(path)
+    with whole_file(path) as part:
+        np.savez(part, allow_pickle=False, **arrays)
 
 
 def load_shards(folder: Path) -> list[CloseupShard]:

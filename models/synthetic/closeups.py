@@ -18,6 +18,7 @@ from ..face.views import LEFT_EYE, MOUTH, RIGHT_EYE, ViewPlaces
 from ..makehuman.expression import keep_tongue_in, limit_mouth, sample_expression
 from ..noise.photo import develop
 from ..render.scene import render
+from ..writing import make_folder
 from .closeup_shards import (
     CLOSEUP_HEIGHT,
     CLOSEUP_PX_PER_MM,
@@ -193,13 +194,10 @@ def render_closeups(config: CloseupsConfig) -> int:
     settings = {"seed": config.seed, "shard_size": config.shard_size}
     settings["assets"] = int(config.assets is not None)
     settings["face_model"] = face_model_number(config.face_model)
-    try:
-        config.out.mkdir(parents=True, exist_ok=True)
-        if (config.out / META_NAME).exists() and load_meta(config.out) != settings:
-            raise OutputError(f"{config.out}: holds shards of other settings; give another folder")
-        save_meta(config.out, settings)
-    except OSError as error:
-        raise OutputError(f"{config.out}: cannot be written: {error}") from error
+    make_folder(config.out)
+    if (config.out / META_NAME).exists() and load_meta(config.out) != settings:
+        raise OutputError(f"{config.out}: holds shards of other settings; give another folder")
+    save_meta(config.out, settings)
     shards = range(-(-config.count // config.shard_size))
     missing = [k for k in shards if not shard_path(config.out, k).exists()]
     return render_shards(_render_shard, config, missing, "picture")

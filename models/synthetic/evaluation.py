@@ -23,6 +23,7 @@ from ..face.camera import Camera
 from ..face.names import N_BLENDSHAPES, N_LANDMARKS
 from ..makehuman.build import HeadModel
 from ..noise.motion import NaturalMotion
+from ..writing import make_folder, whole_file
 from .accessories import Outfit, Wardrobe
 from .clip import following, render_clip
 from .framing import SIZE
@@ -203,26 +204,23 @@ def render_evaluation(
     studio = EvaluationStudio(head, assets)
     meta = ShardMeta(SIZE, tuple(studio.points.tolist()), config.settings)
     done = 0
-    try:
-        config.out.mkdir(parents=True, exist_ok=True)
-        if (config.out / "meta.json").exists() and ShardMeta.load(config.out) != meta:
-            raise OutputError(f"{config.out}: holds a set of other settings; give another folder")
-        meta.save(config.out)
-        for number in range(-(-config.pictures // config.shard_size)):
-            if not (config.out / f"shard-{number:05d}.npz").exists():
-                _render_shard(studio, config, number)
-                done += config.shard_size
-                if report is not None:
-                    report(config.shard_size)
-        for number in range(config.clips):
-            path = clip_path(config.out, number)
-            if not path.exists():
-                _save(path, _film(studio, config, number))
-                done += config.frames
-                if report is not None:
-                    report(config.frames)
-    except OSError as error:
-        raise OutputError(f"{config.out}: cannot be written: {error}") from error
+    make_folder(config.out)
+    if (config.out / "meta.json").exists() and ShardMeta.load(config.out) != meta:
+        raise OutputError(f"{config.out}: holds a set of other settings; give another folder")
+    meta.save(config.out)
+    for number in range(-(-config.pictures // config.shard_size)):
+        if not (config.out / f"shard-{number:05d}.npz").exists():
+            _render_shard(studio, config, number)
+            done += config.shard_size
+            if report is not None:
+                report(config.shard_size)
+    for number in range(config.clips):
+        path = clip_path(config.out, number)
+        if not path.exists():
+            _save(path, _film(studio, config, number))
+            done += config.frames
+            if report is not None:
+                report(config.frames)
     return done
 
 
@@ -301,11 +299,10 @@ def clip_path(folder: Path, number: int) -> Path:
 
 
 def _save(path: Path, table: PeopleTable | Clip) -> None:
-    temporary = path.with_name(f".{path.stem}.tmp.npz")
     arrays = {column.name: getattr(table, column.name) for column in fields(table)}
     said = {name: array for name, array in arrays.items() if array is not None}
-    np.savez(temporary, allow_pickle=False, **said)
-    temporary.replace(path)
+    with whole_file(path) as part:
+        np.savez(part, allow_pickle=False, **said)
 
 
 def load_people(folder: Path, number: int) -> PeopleTable | None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import InputError, OutputError
 from ..face.morphable import FaceModel
+from ..writing import make_folder
 from .scene import SIZE, Studio, Truth, spread_points
 from .shards import META_NAME, Labels, ShardMeta, save_shard
 from .studio_worker import render_shards, this_studio
@@ -89,13 +90,10 @@ def synthesise(config: SynthesisConfig) -> int:
     settings = {"seed": config.seed, "shard_size": config.shard_size}
     settings["assets"] = int(config.assets is not None)
     meta = ShardMeta(SIZE, tuple(points.tolist()), settings)
-    try:
-        config.out.mkdir(parents=True, exist_ok=True)
-        if (config.out / META_NAME).exists() and ShardMeta.load(config.out) != meta:
-            raise OutputError(f"{config.out}: holds shards of other settings; give another folder")
-        meta.save(config.out)
-    except OSError as error:
-        raise OutputError(f"{config.out}: cannot be written: {error}") from error
+    make_folder(config.out)
+    if (config.out / META_NAME).exists() and ShardMeta.load(config.out) != meta:
+        raise OutputError(f"{config.out}: holds shards of other settings; give another folder")
+    meta.save(config.out)
     shards = -(-config.count // config.shard_size)
     wanted = range(config.first_shard, config.first_shard + shards)
     missing = [k for k in wanted if not (config.out / f"shard-{k:05d}.npz").exists()]

@@ -16,6 +16,7 @@ from ..face.rotation import matrix_from_yaw_pitch_roll
 from ..makehuman.expression import sample_expression
 from ..render.scene import Picture, render
 from ..render.texture import to_srgb
+from ..writing import make_folder
 from .framing import Pose, sample_body, sample_pose
 from .scene import Look, Studio
 from .scenes_bank import META_NAME, SIZE, CutOut, Kind, load_meta, save_meta, save_shard, shard_path
@@ -151,15 +152,10 @@ def render_cut_outs(config: CutOutConfig) -> int:
     """
     settings = {"seed": config.seed, "shard_size": config.shard_size}
     settings["assets"] = int(config.assets is not None)
-    try:
-        config.out.mkdir(parents=True, exist_ok=True)
-        if (config.out / META_NAME).exists() and load_meta(config.out) != settings:
-            raise OutputError(
-                f"{config.out}: holds cut-outs of other settings; give another folder"
-            )
-        save_meta(config.out, settings)
-    except OSError as error:
-        raise OutputError(f"{config.out}: cannot be written: {error}") from error
+    make_folder(config.out)
+    if (config.out / META_NAME).exists() and load_meta(config.out) != settings:
+        raise OutputError(f"{config.out}: holds cut-outs of other settings; give another folder")
+    save_meta(config.out, settings)
     shards = range(-(-config.count // config.shard_size))
     missing = [k for k in shards if not shard_path(config.out, k).exists()]
     return render_shards(_render_shard, config, missing, "head")

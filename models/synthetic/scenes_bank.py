@@ -19,6 +19,7 @@ from jaxtyping import Float32, Int32, UInt8
 from ..archives import fitted, read_npy, read_npz
 from ..documents import json_of
 from ..errors import InputError
+from ..writing import whole_file
 
 META_NAME: Final = "cutouts.json"
 CUT_OUT_FORMAT: Final = 1
@@ -78,7 +79,8 @@ class CutOutShard:
 def save_meta(folder: Path, settings: Mapping[str, int]) -> None:
     """Write ``cutouts.json``: the layout's version, and what the cut-outs are a function of."""
     table = {"version": CUT_OUT_FORMAT, "size": SIZE, **settings}
-    (folder / META_NAME).write_text(json.dumps(table), encoding="utf-8")
+    with whole_file(folder / META_NAME) as part:
+        part.write_text(json.dumps(table), encoding="utf-8")
 
 
 def load_meta(folder: Path) -> dict[str, int]:
@@ -108,15 +110,15 @@ def shard_path(folder: Path, number: int) -> Path:
 def save_shard(folder: Path, number: int, cut_outs: Sequence[CutOut]) -> None:
     """Write a shard; the labels, which mark it as finished, come last and appear at once."""
     path = shard_path(folder, number)
-    np.save(path.with_name(path.stem + _IMAGES), np.stack([one.image for one in cut_outs]))
-    temporary = path.with_name(f".{path.stem}.tmp.npz")
-    np.savez(
-        temporary,
-        allow_pickle=False,
-        landmarks=np.stack([one.landmarks for one in cut_outs]),
-        kinds=np.array([one.kind for one in cut_outs], np.int32),
-    )
-    temporary.replace(path)
+    with whole_file(path.with_name(path.stem + _IMAGES)) as part:
+        np.save(part, np.stack([one.image for one in cut_outs]))
+    with whole_file(path) as part:
+        np.savez(
+            part,
+            allow_pickle=False,
+            landmarks=np.stack([one.landmarks for one in cut_outs]),
+            kinds=np.array([one.kind for one in cut_outs], np.int32),
+        )
 
 
 _ARRAYS: Final = {"landmarks": (np.float32, "n 68 2"), "kinds": (np.int32, "n")}

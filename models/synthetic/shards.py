@@ -20,6 +20,7 @@ from ..archives import fitted, read_npy, read_npz
 from ..documents import json_of, one_line
 from ..errors import InputError
 from ..face.names import N_BLENDSHAPES, N_EXPRESSION, N_LANDMARKS, N_SHAPE
+from ..writing import whole_file
 
 META_NAME = "meta.json"
 SHARD_FORMAT = 1
@@ -76,7 +77,8 @@ class ShardMeta:
             "point_vertices": list(self.point_vertices),
             **self.settings,
         }
-        (folder / META_NAME).write_text(json.dumps(table), encoding="utf-8")
+        with whole_file(folder / META_NAME) as part:
+            part.write_text(json.dumps(table), encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -128,11 +130,11 @@ def save_shard(
 ) -> None:
     """Write a shard; the labels, which mark it as finished, come last and appear at once."""
     stem = folder / f"shard-{number:05d}"
-    np.save(stem.with_name(stem.name + _IMAGES), images)
-    temporary = stem.with_name(f".{stem.name}.tmp.npz")
+    with whole_file(stem.with_name(stem.name + _IMAGES)) as part:
+        np.save(part, images)
     arrays = {column.name: getattr(labels, column.name) for column in fields(Labels)}
-    np.savez(temporary, allow_pickle=False, **arrays)
-    temporary.replace(stem.with_name(stem.name + ".npz"))
+    with whole_file(stem.with_name(stem.name + ".npz")) as part:
+        np.savez(part, allow_pickle=False, **arrays)
 
 
 _LABELS: Final = {

@@ -201,7 +201,7 @@ def config(bank: Path, out: Path, images: int, **options: object) -> DetectorTra
 def test_a_training_begins_from_an_exported_regressor(bank: Path, tmp_path: Path) -> None:
     start = Bundle.default()
     given = config(bank, tmp_path, 10, network=DetectorNetworkConfig(), regressor=start.folder)
-    mine = DetectorTraining(given).network.eval()
+    mine = DetectorTraining(given).descent.network.eval()
     crops = noise(3, 8, 120, 120)
     zeros, ones = np.zeros(62, np.float32), np.ones(62, np.float32)
     exported = network_of_export(read_export(start.regressor_path), crops, zeros, ones).eval()

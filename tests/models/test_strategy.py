@@ -79,17 +79,17 @@ def assert_same(mine: list[torch.Tensor], theirs: list[torch.Tensor]) -> None:
 def test_copies_share_nothing(kind: OptimiserKind, objectives: dict[str, Objective]) -> None:
     first = learner(kind)
     stream = batches()
-    first.step(next(stream), objectives["vdc"], RATE, 0)
+    first.learn(next(stream), objectives["vdc"], RATE, 0)
     twin = first.copy()
     assert_same(state_of(first), state_of(twin))
     own = {tensor.data_ptr() for tensor in state_of(first) if tensor.numel()}
     assert own.isdisjoint(tensor.data_ptr() for tensor in state_of(twin) if tensor.numel())
     before = snapshot(first)
     batch = next(stream)
-    twin.step(batch, objectives["vdc"], RATE, 1)
+    twin.learn(batch, objectives["vdc"], RATE, 1)
     assert_same(state_of(first), before)
     # The copy has the optimiser's memory too: its next step is the one that the first would take.
-    first.step(batch, objectives["vdc"], RATE, 1)
+    first.learn(batch, objectives["vdc"], RATE, 1)
     assert_same(state_of(first), state_of(twin))
 
 

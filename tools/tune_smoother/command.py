@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import tyro
 
-from ...models.errors import InputError, OutputError
+from ...models.errors import InputError
+from ...models.writing import whole_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -160,12 +161,8 @@ class TuneSmoother:
         from ...models.face.bundle import SMOOTHER, write_bundle
 
         path = self.out or bundle.folder / SMOOTHER
-        temporary = path.with_name(f".{path.name}.tmp")
-        try:
-            temporary.write_text(tuning.text(), encoding="utf-8")
-            temporary.replace(path)
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+        with whole_file(path) as part:
+            part.write_text(tuning.text(), encoding="utf-8")
         if self.out is None:
             write_bundle(bundle.folder, bundle.info)
         print(f"wrote {path}")
