@@ -18,11 +18,11 @@ from ..errors import InputError
 from ..learning.budget import check_budget
 from ..learning.checkpoint_file import load_content, save_content, unpacking
 from ..learning.curves import draw_curves, read_log
+from ..learning.descent import Descent
 from ..learning.pace import (
     CHECKPOINT_NAME,
     begin_folder,
     learning_rate,
-    move_average,
     processor_threads,
     share_spent,
     weight_groups,
@@ -140,7 +140,7 @@ class Task(Protocol):
 
 
 def fit(
-    make: Callable[[torch.device], tuple[Task, nn.Module]],
+    make: Callable[[torch.device], Task],
     options: FitOptions,
     report: Report | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -148,7 +148,7 @@ def fit(
     """Train, or go on training.
 
     Args:
-        make: the task on a device, and a second network of the same shape, for the average.
+        make: the task on a device.
         options: budget and pace.
         report: told every line of the log.
         clock: seconds, for the budget in minutes.
@@ -173,7 +173,7 @@ class _Training:
 
     def __init__(
         self,
-        make: Callable[[torch.device], tuple[Task, nn.Module]],
+        make: Callable[[torch.device], Task],
         options: FitOptions,
         report: Report | None,
         clock: Callable[[], float],
@@ -181,14 +181,13 @@ class _Training:
         self._options, self._clock = options, clock
         self._log = TrainingLog(options.out, report)
         torch.manual_seed(options.seed)
-        self._task, self._average = make(options.torch_device())
-        self._average.load_state_dict(self._task.network.state_dict())
-        self._average.requires_grad_(False).eval()
-        self._optimiser = torch.optim.AdamW(
-            weight_groups(self._task.network, options.weight_decay),
-            options.learning_rate,
-            betas=(0.9, 0.99),
+        self._task = make(options.torch_device())
+        network = self._task.network
+        optimiser = torch.optim.AdamW(
+            weight_groups(network, options.weight_decay), options.learning_rate, betas=(0.9, 0.99)
         )
+        self._descent = Descent(network, optimiser, clip=_CLIP, decay=options.average_decay)
+        self._average = self._descent.average.eval()
         self._step, spent = 0, 0.0
         self._path = options.out / CHECKPOINT_NAME
         if options.resume and self._path.is_file():
@@ -200,8 +199,7 @@ class _Training:
         content = load_content(self._path, self._format)
         with unpacking(self._path):
             self._task.network.load_state_dict(content["network"])
-            self._average.load_state_dict(content["average"])
-            self._optimiser.load_state_dict(content["optimiser"])
+            self._descent.load(content["average"], content["optimiser"])
             self._step = int(content["step"])
             return float(content["seconds"])
 
@@ -234,19 +232,12 @@ class _Training:
         # A generator a step: a resumed run draws what an uninterrupted one would have drawn.
         rng = np.random.default_rng([options.seed, self._step])
         torch.manual_seed(options.seed * 1_000_003 + self._step)
-        network = self._task.network.train()
+        self._task.network.train()
         rate = learning_rate(
             options.learning_rate, (self._step + 1) / options.warmup_steps, self._done()
         )
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
         terms = self._task.terms(rng, options.batch)
-        self._optimiser.zero_grad()
-        terms["loss"].backward()
-        norm = nn.utils.clip_grad_norm_(network.parameters(), _CLIP)
-        if bool(torch.isfinite(norm)):
-            self._optimiser.step()
-            move_average(self._average, network, options.average_decay, self._step)
+        self._descent.step(terms["loss"], rate, self._step)
         self._log.add({name: value.detach() for name, value in terms.items()})
         self._step += 1
 
@@ -290,7 +281,7 @@ class _Training:
             "format": self._format,
             "network": self._task.network.state_dict(),
             "average": self._average.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
+            "optimiser": self._descent.optimiser.state_dict(),
             "step": self._step,
             "seconds": self._seconds,
         }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -390,9 +391,4 @@ def train(options: GeneratorOptions, report: Report | None = None) -> FitResult:
         InputError: the data or the checkpoint cannot be used, or a package is missing.
         OutputError: ``out`` cannot be written, or holds a training that is not to be resumed.
     """
-
-    def make(device: torch.device) -> tuple[_GeneratorTask, CodeTable]:
-        task = _GeneratorTask(options, device)
-        return task, copy.deepcopy(task.network)
-
-    return fit(make, options, report)
+    return fit(partial(_GeneratorTask, options), options, report)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -158,9 +159,4 @@ def train(options: IdentityOptions, report: Report | None = None) -> FitResult:
         InputError: the data or the checkpoint cannot be used.
         OutputError: ``out`` cannot be written, or holds a training that is not to be resumed.
     """
-
-    def make(device: torch.device) -> tuple[_IdentityTask, nn.Module]:
-        task = _IdentityTask(options, device)
-        return task, _Learner(options, task.persons).to(device)
-
-    return fit(make, options, report)
+    return fit(partial(_IdentityTask, options), options, report)

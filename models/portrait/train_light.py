@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -162,8 +163,4 @@ def train(options: LightOptions, report: Report | None = None) -> FitResult:
         InputError: the data or the checkpoint cannot be used.
         OutputError: ``out`` cannot be written, or holds a training that is not to be resumed.
     """
-
-    def make(device: torch.device) -> tuple[_LightTask, nn.Module]:
-        return _LightTask(options, device), LightEstimator(options.network).to(device)
-
-    return fit(make, options, report)
+    return fit(partial(_LightTask, options), options, report)

@@ -21,7 +21,9 @@ def test_a_file_takes_its_name_when_it_is_complete(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.load(path)["x"], np.arange(3))
 
 
-@pytest.mark.parametrize("error", [RuntimeError("stop"), KeyboardInterrupt("now"), InputError("bad")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("stop"), KeyboardInterrupt("now"), InputError("bad")]
+)
 def test_what_was_there_stays_whole(tmp_path: Path, error: BaseException) -> None:
     path = tmp_path / "table.json"
     path.write_text("old")
