@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import Field, asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import nn
@@ -20,7 +20,16 @@ from .training_log import TrainingLog
 _WEIGHT_DECAY: Final = 0.02
 
 Network = TypeVar("Network", bound=nn.Module)
-Validation = TypeVar("Validation")
+
+
+@runtime_checkable
+class Figures(Protocol):
+    """A dataclass of figures."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+Validation = TypeVar("Validation", bound=Figures)
 
 
 @runtime_checkable
