@@ -42,5 +42,7 @@ def make_folder(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise OutputError(f"{folder}: is a file, expected a folder") from error
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made: {one_line(error)}") from error

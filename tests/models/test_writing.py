@@ -58,5 +58,7 @@ def test_folders_are_made_with_those_above_them(tmp_path: Path) -> None:
     make_folder(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").is_dir()
     (tmp_path / "file").write_text("a file")
-    with pytest.raises(OutputError, match=r"file.*: cannot be made: "):
+    with pytest.raises(OutputError, match=r"file: is a file, expected a folder$"):
+        make_folder(tmp_path / "file")
+    with pytest.raises(OutputError, match=r"below: cannot be made: "):
         make_folder(tmp_path / "file" / "below")

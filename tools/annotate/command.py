@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from tyro.conf import Positional
 
-from ...models.errors import InputError, OutputError, SourceError
+from ...models.errors import InputError, SourceError
+from ...models.writing import make_folder
 from ...stream.detector_names import DEFAULT_DETECTOR
 from ..options import (
     BundleOption,
@@ -215,12 +216,8 @@ def check_folder(folder: Path) -> None:
     """
     from ...stream.sinks.partial import PartialFile
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        taken = folder.exists() and not folder.is_dir()
-        why = "is a file, expected a folder" if taken else f"cannot be made: {error.strerror}"
-        raise OutputError(f"--out {folder}: {why}") from error
+    with of_option("--out"):
+        make_folder(folder)
     PartialFile(folder / "try").discard()
 
 
