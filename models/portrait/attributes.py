@@ -21,7 +21,7 @@ JUDGED: Final = (
     "eyes", "light", "light colour", "brightness",
 )  # fmt: skip
 """Slots that are judged; the view is the camera's."""
-DEFAULT: Final = ConvnetConfig(side=48, margin=0.0, widths=(32, 64, 128), blocks=1)
+DEFAULT: Final = ConvnetConfig(side=64, margin=0.0, widths=(32, 64, 128), blocks=1)
 
 
 class AttributeClassifier(nn.Module):

@@ -47,7 +47,7 @@ class EditOptions:
         known_light: begin from the pivot with what the generator says the wanted light adds to a
             code, where it says so.
         known_words: the same of the words, where what they add to codes is known.
-        strength: of the words at the beginning; at 1 the code is read as what they say.
+        strength: of the words at the beginning; at 1 they go as far as shows them best.
         balance_every: steps between two measurements of gradients.
         seed: of everything random.
     """
@@ -67,7 +67,7 @@ class EditOptions:
     space: Space = "code"
     known_light: bool = True
     known_words: bool = True
-    strength: float = 1.25
+    strength: float = 1.0
     balance_every: int = 5
     seed: int = 0
 

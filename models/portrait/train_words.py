@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import torch
 
 from ..errors import InputError
 from ..learning.pace import begin_folder
+from .attributes import AttributeClassifier
 from .fitting import WEIGHTS_NAME, FitResult
 from .pictures import load_words, words_digest
 from .vocabulary import SLOTS
-from .weights import load_part
+from .weights import load_part, load_weights
 from .word_directions import CODED, COLUMNS, WordDirections
+from .word_lengths import measured_lengths
 
 
 @dataclass(frozen=True)
@@ -26,15 +29,22 @@ class WordOptions:
         data: folder of the portraits that the generator was trained on.
         out: folder for the weights.
         generator: weights of the generator, with the codes of those portraits.
+        attributes: weights of the classifiers of pictures, by which it is measured how far each
+            word has to go; None: as far as a linear reading of the codes says.
     """
 
     data: Path
     out: Path
     generator: Path
+    attributes: Path | None = None
 
 
-def train(options: WordOptions) -> FitResult:
+def train(options: WordOptions, report: Callable[[], object] | None = None) -> FitResult:
     """Fit the directions; ``out/weights.safetensors`` is what edits read.
+
+    Args:
+        options: what to fit.
+        report: told after each of :data:`.word_directions.COLUMNS` whose way was measured.
 
     Raises:
         InputError: data or generator cannot be used, or do not belong together.
@@ -65,6 +75,12 @@ def train(options: WordOptions) -> FitResult:
         )
     made = WordDirections.fit(codes.double().numpy(), words)
     figures = _read_again(made, codes.float(), words)
+    if options.attributes is not None:
+        classifier = AttributeClassifier.load(options.attributes)
+        generator = load_weights(options.generator)
+        made.lengths.copy_(
+            measured_lengths(made, generator, codes.float(), words, classifier, report=report)
+        )
     path = options.out / WEIGHTS_NAME
     made.save(path, {"looks": len(codes), "figures": figures, "data": "synthetic"})
     return FitResult(path, 1, time.monotonic() - began, figures)

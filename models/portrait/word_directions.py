@@ -45,12 +45,15 @@ class WordDirections(nn.Module):
         middle: (p,) share of the looks that have each property of :data:`COLUMNS`.
         effects: (p, w) what each adds.
         reading: (p, w) of centred codes to the expected properties, less their middle.
+        lengths: (p,) share of the way to where a code is read as having the property at which
+            pictures show it best, see :mod:`.word_lengths`; 1 where that was not measured.
     """
 
     mean: torch.Tensor
     middle: torch.Tensor
     effects: torch.Tensor
     reading: torch.Tensor
+    lengths: torch.Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -58,6 +61,7 @@ class WordDirections(nn.Module):
         self.register_buffer("middle", torch.zeros(len(COLUMNS)))
         self.register_buffer("effects", torch.zeros(len(COLUMNS), width))
         self.register_buffer("reading", torch.zeros(len(COLUMNS), width))
+        self.register_buffer("lengths", torch.ones(len(COLUMNS)))
 
     @classmethod
     def fit(
@@ -123,7 +127,8 @@ class WordDirections(nn.Module):
             missing = float(1.0 - found[wanted])
             gained = float(self.reading[wanted] @ step)
             if missing > 0 and gained > 0:
-                total = total + min(max(missing / gained, 1.0), _MOST_STEP) * step
+                way = min(max(missing / gained, 1.0), _MOST_STEP) * step
+                total = total + self.lengths[wanted] * way
         return total
 
     def shortfall(

@@ -189,7 +189,9 @@ class EvaluatePortrait:
         generator = load_generator(files, device)
         cases = self._cases(generator.config.image_size)
         options = self._edit_options()
-        wishes = [self._wishes(*numbered, sentences, names) for numbered in enumerate(cases)]
+        # Counted from the first of all held-out people: parts of a count ask what the whole does.
+        turns = enumerate(cases, self.first)
+        wishes = [self._wishes(*numbered, sentences, names) for numbered in turns]
         rows: dict[str, list[dict[str, Any]]] = {variant: [] for variant in variants}
         strips: list[np.ndarray] = []
         found: dict[tuple[int, int], Inversion] = {}  # of a case's number and a seed

@@ -59,7 +59,8 @@ class Portrait:
         mask: picture of the input's size that is white where the person is; default: cut out.
         formats: what to write besides sheet and figures, separated by commas: mp4, png (views),
             ply, obj (mm), glb (metres).
-        strength: how far the text's words are followed, 0 to 5; 1 is just so.
+        strength: how far the text's words are followed, 0 to 5; at 1 as far as shows them best
+            on rendered people.
         guidance: how strictly distillation follows the text; default: 20, with Stable Diffusion
             100.
         sds: share that the text's gradient has of those of reconstruction and identity.
@@ -96,7 +97,7 @@ class Portrait:
     camera: Annotated[str | None, tyro.conf.arg(metavar="FILE|FOV")] = None
     mask: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     formats: Annotated[str, tyro.conf.arg(metavar="LIST")] = "mp4,png,ply,glb"
-    strength: float = 1.25
+    strength: float = 1.0
     guidance: Annotated[float | None, tyro.conf.arg(metavar="G")] = None
     sds: float = 2.0
     relight: float = 0.7

@@ -26,9 +26,9 @@ class TrainPortrait:
     Stages, in any order: generator (heads in 3D from codes), prior (pictures from words), identity
     (who it is), light (nine spherical harmonics of a picture), attributes (what is seen, which
     judges edits and is in no loss), and words (what each adds to the codes of a generator; takes
-    seconds and no budget). Each writes checkpoint.pt, log.jsonl, curves.png and sheet.png
-    into --out while it runs, and weights.safetensors at its end; an interrupted stage goes on with
-    --resume.
+    seconds and no budget, with --attributes some minutes). Each writes checkpoint.pt, log.jsonl,
+    curves.png and sheet.png into --out while it runs, and weights.safetensors at its end; an
+    interrupted stage goes on with --resume.
 
     Attributes:
         data: folder of the portraits.
@@ -46,6 +46,8 @@ class TrainPortrait:
         regressor: exported regressor whose features judge the generator's pictures; default: the
             one that mien ships.
         generator: weights of the generator that words are fitted to, trained on the same portraits.
+        attributes: weights of the classifiers by which it is measured how far each word has to go
+            in pictures; default: as far as its codes are read. Of --stage words.
         resume: go on from the checkpoint in --out; a training that is there is not replaced.
     """
 
@@ -63,6 +65,7 @@ class TrainPortrait:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     regressor: Annotated[Path | None, tyro.conf.arg(metavar="FILE.onnx")] = None
     generator: Annotated[Path | None, tyro.conf.arg(metavar="FILE.safetensors")] = None
+    attributes: Annotated[Path | None, tyro.conf.arg(metavar="FILE.safetensors")] = None
     resume: bool = False
 
     def run(self) -> int:
@@ -72,6 +75,8 @@ class TrainPortrait:
             raise InputError("train: --views and --regressor are of the generator's stage")
         if (self.stage == "words") != (self.generator is not None):
             raise InputError("train: --stage words needs --generator, and no other stage has it")
+        if self.attributes is not None and self.generator is None:
+            raise InputError("train: --attributes is of --stage words")
         if self.generator is not None:
             self._refuse_budget()
             return self._fit_words(self.generator)
@@ -93,9 +98,17 @@ class TrainPortrait:
             raise InputError(f"train: --stage words is fitted at once, and takes no {named[0]}")
 
     def _fit_words(self, generator: Path) -> int:
-        from ...models.portrait.train_words import WordOptions, train
+        from tqdm import tqdm
 
-        result = train(WordOptions(self.data, self.out, generator))
+        from ...models.portrait.train_words import WordOptions, train
+        from ...models.portrait.word_directions import COLUMNS
+
+        options = WordOptions(self.data, self.out, generator, self.attributes)
+        if self.attributes is None:
+            result = train(options)
+        else:
+            with tqdm(total=len(COLUMNS), unit="word", disable=None) as bar:
+                result = train(options, bar.update)
         figures = ", ".join(f"{name} {value:.2f}" for name, value in result.figures.items())
         print(f"words, as read off the codes (balanced accuracy): {figures}")
         print(f"wrote {result.weights}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +16,17 @@ pytest.importorskip("safetensors")
 import torch
 
 from mien.models.errors import InputError
+from mien.models.portrait.attributes import AttributeClassifier
 from mien.models.portrait.config import PortraitConfig
-from mien.models.portrait.generator import Generator
+from mien.models.portrait.convnet import ConvnetConfig
+from mien.models.portrait.generator import Generator, Rendering
+from mien.models.portrait.mapping import GaussianMapping
 from mien.models.portrait.pictures import words_digest
 from mien.models.portrait.train_words import WordOptions, train
 from mien.models.portrait.vocabulary import SLOTS, Description
 from mien.models.portrait.weights import save_weights
 from mien.models.portrait.word_directions import CODED, COLUMNS, WordDirections
+from mien.models.portrait.word_lengths import SHARES, measured_lengths
 from mien.tools.train.portrait import TrainPortrait
 
 TINY = PortraitConfig(
@@ -141,6 +147,30 @@ def test_the_command_fits_words_to_a_generators_codes(
     assert float(made.middle[old] + made.middle[young]) == pytest.approx(1.0)
     assert made.effects[old].norm() > 0
     assert "age" in capsys.readouterr().out
+    assert made.lengths.eq(1).all()
+
+
+def test_the_command_measures_how_far_words_go(
+    portrait_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generator = _generator(tmp_path / "generator.safetensors", 6)
+    judge = tmp_path / "attributes.safetensors"
+    AttributeClassifier(ConvnetConfig(side=16, widths=(8, 8))).save(judge, {})
+    tool = TrainPortrait(
+        portrait_folder, tmp_path / "words", "words", generator=generator, attributes=judge
+    )
+    assert tool.run() == 0
+    lengths = WordDirections.load(tmp_path / "words" / "weights.safetensors").lengths
+    assert set(np.round(lengths.tolist(), 2)) <= {1.0, *SHARES}
+    assert lengths[COLUMNS.index(("hat", "hat"))] == 1, "nobody is known to have none"
+    for change, message in (
+        ({"attributes": generator}, "expected portrait-attributes-1"),
+        ({"attributes": tmp_path / "gone"}, "gone"),
+        ({"stage": "light", "generator": None}, "--attributes is of --stage words"),
+    ):
+        with pytest.raises(InputError, match=message) as raised:
+            replace(tool, out=tmp_path / "again", **change).run()
+        assert len(str(raised.value).splitlines()) == 1
 
 
 def test_what_does_not_belong_together_is_refused(portrait_folder: Path, tmp_path: Path) -> None:
@@ -168,3 +198,63 @@ def test_what_does_not_belong_together_is_refused(portrait_folder: Path, tmp_pat
         TrainPortrait(
             portrait_folder, tmp_path / "out", "light", generator=tmp_path / "5.safetensors"
         ).run()
+
+
+class _Codes(Generator):
+    """Draws codes as they are, so that a judge can read them."""
+
+    def synthesise(
+        self, ws: torch.Tensor, labels: torch.Tensor, *_: object, **__: object
+    ) -> Rendering:
+        image = torch.zeros(len(ws), 3, 8, 8)
+        image.flatten(1)[:, :WIDTH] = ws
+        blank = torch.zeros(len(ws), 1, 8, 8)
+        return Rendering(image, image, blank, blank)
+
+
+class _Reader(AttributeClassifier):
+    """Says what a code is read as, by way of a curve."""
+
+    def __init__(
+        self, directions: WordDirections, curve: Callable[[torch.Tensor], torch.Tensor]
+    ) -> None:
+        super().__init__()
+        self._directions, self._curve = directions, curve
+
+    def probabilities(
+        self, images: torch.Tensor, description: Description
+    ) -> dict[str, torch.Tensor]:
+        read = self._directions.read(images.flatten(1)[:, :WIDTH])
+        return {
+            pair[0]: self._curve(read[:, COLUMNS.index(pair)])
+            for pair in description.properties.items()
+        }
+
+
+def test_words_go_as_far_as_pictures_show_them_best(
+    people: tuple[np.ndarray, list[dict[str, str]], np.ndarray],
+) -> None:
+    codes, words, _ = people
+    made = WordDirections.fit(codes, words)
+    looks = torch.from_numpy(codes).float()
+    hat = COLUMNS.index(("hat", "hat"))
+    drawn = _Codes(replace(TINY, z_dim=WIDTH, w_dim=WIDTH))
+    assert isinstance(drawn.mapping, GaussianMapping)
+    drawn.mapping.fit(looks)
+
+    def lengths(curve: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        return measured_lengths(made, drawn, looks, words, _Reader(made, curve), heads=6)
+
+    halfway = lengths(lambda read: torch.exp(-((read - 0.6) ** 2) / 0.01))
+    assert 0.5 < halfway[hat] < 0.75, "beyond, it is something else again"
+    early = lengths(lambda read: (read > 0.5).float())
+    assert early[hat] <= 0.85, "no further than it takes"
+    code = looks[next(i for i, said in enumerate(words) if said["hat"] == "none")]
+    way = made.shift(code, Description({"hat": "hat"}))
+    far = float(lengths(lambda read: read)[hat])
+    assert far >= 1, "the further the better"
+    ghost = drawn.mapping.whitened((code + 50 * way)[None]).norm()
+    out = drawn.mapping.whitened((code + far * way)[None]).norm()
+    assert out < 1.3 * drawn.mapping.whitened(looks).norm(dim=1).median() < ghost
+    made.lengths[hat] = 0.5
+    torch.testing.assert_close(made.shift(code, Description({"hat": "hat"})), 0.5 * way)
