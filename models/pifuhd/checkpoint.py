@@ -15,7 +15,7 @@ from ..learning.pace import CHECKPOINT_NAME
 from .config import PifuhdConfig
 from .network import Pifuhd
 from .train_config import PARTS, Part
-from .weights import WEIGHTS_NAME, save_weights
+from .weights import WEIGHTS_NAME, load_weights, save_weights
 
 CHECKPOINT_FORMAT: Final = "pifuhd-part-1"
 """Kind and version of the file's layout."""
@@ -144,6 +144,31 @@ def take_part(model: Pifuhd, checkpoint: PartCheckpoint, source: Path) -> None:
         raise InputError(f"{source}: its {checkpoint.part} is of other sizes or another preset")
     with unpacking(source):
         model.load_state_dict(dict(checkpoint.weights), strict=False)
+
+
+def begin_part(model: Pifuhd, part: Part, path: Path) -> None:
+    """Begin a part with the weights of another model, such as one of heads for bodies.
+
+    A network of the part whose inputs differ, as those do that are told where the head's axes are,
+    keeps its own weights.
+
+    Args:
+        model: changed.
+        part: which.
+        path: weights of a whole model.
+
+    Raises:
+        InputError: they cannot be read, or nothing of the part has these sizes.
+    """
+    wanted, found = part_weights(model, part), load_weights(path).state_dict()
+    taken: dict[str, torch.Tensor] = {}
+    for prefix in PREFIXES[part]:
+        own = {name: value for name, value in wanted.items() if name.startswith(prefix)}
+        if all(name in found and found[name].shape == value.shape for name, value in own.items()):
+            taken |= {name: found[name] for name in own}
+    if not taken:
+        raise InputError(f"{path}: its {part} is of other sizes or another preset")
+    model.load_state_dict(taken, strict=False)
 
 
 def part_weights(model: Pifuhd, part: Part) -> dict[str, torch.Tensor]:

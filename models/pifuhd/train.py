@@ -27,6 +27,7 @@ from ..writing import whole_file
 from .checkpoint import (
     PartCheckpoint,
     PartProgress,
+    begin_part,
     export,
     need_part,
     part_path,
@@ -154,6 +155,8 @@ class PartTraining:
         if resumed:
             take_part(self.model, resumed, part_path(config.out, part))
             self.progress, self._figures = resumed.progress, dict(resumed.figures)
+        elif config.init is not None:
+            begin_part(self.model, part, config.init)
         self.model.to(device)
         self._learner = _learner(config, part, self.model, people, device)
         self._freeze()

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import tyro
 
-from ...models.errors import InputError
 from .bar import training_bar
+from .start import check_start
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,7 @@ class TrainBlendshapes:
         need_torch("train")
         from ...models.blendshapes.train import BlendshapeTrainConfig, train_blendshapes
 
-        if self.resume and self.init is not None:
-            raise InputError("train: --resume goes on with a checkpoint, --init begins from one")
+        check_start(self.resume, self.init)
         config = BlendshapeTrainConfig(
             shards=self.shards,
             out=self.out,

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import tyro
 
-from ...models.errors import InputError
 from .bar import training_bar
+from .start import check_start
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,7 @@ class TrainDetector:
         need_torch("train")
         from ...models.detector.train import DetectorTrainConfig, train_detector
 
-        if self.resume and self.init is not None:
-            raise InputError("train: --resume goes on with a checkpoint, --init begins from one")
+        check_start(self.resume, self.init)
         config = DetectorTrainConfig(
             shards=self.shards,
             out=self.out,

@@ -11,6 +11,7 @@ import tyro
 from ...models.errors import InputError
 from ..options import need_torch
 from .bar import training_bar
+from .start import check_start
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class TrainPifuhd:
         threads: processor threads for the networks; one more prepares batches.
         device: where to train; auto takes the graphics card where there is one.
         resume: go on from the part's checkpoint in --out; one that is there is not replaced.
+        init: weights to begin with in place of none: the .safetensors of another training, or
+            "head" or "body" for those that mien ships.
         earlier: folder of a training whose earlier stages to build upon, where --out lacks them.
         no_normals: the levels see the picture alone (an ablation).
         true_normals: the levels see true normals instead of drawn ones (an ablation: the ceiling).
@@ -61,6 +64,7 @@ class TrainPifuhd:
     threads: int = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
     resume: bool = False
+    init: Annotated[str | None, tyro.conf.arg(metavar="FILE|head|body")] = None
     earlier: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     no_normals: bool = False
     true_normals: bool = False
@@ -71,6 +75,7 @@ class TrainPifuhd:
     def run(self) -> int:
         """Train, and print what it came to."""
         need_torch("train")
+        check_start(self.resume, self.init)
         if self.stage == "export":
             return self._export()
         from ...models.pifuhd.train import train_pifuhd
@@ -91,6 +96,7 @@ class TrainPifuhd:
             threads=self.threads,
             device=self.device,
             resume=self.resume,
+            init=self._init(),
             earlier=self.earlier,
             use_normals=not self.no_normals,
             true_normals=self.true_normals,
@@ -107,6 +113,13 @@ class TrainPifuhd:
         if result.weights:
             print(f"wrote {result.weights}")
         return 0
+
+    def _init(self) -> Path | None:
+        from ...models.pifuhd.weights import shipped
+
+        if self.init in ("head", "body"):
+            return shipped(self.init)
+        return None if self.init is None else Path(self.init)
 
     def _export(self) -> int:
         from ...models.pifuhd.checkpoint import export

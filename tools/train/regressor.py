@@ -12,6 +12,7 @@ import tyro
 
 from ...models.errors import InputError
 from .bar import training_bar
+from .start import check_start
 
 if TYPE_CHECKING:
     from ...models.regressor.losses import LossConfig
@@ -89,8 +90,7 @@ class TrainRegressor:
         from ...models.regressor.train import train_regressor
         from ...models.regressor.train_config import TrainConfig
 
-        if self.resume and self.init is not None:
-            raise InputError("train: --resume goes on with a checkpoint, --init begins from one")
+        check_start(self.resume, self.init)
         sgd = self.optimiser == "sgd"
         face_model = self.face_model or shipped_face_model()
         config = TrainConfig(

@@ -105,6 +105,41 @@ def test_heads_are_learnt_in_their_own_axes_and_bodies_without(
             train_pifuhd(replace(alone, stage="fine", use_pose=True))
 
 
+def test_a_training_begins_with_weights_of_others_as_far_as_they_fit(
+    config: PifuhdTrainConfig, ellipsoids: Path, tmp_path: Path
+):
+    assert config.network is not None
+    heads = replace(config, network=replace(config.network, use_pose=True), steps=2)
+    for stage in ("normals", "coarse", "fine"):
+        weights = train_pifuhd(replace(heads, stage=stage)).weights
+    assert weights is not None
+    others = load_weights(weights).state_dict()
+    people = shutil.copytree(ellipsoids, tmp_path / "people")
+    meta = people / "meta.json"
+    meta.write_text(meta.read_text().replace('"heads"', '"bodies"'))
+    out = tmp_path / "bodies"
+    # A rate so small that the weights stay where they begin.
+    still = replace(heads, data=people, out=out, init=weights, steps=1, learning_rate=1e-9)
+    for stage in ("normals", "coarse"):
+        train_pifuhd(replace(still, stage=stage))
+
+    def moved(name: str, part: Any) -> float:
+        found = PartCheckpoint.load(part_path(out, part)).weights[name]
+        return float((found - others[name]).abs().max())
+
+    for part, prefix in (("normals-back", "netG.netB."), ("coarse", "netG.image_filter.")):
+        names = [name for name in others if name.startswith(prefix)]
+        assert names
+        assert max(moved(name, part) for name in names) < 1e-6
+    # Bodies are not told where the head is: that network begins anew.
+    assert moved("netG.mlp.filters.1.bias", "coarse") > 1e-6
+    wider = replace(config.network, normal=replace(config.network.normal, filters=16))
+    with pytest.raises(InputError, match="its normals-front is of other sizes"):
+        train_pifuhd(replace(still, out=tmp_path / "wider", stage="normals", network=wider))
+    with pytest.raises(InputError, match="no such file"):
+        train_pifuhd(replace(still, out=tmp_path / "none", init=tmp_path / "no.safetensors"))
+
+
 @pytest.mark.parametrize("stage", ["normals", "coarse", "fine"])
 def test_resumed_is_as_if_never_interrupted(config: PifuhdTrainConfig, stage: Any, tmp_path: Path):
     # Without normals a level needs no normal networks; the fine one is alone with --fine-only.
