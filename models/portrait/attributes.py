@@ -1,4 +1,7 @@
-"""What a picture shows, by slot of the vocabulary: judges of an edit that no loss ever sees."""
+"""What a picture shows, by slot of the vocabulary: judges of an edit that are in no loss.
+
+They also tell how far words have to go (:mod:`.word_lengths`).
+"""
 
 from __future__ import annotations
 

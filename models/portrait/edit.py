@@ -114,12 +114,6 @@ class _Editor:
         self._history: list[Terms] = []
         self._mean, self._root = code_cloud(generator)
         self._inverse = torch.linalg.pinv(self._root.double(), rtol=1e-3).float()
-        with torch.no_grad():
-            self._known = judges.identity(wish.image).float()
-        self._ratios = {
-            "sds": GradientRatio(options.weights.sds),
-            "light": GradientRatio(options.weights.light),
-        }
         self._label = torch.from_numpy(np.asarray(wish.label, np.float32))[None]
         self._label = self._label.to(wish.image.device)
         self._saved = time.monotonic()
@@ -149,17 +143,23 @@ class _Editor:
 
     def _begin_edit(self) -> None:
         self._stage, self._done = "edit", 0
-        self._begin, self._kept, rate = start_of(
-            self._given, self._directions, self._judges.light, self._wish, self._options,
-            self._pivot, self._pivot_noise,
+        options = self._options
+        self._begin, self._kept, self._known, worded = start_of(
+            self._given, self._directions, self._judges, self._wish, options, self._pivot,
+            self._pivot_noise,
         )  # fmt: skip
+        rate = options.worded_reach / options.steps if worded else options.learning_rate
+        weights = options.weights
+        self._ratios = {
+            "sds": GradientRatio(weights.worded_sds if worded else weights.sds),
+            "light": GradientRatio(weights.light),
+        }
         self._away = torch.zeros_like(self._begin, requires_grad=True)
         self._noise = [field.clone().requires_grad_(True) for field in self._pivot_noise]
         with torch.no_grad():
             features = self._given.planes(self._begin, self._noise).features
         self._plane_scale = float(features.std())
         self._delta = torch.zeros_like(features)
-        options = self._options
         if options.space == "planes":
             self._away.requires_grad_(False)
             self._delta.requires_grad_(True)
@@ -284,8 +284,8 @@ class _Editor:
         return terms
 
     def _sds_wanted(self) -> bool:
-        weights = self._options.weights
-        return (weights.sds if weights.sds_fixed is None else weights.sds_fixed) > 0
+        fixed = self._options.weights.sds_fixed
+        return (self._ratios["sds"].share if fixed is None else fixed) > 0
 
     def _weight(self, name: str) -> float:
         if name == "sds" and self._options.weights.sds_fixed is not None:

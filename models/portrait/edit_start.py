@@ -2,8 +2,8 @@
 
 An auto-decoder knows what a light adds to a code (:meth:`.mapping.GaussianMapping.light_code`), and
 what a word adds was fitted to its codes (:mod:`.word_directions`). Distillation, which the paper
-begins at the pivot, then has less to find; and what the words have changed in the picture is no
-longer held to the input.
+begins at the pivot, then has less to find; and what the words have changed, in the picture and in
+the embedder's eyes, is no longer held to the input: it would take sunglasses off again.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ from .word_directions import WordDirections
 _SEEN_CHANGE: Final = 0.06
 """Change of a pixel, of -1 to 1, at which the input counts half."""
 _BLUR_PX: Final = 5
+_LEAST_LIKE: Final = 0.6
+"""Cosine that words may bring a person to. It is 0.46 in the mean between two pictures of the same
+rendered person, 0.01 between those of two."""
+_SHARES: Final = 41
 
 
 class Start(NamedTuple):
@@ -36,12 +40,15 @@ class Start(NamedTuple):
     Attributes:
         ws: the code.
         kept: how much the input is to be believed, of its mask and what the words change.
-        rate: of the steps from there.
+        person: whom the edit is to show: the input's vector with what the words add to the pivot's,
+            as far as it is still like the input's.
+        worded: whether it begins with what the words are known to add.
     """
 
     ws: Float[torch.Tensor, "1 l w"]
     kept: Float[torch.Tensor, "1 1 S S"]
-    rate: float
+    person: Float[torch.Tensor, "1 e"]
+    worded: bool
 
 
 def invert_input(
@@ -78,7 +85,7 @@ def invert_input(
 def start_of(
     generator: Generator,
     directions: WordDirections | None,
-    illumination: Illumination,
+    judges: Judges,
     wish: Wish,
     options: EditOptions,
     pivot: Float[torch.Tensor, "1 l w"],
@@ -89,23 +96,24 @@ def start_of(
     Args:
         generator: frozen.
         directions: what words add to its codes; None: that is not known.
-        illumination: tells the light of the input, which its code holds too.
+        judges: tell the light of the input, which its code holds too, and who is seen.
         wish: what is wanted.
         options: of the edit.
         pivot: code of the input.
         noise: maps that belong to it.
     """
-    shifts = known_shifts(generator, directions, illumination, wish, options, pivot)
-    lit = pivot + shifts.light
+    shifts = known_shifts(generator, directions, judges.light, wish, options, pivot)
+    lit, person = pivot + shifts.light, judges.identity(wish.image).float()
     if not shifts.words.any():
-        return Start(lit, wish.mask, options.learning_rate)
+        return Start(lit, wish.mask, person, worded=False)
     worded = lit + shifts.words
     label = torch.from_numpy(np.asarray(wish.label, np.float32))[None].to(pivot.device)
     first, second = (
         generator.render(generator.planes(ws, noise), label).image for ws in (lit, worded)
     )
     kept = wish.mask * unchanged(first, second)
-    return Start(worded, kept, options.worded_reach / options.steps)
+    change = judges.identity(second).float() - judges.identity(first).float()
+    return Start(worded, kept, still_like(person, change), worded=True)
 
 
 class Shifts(NamedTuple):
@@ -147,6 +155,21 @@ def known_shifts(
 
 def _row(light: np.ndarray, like: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.asarray(light, np.float32)[None]).to(like.device)
+
+
+def still_like(
+    own: Float[torch.Tensor, "1 e"], change: Float[torch.Tensor, "1 e"]
+) -> Float[torch.Tensor, "1 e"]:
+    """A vector of identity with so much of a change that its cosine with its own is not too low.
+
+    Args:
+        own: of length 1.
+        change: what words add.
+    """
+    shares = torch.linspace(1, 0, _SHARES, device=own.device)[:, None]
+    people = own + shares * change
+    like = functional.cosine_similarity(people, own)
+    return people[int((like >= _LEAST_LIKE).nonzero()[0])][None]
 
 
 def unchanged(

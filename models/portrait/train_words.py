@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from ..digest import file_sha256
 from ..errors import InputError
-from ..learning.pace import begin_folder
+from ..learning.pace import begin_folder, processor_threads
 from .attributes import AttributeClassifier
 from .fitting import WEIGHTS_NAME, FitResult
 from .pictures import load_words, words_digest
@@ -31,12 +33,14 @@ class WordOptions:
         generator: weights of the generator, with the codes of those portraits.
         attributes: weights of the classifiers of pictures, by which it is measured how far each
             word has to go; None: as far as a linear reading of the codes says.
+        threads: processor threads of the generator and the classifiers.
     """
 
     data: Path
     out: Path
     generator: Path
     attributes: Path | None = None
+    threads: int = 1
 
 
 def train(options: WordOptions, report: Callable[[], object] | None = None) -> FitResult:
@@ -75,14 +79,18 @@ def train(options: WordOptions, report: Callable[[], object] | None = None) -> F
         )
     made = WordDirections.fit(codes.double().numpy(), words)
     figures = _read_again(made, codes.float(), words)
+    facts: dict[str, Any] = {"looks": len(codes), "figures": figures, "data": "synthetic"}
     if options.attributes is not None:
         classifier = AttributeClassifier.load(options.attributes)
         generator = load_weights(options.generator)
-        made.lengths.copy_(
-            measured_lengths(made, generator, codes.float(), words, classifier, report=report)
-        )
+        with processor_threads(options.threads):
+            lengths = measured_lengths(
+                made, generator, codes.float(), words, classifier, report=report
+            )
+        made.lengths.copy_(lengths)
+        facts["attributes_sha256"] = file_sha256(options.attributes)
     path = options.out / WEIGHTS_NAME
-    made.save(path, {"looks": len(codes), "figures": figures, "data": "synthetic"})
+    made.save(path, facts)
     return FitResult(path, 1, time.monotonic() - began, figures)
 
 

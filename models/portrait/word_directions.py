@@ -34,7 +34,8 @@ CODED: Final = (
 COLUMNS: Final[tuple[Property, ...]] = tuple((s, value) for s in CODED for value in SLOTS[s])
 _RIDGE: Final = 1e-3
 _MOST_STEP: Final = 5.0
-"""Most times the mean effect that a shift may be: what is small, like glasses, is read dimly."""
+"""Most times the mean effect that a shift may be, before its length counts: what is small, like
+glasses, is read dimly."""
 
 
 class WordDirections(nn.Module):
@@ -170,7 +171,9 @@ class WordDirections(nn.Module):
         mean = stored.tensors.get("mean")
         if mean is None or mean.ndim != 1:
             raise InputError(f"{path}: holds no mean code")
-        return filled(lambda: cls(len(mean)), stored.tensors, path).eval()
+        # Words of an earlier mien were not measured on pictures.
+        tensors = {"lengths": torch.ones(len(COLUMNS)), **stored.tensors}
+        return filled(lambda: cls(len(mean)), tensors, path).eval()
 
 
 def _table(

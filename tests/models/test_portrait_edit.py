@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from mien.models.portrait.convnet import ConvnetConfig
 from mien.models.portrait.edit import edit
 from mien.models.portrait.edit_figures import edit_figures, light_error, psnr
 from mien.models.portrait.edit_options import EditOptions, Wish
-from mien.models.portrait.edit_start import invert_input, unchanged
+from mien.models.portrait.edit_start import invert_input, start_of, still_like, unchanged
 from mien.models.portrait.generator import Generator
 from mien.models.portrait.identity import IdentityEmbedder
 from mien.models.portrait.light import LightEstimator
@@ -242,6 +243,42 @@ def test_words_that_the_codes_know_are_where_the_edit_begins(
         torch.testing.assert_close(unmoved.after.ws, unmoved.before.ws, atol=1e-5, rtol=0)
 
 
+def test_whom_an_edit_shows_is_told_by_the_input_and_the_words(
+    generator: Generator, judges: Judges, wish: Wish
+) -> None:
+    lit = replace(wish, light=sh.named_light("left"))
+    said = replace(lit, said=Description({"hat": "hat"}))
+    directions = WordDirections(TINY.w_dim).eval()
+    torch.manual_seed(0)
+    directions.effects.normal_()
+    directions.reading.copy_(directions.effects)
+    found = invert_input(generator, judges, wish, QUICK)
+    start = partial(start_of, generator, directions, judges)
+    own = judges.identity(wish.image)
+    plain = start(lit, QUICK, found.ws, found.noise)
+    assert torch.equal(plain.person, own)
+    worded = start(said, QUICK, found.ws, found.noise)
+    label = torch.from_numpy(np.asarray(wish.label, np.float32))[None]
+    before, after = (
+        judges.identity(generator.render(generator.planes(ws, found.noise), label).image)
+        for ws in (plain.ws, worded.ws)
+    )
+    assert not torch.equal(before, after)
+    # What the inversion has lost of the person is still asked for, what the words change is not.
+    torch.testing.assert_close(worded.person - own, after - before, atol=1e-5, rtol=0)
+
+
+def test_words_leave_a_person_like_themselves() -> None:
+    own = torch.tensor([[1.0, 0.0]])
+    for change in ((-1.0, 1.0), (-2.0, 0.1), (0.0, 4.0)):
+        told = still_like(own, torch.tensor([change]))
+        like = float(torch.nn.functional.cosine_similarity(told, own))
+        assert 0.6 <= like < 0.75
+    torch.testing.assert_close(still_like(own, torch.zeros(1, 2)), own)
+    # A change within bounds counts whole.
+    torch.testing.assert_close(still_like(own, torch.tensor([[0.0, 0.5]])), own + 0.5 * own.flip(1))
+
+
 def test_tuning_leaves_an_edit_by_words_as_it_is(
     generator: Generator, prior: SmallPrior, judges: Judges, wish: Wish
 ) -> None:
@@ -254,6 +291,12 @@ def test_tuning_leaves_an_edit_by_words_as_it_is(
     assert set(made.history[0]) >= {"rec", "id", "sds", "words"}
     assert set(made.history[-1]) == {"pivot", "local"}
     assert made.after.generator is not generator
+    # Distillation has a share of its own where words are known, and stops with it.
+    without = replace(QUICK, weights=Weights(worded_sds=0.0))
+    made = edit(generator, prior, judges, said, without, directions=directions)
+    assert "sds" not in made.history[0]
+    made = edit(generator, prior, judges, said, without)
+    assert "sds" in made.history[0]
 
 
 def test_the_input_is_not_held_to_where_words_change_it() -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -199,6 +200,50 @@ def test_a_profile_is_refused(face: Path, weights: Path, tmp_path: Path) -> None
         pytest.raises(InputError, match="turned 69 degrees away; up to 60"),
     ):
         tool.run()
+
+
+def test_parts_of_a_count_ask_what_the_whole_does(face: Path, weights: Path) -> None:
+    from unittest import mock
+
+    from mien.models.portrait import evaluation
+    from mien.tools.evaluate.portrait import EvaluatePortrait
+
+    case = evaluation.Case(
+        name="", image=torch.zeros(1, 3, 16, 16), mask=torch.ones(1, 1, 16, 16),
+        label=np.zeros(25), words={}, others=torch.zeros(0, 3, 16, 16),
+        other_labels=np.zeros((0, 25)),
+    )  # fmt: skip
+    people = [replace(case, name=f"person {number}") for number in range(5)]
+
+    def asked(**options: Any) -> list[tuple[str, str]]:
+        tool = EvaluatePortrait(
+            data=face.parent, keyframes=(face,), weights_dir=weights, lights="",
+            edits="smiling;old;a hat", **options,
+        )  # fmt: skip
+        found: list[tuple[str, str]] = []
+
+        def note(_networks: Any, of: Any, text: str, *_: Any, **__: Any) -> Any:
+            found.append((of.name, text))
+            return {}, None
+
+        def some(_folder: Path, count: int, _size: int, first: int = 0) -> list[Any]:
+            return people[first : first + count]
+
+        with (
+            mock.patch.object(evaluation, "held_out_cases", some),
+            mock.patch.object(evaluation, "inversion_of"),
+            mock.patch.object(evaluation, "evaluate_case", note),
+            mock.patch("mien.tools.evaluate.portrait._strips", return_value=[]),
+            mock.patch.object(EvaluatePortrait, "_by_sentence", return_value={}),
+        ):
+            assert tool.run() == 0
+        return found
+
+    whole = asked(count=5)
+    parts = asked(count=2), asked(first=2, count=3)
+    assert [*parts[0][:-1], *parts[1]] == whole
+    assert parts[0][-1] == whole[-1], "a key frame is asked the same beside any people"
+    assert len({text for _, text in whole}) == 3
 
 
 def test_evaluation_on_a_real_picture(

@@ -79,7 +79,7 @@ class EvaluatePortrait:
     """Invert, edit and relight held-out people, and judge it (needs torch: mien[heavy]).
 
     Each picture gets one edit by words and one by light, or all of them with --every. Attributes
-    are judged by classifiers that no loss has seen (attributes.safetensors), poses by the tracker,
+    are judged by classifiers that are in no loss (attributes.safetensors), poses by the tracker,
     identity and light by the networks of the losses. The variants leave out what the paper's
     ablations leave out.
 
@@ -190,8 +190,12 @@ class EvaluatePortrait:
         cases = self._cases(generator.config.image_size)
         options = self._edit_options()
         # Counted from the first of all held-out people: parts of a count ask what the whole does.
-        turns = enumerate(cases, self.first)
-        wishes = [self._wishes(*numbered, sentences, names) for numbered in turns]
+        held_out = len(cases) - len(self.keyframes)
+        turns = (*range(self.first, self.first + held_out), *range(len(self.keyframes)))
+        wishes = [
+            self._wishes(turn, case, sentences, names)
+            for turn, case in zip(turns, cases, strict=True)
+        ]
         rows: dict[str, list[dict[str, Any]]] = {variant: [] for variant in variants}
         strips: list[np.ndarray] = []
         found: dict[tuple[int, int], Inversion] = {}  # of a case's number and a seed
@@ -263,7 +267,7 @@ class EvaluatePortrait:
             "people": people,
             "seeds": self.seeds,
             "steps": self.steps,
-            "networks": files.digests(True, True),
+            "networks": files.digests(True, True) | files.judge_digest(),
             "variants": {variant: summary(found) for variant, found in rows.items()},
             "rows": rows,
         }

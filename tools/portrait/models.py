@@ -105,6 +105,11 @@ class Files:
             places["features"] = self.lpips
         return {part: file_sha256(path)[:16] for part, path in places.items()}
 
+    def judge_digest(self) -> dict[str, str]:
+        """The same of the classifiers, on which figures depend and edits do not."""
+        path = self.optional("attributes")
+        return {} if path is None else {"attributes": file_sha256(path)[:16]}
+
 
 def need_heavy(command: str) -> None:
     """Say how to install what is missing.

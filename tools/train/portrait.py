@@ -92,6 +92,7 @@ class TrainPortrait:
         given = {
             "--minutes": self.minutes, "--steps": self.steps, "--batch": self.batch,
             "--learning-rate": self.learning_rate, "--resume": self.resume or None,
+            "--device": None if self.device == "auto" else self.device,
         }  # fmt: skip
         named = [name for name, value in given.items() if value is not None]
         if named:
@@ -103,7 +104,7 @@ class TrainPortrait:
         from ...models.portrait.train_words import WordOptions, train
         from ...models.portrait.word_directions import COLUMNS
 
-        options = WordOptions(self.data, self.out, generator, self.attributes)
+        options = WordOptions(self.data, self.out, generator, self.attributes, self.threads)
         if self.attributes is None:
             result = train(options)
         else:

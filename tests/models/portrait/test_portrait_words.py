@@ -162,6 +162,7 @@ def test_the_command_measures_how_far_words_go(
     assert tool.run() == 0
     lengths = WordDirections.load(tmp_path / "words" / "weights.safetensors").lengths
     assert set(np.round(lengths.tolist(), 2)) <= {1.0, *SHARES}
+    assert lengths.unique().numel() > 1, "as far as the linear reading asks, all of them"
     assert lengths[COLUMNS.index(("hat", "hat"))] == 1, "nobody is known to have none"
     for change, message in (
         ({"attributes": generator}, "expected portrait-attributes-1"),
