@@ -21,6 +21,7 @@ from torch import nn
 from ..documents import one_line
 from ..errors import InputError
 from ..learning.checkpoint_file import DAMAGE, load_content, save_content
+from ..learning.descent import descend, load_optimiser
 from ..learning.pace import (
     CHECKPOINT_NAME,
     begin_folder,
@@ -259,7 +260,7 @@ class AvatarTraining:
         try:
             self.stage.model.load_state_dict(content["weights"])
             self.stage.average.load_state_dict(content["averaged"])
-            self.optimiser.load_state_dict(content["optimiser"])
+            load_optimiser(self.optimiser, content["optimiser"])
             self.progress = Progress(**content["progress"])
         except DAMAGE as error:
             raise InputError(
@@ -272,20 +273,12 @@ class AvatarTraining:
 
     def _step(self, batch: Any) -> None:
         step = self.progress.step
-        rate = self._rate()
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
         self.stage.model.train()
         seed = np.random.default_rng([self.config.seed, step, 1]).integers(2**62)
         generator = torch.Generator().manual_seed(int(seed))
         with self._precision():
             total, terms = self.stage.loss(batch, generator, step, self.done())
-        self.optimiser.zero_grad()
-        total.backward()
-        # Above all a guard: one NaN in the weights would cost the whole training.
-        norm = nn.utils.clip_grad_norm_(self.stage.model.parameters(), self.stage.clip)
-        if bool(torch.isfinite(norm)):
-            self.optimiser.step()
+        if descend(self.optimiser, total, self._rate(), self.stage.clip):
             move_average(self.stage.average, self.stage.model, self.stage.average_decay, step)
         self._log.add(terms)
 

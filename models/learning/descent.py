@@ -1,4 +1,4 @@
-"""A network that learns: with the moving average of its weights, and its optimiser."""
+"""Gradient descent, the same in every training; and a network that learns by it, averaged."""
 
 from __future__ import annotations
 
@@ -14,8 +14,52 @@ from .pace import move_average
 Network = TypeVar("Network", bound=nn.Module)
 
 
+def descend(
+    optimiser: torch.optim.Optimizer, total: torch.Tensor, rate: float, clip: float
+) -> bool:
+    """Lower a loss by one step, which is left out where the gradient is not finite.
+
+    Args:
+        optimiser: of the weights that move.
+        total: the loss, a scalar that depends on them.
+        rate: the learning rate.
+        clip: largest norm of the gradient.
+
+    Returns:
+        whether the step was made.
+    """
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    optimiser.zero_grad()
+    total.backward()
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+    # Above all a guard: one NaN in the weights would cost the whole training.
+    finite = bool(torch.isfinite(nn.utils.clip_grad_norm_(weights, clip)))
+    if finite:
+        optimiser.step()
+    return finite
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Go on with an optimiser's state.
+
+    Torch itself compares no more of it than the groups' sizes.
+
+    Raises:
+        ValueError: it is of other weights.
+    """
+    # load_state_dict keeps the very tensors that it is given.
+    optimiser.load_state_dict(copy.deepcopy(dict(state)))
+    for group in optimiser.param_groups:
+        for weight in group["params"]:
+            for name, value in optimiser.state.get(weight, {}).items():
+                tensor = isinstance(value, torch.Tensor) and value.ndim > 0
+                if tensor and value.shape != weight.shape:
+                    raise ValueError(f"the optimiser's {name} is of other weights")
+
+
 class Descent(Generic[Network]):
-    """Gradient descent, the same in every training.
+    """A network in training: with the moving average of its weights, and its optimiser.
 
     Args:
         network: whose weights move.
@@ -36,20 +80,11 @@ class Descent(Generic[Network]):
     def load(self, averaged: Mapping[str, torch.Tensor], optimiser: Mapping[str, Any]) -> None:
         """Go on with a checkpoint's average and optimiser.
 
-        Torch itself compares no more of an optimiser's state than the groups' sizes.
-
         Raises:
             ValueError: the optimiser's state is of other weights.
         """
         self.average.load_state_dict(dict(averaged))
-        # load_state_dict keeps the very tensors that it is given.
-        self.optimiser.load_state_dict(copy.deepcopy(dict(optimiser)))
-        for group in self.optimiser.param_groups:
-            for weight in group["params"]:
-                for name, value in self.optimiser.state.get(weight, {}).items():
-                    tensor = isinstance(value, torch.Tensor) and value.ndim > 0
-                    if tensor and value.shape != weight.shape:
-                        raise ValueError(f"the optimiser's {name} is of other weights")
+        load_optimiser(self.optimiser, optimiser)
 
     def step(self, total: torch.Tensor, rate: float, number: int) -> None:
         """Lower a loss; a step whose gradient is not finite is left out.
@@ -59,12 +94,5 @@ class Descent(Generic[Network]):
             rate: the learning rate.
             number: of the step, from 0: the average follows faster at the beginning.
         """
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.optimiser.zero_grad()
-        total.backward()
-        # Above all a guard: one NaN in the weights would cost the whole training.
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self._clip)
-        if bool(torch.isfinite(norm)):
-            self.optimiser.step()
+        if descend(self.optimiser, total, rate, self._clip):
             move_average(self.average, self.network, self._decay, number)
