@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..models.errors import InputError, OutputError
+from ..models.writing import whole_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,10 +41,8 @@ def write_png(path: Path, picture_bgr: np.ndarray) -> None:
     """
     import cv2
 
-    try:
-        path.write_bytes(cv2.imencode(".png", picture_bgr)[1].tobytes())
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+    with whole_file(path) as part:
+        part.write_bytes(cv2.imencode(".png", picture_bgr)[1].tobytes())
 
 
 def check_row_place(path: Path | None) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..models.errors import OutputError
+from ..models.writing import whole_file
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -18,13 +18,8 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         OutputError: the file cannot be written.
     """
     text = json.dumps(_plain(content), indent=1, allow_nan=False) + "\n"
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with whole_file(path) as part:
         part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _plain(value: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import Final
 
 import torch
 
-from ..errors import InputError
+from ..documents import one_line
+from ..errors import InputError, OutputError
 from ..writing import make_folder, whole_file
 
 _INSTALL: Final = "pip install 'mien[heavy]'"
@@ -31,6 +32,7 @@ def write_tensors(
         OutputError: it cannot be written.
     """
     try:
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
     except ImportError as error:
         raise InputError(f"{path}: writing it needs safetensors: {_INSTALL}") from error
@@ -39,7 +41,10 @@ def write_tensors(
     }
     make_folder(path.parent)
     with whole_file(path) as part:
-        save_file(plain, part, dict(about))
+        try:
+            save_file(plain, part, dict(about))
+        except SafetensorError as error:  # of a full disk
+            raise OutputError(f"{path}: cannot be written: {one_line(error)}") from error
         part.chmod(0o644)
 
 

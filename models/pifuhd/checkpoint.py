@@ -49,6 +49,7 @@ class PartCheckpoint:
         progress: how far it is.
         true_normals: whether it was given true normals.
         figures: of the last validation.
+        begun_with: name and hash of the weights that it began with; "" for none.
     """
 
     part: Part
@@ -58,6 +59,7 @@ class PartCheckpoint:
     progress: PartProgress
     true_normals: bool
     figures: Mapping[str, float]
+    begun_with: str = ""
 
     def save(self, out: Path) -> Path:
         """Write the file into the part's folder; an old one stays whole until this one is.
@@ -75,6 +77,7 @@ class PartCheckpoint:
             "progress": asdict(self.progress),
             "true_normals": self.true_normals,
             "figures": dict(self.figures),
+            "begun_with": self.begun_with,
         }
         save_content(path, content)
         return path
@@ -96,6 +99,7 @@ class PartCheckpoint:
                 progress=PartProgress(**content["progress"]),
                 true_normals=bool(content["true_normals"]),
                 figures=content["figures"],
+                begun_with=str(content.get("begun_with", "")),
             )
 
 
@@ -149,8 +153,8 @@ def take_part(model: Pifuhd, checkpoint: PartCheckpoint, source: Path) -> None:
 def begin_part(model: Pifuhd, part: Part, path: Path) -> None:
     """Begin a part with the weights of another model, such as one of heads for bodies.
 
-    A network of the part whose inputs differ, as those do that are told where the head's axes are,
-    keeps its own weights.
+    An implicit network that is told other things than the other model's, such as where the head's
+    axes are, keeps its own weights.
 
     Args:
         model: changed.
@@ -158,16 +162,16 @@ def begin_part(model: Pifuhd, part: Part, path: Path) -> None:
         path: weights of a whole model.
 
     Raises:
-        InputError: they cannot be read, or nothing of the part has these sizes.
+        InputError: they cannot be read, or the part's encoder or generator has other sizes.
     """
     wanted, found = part_weights(model, part), load_weights(path).state_dict()
     taken: dict[str, torch.Tensor] = {}
-    for prefix in PREFIXES[part]:
+    for prefix in PREFIXES[part]:  # an encoder before what reads its features
         own = {name: value for name, value in wanted.items() if name.startswith(prefix)}
         if all(name in found and found[name].shape == value.shape for name, value in own.items()):
             taken |= {name: found[name] for name in own}
-    if not taken:
-        raise InputError(f"{path}: its {part} is of other sizes or another preset")
+        elif not taken:
+            raise InputError(f"{path}: its {part} has other sizes or inputs, or another preset")
     model.load_state_dict(taken, strict=False)
 
 
@@ -223,6 +227,8 @@ def export(
         checkpoint = PartCheckpoint.load(found)
         take_part(model, checkpoint, found)
         about[part] = {**asdict(checkpoint.progress), **checkpoint.figures}
+        if checkpoint.begun_with:
+            about[part]["begun_with"] = checkpoint.begun_with
     written = destination or out / WEIGHTS_NAME
     save_weights(written, model, {**about, **(facts or {})}, half=half)
     return written

@@ -12,7 +12,10 @@ import cv2
 import torch
 from torch import nn
 
+from ..digest import file_sha256
 from ..errors import InputError
+from ..learning.checkpoint_file import unpacking
+from ..learning.descent import descend, load_optimiser
 from ..learning.pace import (
     begin_folder,
     learning_rate,
@@ -144,6 +147,7 @@ class PartTraining:
         self._log = TrainingLog(config.out / part, report)
         self._clock = clock
         self._figures: dict[str, float] = {}
+        self._begun_with = ""
         device = chosen_device(config.device)
         torch.manual_seed(config.seed)
         sizes = config.pifuhd
@@ -155,18 +159,21 @@ class PartTraining:
         if resumed:
             take_part(self.model, resumed, part_path(config.out, part))
             self.progress, self._figures = resumed.progress, dict(resumed.figures)
+            self._begun_with = resumed.begun_with
         elif config.init is not None:
             begin_part(self.model, part, config.init)
+            digest = file_sha256(config.init)[:16]
+            self._begun_with = f"{config.init.parent.name}/{config.init.name} sha256 {digest}"
         self.model.to(device)
         self._learner = _learner(config, part, self.model, people, device)
         self._freeze()
         # Without gradients a part has no place in the optimiser.
         trained = nn.ParameterList(p for p in self.model.parameters() if p.requires_grad)
         groups = weight_groups(trained, _WEIGHT_DECAY)
-        self._trained = list(trained)
         self.optimiser = torch.optim.AdamW(groups, config.rate, betas=(0.9, 0.99), fused=True)
         if resumed:
-            self.optimiser.load_state_dict(dict(resumed.optimiser))
+            with unpacking(part_path(config.out, part)):
+                load_optimiser(self.optimiser, resumed.optimiser)
         self._began = clock() - self.progress.seconds
         self._saved = clock()
 
@@ -230,21 +237,14 @@ class PartTraining:
             progress=self.progress,
             true_normals=self.config.true_normals,
             figures=self._figures,
+            begun_with=self._begun_with,
         )
         return checkpoint.save(self.config.out)
 
     def _step(self, batch: Batch) -> None:
-        rate = self._rate()
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
         self.model.train()
         total, terms = self._learner.loss(batch)
-        self.optimiser.zero_grad()
-        total.backward()
-        # Above all a guard: one NaN in the weights would cost the whole training.
-        norm = nn.utils.clip_grad_norm_(self._trained, _CLIP)
-        if bool(torch.isfinite(norm)):
-            self.optimiser.step()
+        descend(self.optimiser, total, self._rate(), _CLIP)
         self._log.add({"loss": total.detach(), **terms})
 
     def _rate(self) -> float:

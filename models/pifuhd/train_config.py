@@ -40,8 +40,8 @@ class PifuhdTrainConfig:
         device: ``cpu``, ``cuda``, or ``auto`` for whichever there is.
         bfloat16: whether convolutions run in bfloat16.
         resume: go on from the part's checkpoint where there is one.
-        init: weights of a whole model to begin with, such as those of heads for bodies; None to
-            begin anew.
+        init: weights of a whole model with which parts without a checkpoint begin, such as those
+            of heads for bodies; None to begin anew.
         earlier: folder of a training whose earlier stages this one builds upon; None for ``out``.
         use_normals: whether the levels see normals.
         true_normals: whether they see true ones instead of drawn ones (the ceiling).

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 from tqdm import tqdm
 
-from ..documents import json_of
+from ..documents import json_of, one_line
 from ..errors import InputError, OutputError
 from ..makehuman.build import HeadModel
 from ..makehuman.source import MakeHumanData
@@ -285,7 +285,9 @@ def _settle(path: Path, settings: dict[str, Any], count: int, command: str) -> N
         try:
             before = json_of(path.read_text(encoding="utf-8"))
             known = int(before.get("count", 0))
-        except (OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be read: {one_line(error)}") from error
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
             raise OutputError(
                 f"{path}: is in the way, and not of scans; give another folder"
             ) from error

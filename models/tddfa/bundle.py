@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..digest import file_sha256
-from ..errors import OutputError
 from ..face.bundle import FACE_MODEL, REGRESSOR, Bundle, BundleInfo, write_bundle
+from ..writing import make_folder, whole_file
 from .basel import read_basel_face, read_statistics
 from .convert import parameter_map, sellion_um, to_face_model
 from .network import check_runs, read_network, wrap
@@ -50,12 +50,11 @@ def import_bundle(
     facts = {
         f"{what}_sha256": file_sha256(path) for what, path in sources.items() if path is not None
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / REGRESSOR).write_bytes(regressor.SerializeToString())
-        converted.save(folder / FACE_MODEL, half=False)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
+    make_folder(folder)
+    with whole_file(folder / REGRESSOR) as part:
+        part.write_bytes(regressor.SerializeToString())
+    with whole_file(folder / FACE_MODEL) as part:
+        converted.save(part, half=False)
     return write_bundle(
         folder, replace(info, outputs=("params",), training={**info.training, **facts})
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +39,23 @@ def test_what_was_there_stays_whole(tmp_path: Path, error: BaseException) -> Non
         write()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_writers_left_is_swept_a_day_later(tmp_path: Path) -> None:
+    path = tmp_path / "a[1].npz"
+    writers = [whole_file(path) for _ in range(2)]
+    old, young = (writer.__enter__() for writer in writers)  # and killed
+    old.write_text("half")
+    young.write_text("half")
+    other = tmp_path / ".a1.01234567.part.npz"
+    other.write_text("of another file")
+    before = time.time() - 2 * 24 * 3600
+    for left in (old, other):
+        os.utime(left, (before, before))
+    with whole_file(path) as part:
+        part.write_text("new")
+    assert sorted(tmp_path.iterdir()) == sorted([path, young, other])
+    writers.clear()
 
 
 @pytest.mark.parametrize("name", ["absent/file.txt", "taken", "file/below.txt"])

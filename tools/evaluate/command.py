@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from tyro.conf import Positional
 
-from ...models.errors import InputError, OutputError
+from ...models.errors import InputError
+from ...models.writing import whole_file
 from ...stream.detector_names import DEFAULT_DETECTOR
 from ..files import check_place, write_png
 from ..options import (
@@ -210,10 +211,8 @@ class Evaluate:
                 "faces": [face_entry(face) for face in faces],
                 "false_detections": false,
             }
-            try:
-                self.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-            except OSError as error:
-                raise OutputError(f"{self.json}: cannot be written: {error.strerror}") from error
+            with whole_file(self.json) as part:
+                part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         if self.sheet is not None:
             from .sheet import worst_cases
 

@@ -116,12 +116,7 @@ class EvaluatePifuhd:
         from ...models.pifuhd.train import chosen_device
         from ...models.pifuhd.weights import load_weights, shipped
 
-        if self.weights == SHIPPED:
-            path = shipped(self.preset)
-            if not path.is_file():
-                raise InputError(f"no weights for --preset {self.preset} come with mien yet")
-        else:
-            path = Path(self.weights)
+        path = shipped(self.preset) if self.weights == SHIPPED else Path(self.weights)
         return load_weights(path).to(chosen_device(self.device))
 
     def _evaluated(

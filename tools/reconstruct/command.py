@@ -206,11 +206,6 @@ class Reconstruct:
 
         place = self.weights or shipped(self.preset)
         if not place.is_file():
-            if self.weights is None:
-                raise InputError(
-                    f"this mien ships no weights for --preset {self.preset}; --weights takes those "
-                    'of "mien train pifuhd", or the published pifuhd.pt'
-                )
             raise InputError(f"--weights {place}: no such file")
         torch.set_num_threads(self.threads)
         return file_sha256(place), TorchNetwork(load_weights(place), self.device)

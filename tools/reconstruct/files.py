@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 
 from ...models.documents import json_of
 from ...models.errors import InputError, OutputError
+from ...models.writing import whole_file
 
 if TYPE_CHECKING:
     from ...models.mesh.triangle_mesh import TriangleMesh
@@ -119,10 +120,8 @@ def write_facts(place: Path, facts: dict[str, Any]) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    try:
-        place.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{place}: cannot be written: {error.strerror}") from error
+    with whole_file(place) as part:
+        part.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 def write_film(place: Path, pictures: Iterable[UInt8[np.ndarray, "S S 3"]], rate: int) -> None:

@@ -11,7 +11,6 @@ import tyro
 from ...models.errors import InputError
 from ..options import need_torch
 from .bar import training_bar
-from .start import check_start
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,9 @@ class TrainPifuhd:
         threads: processor threads for the networks; one more prepares batches.
         device: where to train; auto takes the graphics card where there is one.
         resume: go on from the part's checkpoint in --out; one that is there is not replaced.
-        init: weights to begin with in place of none: the .safetensors of another training, or
-            "head" or "body" for those that mien ships.
+        init: weights with which parts that have no checkpoint yet begin: the .safetensors of
+            another training, or "head" or "body" for those that mien ships. Points' networks that
+            are told other things, as those of heads are for bodies, begin anew.
         earlier: folder of a training whose earlier stages to build upon, where --out lacks them.
         no_normals: the levels see the picture alone (an ablation).
         true_normals: the levels see true normals instead of drawn ones (an ablation: the ceiling).
@@ -75,8 +75,9 @@ class TrainPifuhd:
     def run(self) -> int:
         """Train, and print what it came to."""
         need_torch("train")
-        check_start(self.resume, self.init)
         if self.stage == "export":
+            if self.init is not None:
+                raise InputError("train: --stage export trains nothing, and takes no --init")
             return self._export()
         from ...models.pifuhd.train import train_pifuhd
         from ...models.pifuhd.train_config import PifuhdTrainConfig

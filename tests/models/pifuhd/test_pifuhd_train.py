@@ -133,11 +133,39 @@ def test_a_training_begins_with_weights_of_others_as_far_as_they_fit(
         assert max(moved(name, part) for name in names) < 1e-6
     # Bodies are not told where the head is: that network begins anew.
     assert moved("netG.mlp.filters.1.bias", "coarse") > 1e-6
+    saved = PartCheckpoint.load(part_path(out, "coarse"))
+    assert saved.begun_with.startswith("out/weights.safetensors sha256 ")
+    # What an encoder that does not fit would have told, no network of points takes up.
+    plain = replace(still, out=tmp_path / "plain", stage="coarse", use_normals=False)
+    with pytest.raises(InputError, match="its coarse has other sizes or inputs"):
+        train_pifuhd(plain)
     wider = replace(config.network, normal=replace(config.network.normal, filters=16))
-    with pytest.raises(InputError, match="its normals-front is of other sizes"):
+    with pytest.raises(InputError, match="its normals-front has other sizes or inputs"):
         train_pifuhd(replace(still, out=tmp_path / "wider", stage="normals", network=wider))
     with pytest.raises(InputError, match="no such file"):
         train_pifuhd(replace(still, out=tmp_path / "none", init=tmp_path / "no.safetensors"))
+
+
+def test_a_part_not_begun_yet_begins_with_the_same_weights_on_resuming(
+    config: PifuhdTrainConfig, tmp_path: Path
+):
+    for stage in ("normals", "coarse", "fine"):
+        weights = train_pifuhd(replace(config, stage=stage, steps=2)).weights
+    asked = replace(config, out=tmp_path / "again", steps=4, learning_rate=1e-9, init=weights)
+
+    def interrupt(line: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_pifuhd(asked, interrupt)
+    assert not part_path(asked.out, "normals-back").exists()
+    train_pifuhd(replace(asked, resume=True))
+    assert weights is not None
+    given = load_weights(weights).state_dict()
+    back = PartCheckpoint.load(part_path(asked.out, "normals-back"))
+    assert back.begun_with
+    for name, value in back.weights.items():
+        torch.testing.assert_close(value, given[name], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("stage", ["normals", "coarse", "fine"])

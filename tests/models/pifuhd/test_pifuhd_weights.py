@@ -4,6 +4,7 @@ import argparse
 import json
 import pickle
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -181,13 +182,11 @@ def test_weights_from_before_the_pose_are_read_as_they_were(tmp_path: Path, tiny
     assert torch.equal(before, after)
 
 
-def test_the_shipped_weights_are_read():
-    path = shipped("head")
-    if not path.is_file():
-        pytest.skip("no weights are shipped")
-    model = load_weights(path)
+@pytest.mark.parametrize("subject", ["head", "body"])
+def test_the_shipped_weights_are_read(subject: Literal["head", "body"]):
+    model = load_weights(shipped(subject))
     with torch.no_grad():
-        told = torch.eye(3, 4)[None]
+        told = torch.eye(3, 4)[None] if subject == "head" else None
         features = model.encode(torch.zeros(1, 3, 256, 256), None, told)
         occupancy = model.occupancy(features, torch.zeros(1, 3, 3))
     assert occupancy.shape == (1, 3)
