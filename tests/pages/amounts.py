@@ -15,7 +15,7 @@ AMOUNTS = {
     r"(synthesize faces .*--count) \d+": r"\1 10 --shard-size 2 --workers 1",
     r"(synthesize closeups .*--count) \d+": r"\1 6 --shard-size 2 --workers 1",
     r"(synthesize scenes .*--count) \d+": r"\1 6 --shard-size 2 --workers 1",
-    r"(synthesize heads .*--count) \d+": r"\1 3 --views 1 --size 64 --workers 1",
+    r"(synthesize (?:heads|bodies) .*--count) \d+": r"\1 3 --views 1 --size 64 --workers 1",
     r"(synthesize portraits .*--count) \d+": r"\1 4 --looks 1 --views 2 --workers 1",
     r"(synthesize scans .*--count) \d+ --expressions 18": r"\1 2 --expressions 2 --workers 1",
     r"(evaluation-set .*)--clips 24 --frames 240": r"\1--clips 1 --frames 12",

@@ -37,7 +37,10 @@ MADE: dict[str, Path] = {}
 READ_ONCE = cache(source._read_target)
 """Every command reads MakeHuman's targets, for some seconds: in one process once is enough."""
 LAID_OUT = "models/tddfa/README.md"
-ALIKE = {"models/weights/portrait/MODEL_CARD.md": "models/portrait/README.md"}
+ALIKE = {
+    "models/weights/portrait/MODEL_CARD.md": "models/portrait/README.md",
+    "models/weights/pifuhd_body/MODEL_CARD.md": "models/pifuhd/README.md",
+}
 """Pages all of whose commands stand on another page too, in the same order."""
 
 

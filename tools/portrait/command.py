@@ -63,8 +63,7 @@ class Portrait:
             on rendered people.
         guidance: how strictly distillation follows the text; default: 20, with Stable Diffusion
             100.
-        sds: share that the text's gradient has of those of reconstruction and identity; default:
-            2, or 0.5 where the edit begins with what the words are known to add.
+        sds: share that the text's gradient has; default: 2, or 0.5 where the words are known.
         relight: share that the light's has.
         reconstruction: weight of the reconstruction.
         identity: weight of the identity.

@@ -1,0 +1,1 @@
+"""PIFuHD for bodies, small preset: trained on bodies that mien made."""
