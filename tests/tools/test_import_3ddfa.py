@@ -110,4 +110,4 @@ def test_an_unwritable_place(
     mien: Mien, told: Callable[..., None], tmp_path: Path, tddfa_files: Path
 ) -> None:
     (tmp_path / "bundle").write_text("in the way")
-    told(run_import(mien, tddfa_files, tmp_path / "bundle"), 2, "cannot be written")
+    told(run_import(mien, tddfa_files, tmp_path / "bundle"), 2, "is a file, expected a folder")
