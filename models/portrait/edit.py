@@ -150,10 +150,7 @@ class _Editor:
         )  # fmt: skip
         rate = options.worded_reach / options.steps if worded else options.learning_rate
         weights = options.weights
-        self._ratios = {
-            "sds": GradientRatio(weights.worded_sds if worded else weights.sds),
-            "light": GradientRatio(weights.light),
-        }
+        self._ratios = {"sds": GradientRatio(weights.sds), "light": GradientRatio(weights.light)}
         self._away = torch.zeros_like(self._begin, requires_grad=True)
         self._noise = [field.clone().requires_grad_(True) for field in self._pivot_noise]
         with torch.no_grad():

@@ -28,7 +28,7 @@ from .word_directions import WordDirections
 _SEEN_CHANGE: Final = 0.06
 """Change of a pixel, of -1 to 1, at which the input counts half."""
 _BLUR_PX: Final = 5
-_LEAST_LIKE: Final = 0.6
+_LEAST_LIKE: Final = 0.8
 """Cosine that words may bring a person to. It is 0.46 in the mean between two pictures of the same
 rendered person, 0.01 between those of two."""
 _SHARES: Final = 41

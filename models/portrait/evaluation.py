@@ -144,7 +144,7 @@ def variant_options(name: str, options: EditOptions) -> EditOptions:
         "full": options,
         "no_identity": replace(options, weights=replace(weights, identity=0.0)),
         "no_reconstruction": replace(options, weights=replace(weights, reconstruction=0.0)),
-        "no_sds": replace(options, weights=replace(weights, sds=0.0, worded_sds=0.0)),
+        "no_sds": replace(options, weights=replace(weights, sds=0.0)),
         "no_directions": replace(options, known_words=False),
         "planes": replace(options, space="planes", known_words=False),
     }

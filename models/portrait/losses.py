@@ -35,8 +35,6 @@ class Weights:
         identity: l_id.
         sds: share that the gradient of distillation has of that of the terms before, on the code;
             the published 6e-5 fits latents of Stable Diffusion at guidance 100 alone.
-        worded_sds: the same where the edit begins with what the words are known to add: of a small
-            property a small prior knows less than where the edit already is.
         sds_fixed: a plain factor instead; None: by the share.
         light: the same share of the illumination's gradient.
         pixels: of the mean absolute difference of pixels, beside the features' distance; without
@@ -50,7 +48,6 @@ class Weights:
     reconstruction: float = 0.6
     identity: float = 0.6
     sds: float = 2.0
-    worded_sds: float = 0.5
     sds_fixed: float | None = None
     light: float = 0.7
     pixels: float = 0.5

@@ -273,7 +273,7 @@ def test_words_leave_a_person_like_themselves() -> None:
     for change in ((-1.0, 1.0), (-2.0, 0.1), (0.0, 4.0)):
         told = still_like(own, torch.tensor([change]))
         like = float(torch.nn.functional.cosine_similarity(told, own))
-        assert 0.6 <= like < 0.75
+        assert 0.8 <= like < 0.95
     torch.testing.assert_close(still_like(own, torch.zeros(1, 2)), own)
     # A change within bounds counts whole.
     torch.testing.assert_close(still_like(own, torch.tensor([[0.0, 0.5]])), own + 0.5 * own.flip(1))
@@ -291,12 +291,6 @@ def test_tuning_leaves_an_edit_by_words_as_it_is(
     assert set(made.history[0]) >= {"rec", "id", "sds", "words"}
     assert set(made.history[-1]) == {"pivot", "local"}
     assert made.after.generator is not generator
-    # Distillation has a share of its own where words are known, and stops with it.
-    without = replace(QUICK, weights=Weights(worded_sds=0.0))
-    made = edit(generator, prior, judges, said, without, directions=directions)
-    assert "sds" not in made.history[0]
-    made = edit(generator, prior, judges, said, without)
-    assert "sds" in made.history[0]
 
 
 def test_the_input_is_not_held_to_where_words_change_it() -> None:

@@ -22,7 +22,7 @@ def check_numbers(tool: Portrait) -> None:
         ("--steps", tool.steps, 1), ("--invert-steps", tool.invert_steps, 1),
         ("--threads", tool.threads, 1), ("--tuning-steps", tool.tuning_steps, 0),
         ("--cells", tool.cells, LEAST_CELLS), ("--reconstruction", tool.reconstruction, 0),
-        ("--identity", tool.identity, 0), ("--sds", tool.sds or 0.0, 0),
+        ("--identity", tool.identity, 0), ("--sds", tool.sds, 0),
         ("--relight", tool.relight, 0),
     ):  # fmt: skip
         if not (value >= least and math.isfinite(value)):

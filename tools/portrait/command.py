@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -63,7 +63,7 @@ class Portrait:
             on rendered people.
         guidance: how strictly distillation follows the text; default: 20, with Stable Diffusion
             100.
-        sds: share that the text's gradient has; default: 2, or 0.5 where the words are known.
+        sds: share that the text's gradient has of those of reconstruction and identity.
         relight: share that the light's has.
         reconstruction: weight of the reconstruction.
         identity: weight of the identity.
@@ -99,7 +99,7 @@ class Portrait:
     formats: Annotated[str, tyro.conf.arg(metavar="LIST")] = "mp4,png,ply,glb"
     strength: float = 1.0
     guidance: Annotated[float | None, tyro.conf.arg(metavar="G")] = None
-    sds: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None
+    sds: float = 2.0
     relight: float = 0.7
     reconstruction: float = 0.6
     identity: float = 0.6
@@ -196,17 +196,17 @@ class Portrait:
         from ...models.portrait.losses import Weights
         from ...models.portrait.sds import PAPER_GUIDANCE, SMALL_GUIDANCE
 
-        weights = Weights(
-            reconstruction=self.reconstruction, identity=self.identity, light=self.relight
-        )
-        if self.sds is not None:
-            weights = replace(weights, sds=self.sds, worded_sds=self.sds)
         usual = SMALL_GUIDANCE if self.stable_diffusion is None else PAPER_GUIDANCE
         return EditOptions(
             invert_steps=self.invert_steps,
             steps=self.steps,
             tuning_steps=self.tuning_steps,
-            weights=weights,
+            weights=Weights(
+                reconstruction=self.reconstruction,
+                identity=self.identity,
+                sds=self.sds,
+                light=self.relight,
+            ),
             strength=self.strength,
             guidance=usual if self.guidance is None else self.guidance,
             seed=self.seed,
