@@ -1,4 +1,4 @@
-"""What a level says of points: its volume's logits, and what its implicit network adds to them."""
+"""What a level says of points: logits of what it draws, and what its implicit network adds."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from .implicit import ImplicitNetwork
 
 
 def values_told(encoder: EncoderConfig) -> int:
-    """Values that an encoder tells of a point: features, and its volume's logit if it draws one."""
-    return encoder.outputs + int(encoder.bins > 0)
+    """Values that an encoder tells of a point: features, and what it reads off what is drawn."""
+    return encoder.outputs + encoder.told
 
 
 def known_of(
@@ -30,10 +30,10 @@ def known_of(
         stack: which map's features.
     """
     told = [seen.at(points[..., :2], stack), context]
-    if not seen.bins:
+    drawn = seen.base_at(points, stack)
+    if drawn is None:
         return torch.cat(told, -1), None
-    volume = seen.volume_at(points, stack)
-    return torch.cat([*told, volume[..., None]], -1), volume
+    return torch.cat([*told, drawn[1]], -1), drawn[0]
 
 
 def asked(
@@ -45,6 +45,8 @@ def asked(
     inner_share: float,
 ) -> list[Float[torch.Tensor, "b _"]]:
     """Logits of a level: its volume's, its inner stacks', its last stack's, which is the answer.
+
+    Surfaces are not among them: they learn by themselves (:func:`~.surfaces.surface_loss`).
 
     Args:
         network: of points.
@@ -60,10 +62,10 @@ def asked(
     found = []
     for stack in range(0 if inner else last, last + 1):
         n = points.shape[1] if stack == last else inner
-        known, volume = known_of(seen, points[:, :n], context[:, :n], stack)
+        known, given = known_of(seen, points[:, :n], context[:, :n], stack)
         if base is not None:
-            volume = base[:, :n] if volume is None else base[:, :n] + volume
-        if inner and seen.bins and stack == last and volume is not None:
-            found.insert(0, volume)
-        found.append(network(known, volume)[0])
+            given = base[:, :n] if given is None else base[:, :n] + given
+        if inner and seen.bins and stack == last and given is not None:
+            found.insert(0, given)
+        found.append(network(known, given)[0])
     return found

@@ -144,6 +144,8 @@ def take_part(model: Pifuhd, checkpoint: PartCheckpoint, source: Path) -> None:
         same = wanted.keys() == checkpoint.weights.keys() and all(
             wanted[name].shape == value.shape for name, value in checkpoint.weights.items()
         )
+        if checkpoint.part in ("coarse", "fine"):  # sizes do not show it
+            same = same and checkpoint.config.most_added == model.config.most_added
     if not same:
         raise InputError(f"{source}: its {checkpoint.part} is of other sizes or another preset")
     with unpacking(source):

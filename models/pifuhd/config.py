@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal, TypeVar
 
 from ..documents import one_line
 from ..errors import InputError
 from ..learning.sizes import check_kinds
+from .surface_sizes import CHANNELS, RAY_CHANNELS
 
 Upsampling = Literal["bicubic", "bilinear", "nearest"]
-Preset = Literal["small", "paper"]
+Preset = Literal["small", "surfaces", "paper"]
 _Config = TypeVar("_Config")
 _ZERO: Final = ("skips", "embedding", "depth_waves", "pose_waves", "bins")
 """Numbers of layers counted from 0, and what may be left away."""
-PRESETS: Final[tuple[Preset, ...]] = ("small", "paper")
+PRESETS: Final[tuple[Preset, ...]] = ("small", "surfaces", "paper")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class EncoderConfig:
         bins: layers of depth of the volume of logits that is drawn beside the features (the paper
             has none). A point reads its own, and the implicit network only adds to it: where a
             surface lies is learnt faster by a map a depth than by a function of depth.
+        surfaces: draw where the first and the last surface lie along each pixel's ray, and whether
+            there is any (:mod:`.surfaces`), instead of a volume (the paper has none). A person of
+            unknown depth is then drawn somewhere, in one piece, not everywhere a little.
     """
 
     size: int
@@ -49,6 +53,21 @@ class EncoderConfig:
     groups: int
     upsampling: Upsampling
     bins: int = 0
+    surfaces: bool = False
+
+    def __post_init__(self) -> None:
+        if self.surfaces and self.bins:
+            raise InputError("PIFuHD: an encoder draws a volume or surfaces, expected not both")
+
+    @property
+    def drawn(self) -> int:
+        """Channels drawn beside the features."""
+        return CHANNELS if self.surfaces else self.bins
+
+    @property
+    def told(self) -> int:
+        """Values that a point reads off what is drawn, beside the features."""
+        return CHANNELS if self.surfaces else int(self.bins > 0)
 
     @property
     def map_size(self) -> int:
@@ -128,6 +147,9 @@ class PifuhdConfig:
             fit knows (:mod:`.pose`; after JIFF, Cao et al. 2022; the paper has none).
         pose_waves: octaves of sines and cosines of these coordinates that are told beside them.
         fine_only: no coarse level: the fine one is given the depth itself (an ablation).
+        most_added: most that an implicit network adds to logits that it is given (of what is drawn,
+            of the level before), either way; 0 for anything. Asked whether points are inside, it
+            would else blur surfaces that are not sure.
     """
 
     name: str
@@ -144,8 +166,11 @@ class PifuhdConfig:
     use_pose: bool = False
     pose_waves: int = 4
     fine_only: bool = False
+    most_added: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.fine.surfaces:
+            raise InputError("PIFuHD: surfaces are the coarse level's to draw, not the fine one's")
         if self.fine.size != self.image_size:
             raise InputError("PIFuHD: the fine level reads the picture at its full size")
         for encoder in (self.coarse, self.fine):
@@ -154,10 +179,12 @@ class PifuhdConfig:
                     f"PIFuHD: a map of {encoder.map_size} px cannot be halved {encoder.depth} times"
                 )
 
-    @property
-    def inputs(self) -> int:
-        """Channels that the encoders read."""
-        return 9 if self.use_normals else 3
+    def inputs_of(self, encoder: EncoderConfig) -> int:
+        """Channels that an encoder reads: the picture, normals, and for surfaces the rays.
+
+        The latter are zero where the head's axes are not known, so that weights fit either way.
+        """
+        return (9 if self.use_normals else 3) + (RAY_CHANNELS if encoder.surfaces else 0)
 
     @property
     def places(self) -> int:
@@ -222,6 +249,9 @@ def preset(name: str) -> PifuhdConfig:
     sees whole pictures too, and points are told in the head's axes (of people whose heads' poses
     are not known, as of bodies, training leaves that away).
 
+    ``surfaces`` is as large; its coarse level draws two surfaces instead of a volume. Where depth
+    is hardly known, as of bodies, that keeps a person's thickness.
+
     Raises:
         InputError: there is no preset of that name.
     """
@@ -248,5 +278,14 @@ def preset(name: str) -> PifuhdConfig:
             window=256,
             use_pose=True,
             pose_waves=2,
+        )
+    if name == "surfaces":
+        small = preset("small")
+        return replace(
+            small,
+            name="surfaces",
+            coarse=EncoderConfig(256, 24, 48, 96, 32, 1, 5, True, 8, "bilinear", surfaces=True),
+            fine=replace(small.fine, bins=0),
+            most_added=3.0,
         )
     raise InputError(f"PIFuHD: no preset {name!r}; there are {', '.join(PRESETS)}")

@@ -6,7 +6,7 @@ at :class:`Subject`. Coordinates of the cube are those of :class:`~.network.Pifu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -157,6 +157,8 @@ class PeopleFolder:
         return {n: Subject.load(subject_path(self.path, n)) for n in there if n in numbers}
 
 
+Depths = Callable[[int, int, Placement, int], Float32[np.ndarray, "2 W W"]]
+"""Of a subject's view in its place, in so many pixels."""
 Drawn = Mapping[int, tuple[Int8[np.ndarray, "V S S 3"], Int8[np.ndarray, "V S S 3"]]]
 """Front and back normals that networks drew of each subject's views, times 127."""
 
@@ -175,6 +177,9 @@ class Batch:
         corner: (b, 2) column and row of each window; None without windows.
         head_from_cube: (b, 3, 4) transforms to the head's axes (:mod:`.pose`); None where they are
             not asked for.
+        depths: (b, 2, W, W) of the first and last surface, NaN where none is known; None where
+            they are not asked for.
+        cover: (b, W, W) share of each pixel that shows the person, with the depths.
     """
 
     image: Float32[np.ndarray, "b 3 S S"]
@@ -185,6 +190,8 @@ class Batch:
     weight: Float32[np.ndarray, "b p"]
     corner: NDArray[np.int64] | None
     head_from_cube: Float32[np.ndarray, "b 3 4"] | None
+    depths: Float32[np.ndarray, "b 2 W W"] | None = None
+    cover: Float32[np.ndarray, "b W W"] | None = None
 
 
 @dataclass(frozen=True)
@@ -203,6 +210,7 @@ class BatchOptions:
         normal_size: pixels across the normals; None for those of the pictures.
         augmentation: what is varied; None for pictures as they are.
         fit: how far the head's pose that is told is off; None to tell none.
+        surfaces: pixels across maps of the true surfaces; None for no maps.
     """
 
     size: int
@@ -216,6 +224,7 @@ class BatchOptions:
     normal_size: int | None = None
     augmentation: Augmentation | None = None
     fit: FitError | None = None
+    surfaces: int | None = None
 
 
 class BatchSource:
@@ -226,6 +235,7 @@ class BatchSource:
         options: what is wanted.
         seed: of everything random.
         drawn: normals to give instead of the true ones.
+        depths: of the subjects' surfaces, where they are asked for.
     """
 
     def __init__(
@@ -234,11 +244,13 @@ class BatchSource:
         options: BatchOptions,
         seed: int,
         drawn: Drawn | None = None,
+        depths: Depths | None = None,
     ) -> None:
         self.options = options
         self._subjects = subjects
         self._seed = seed
         self._drawn = drawn
+        self._depths = depths
         self._views = [(n, v) for n, s in subjects.items() for v in range(s.views)]
         self._groups: dict[int, list[Int32[np.ndarray, " k"]]] = {}
 
@@ -286,7 +298,18 @@ class BatchSource:
             weight=weight[None].astype(np.float32),
             corner=None if corner is None else np.array([corner]),
             head_from_cube=told,
+            **self._surfaces(number, view, placement),
         )
+
+    def _surfaces(
+        self, number: int, view: int, placement: Placement
+    ) -> dict[str, NDArray[np.float32]]:
+        size = self.options.surfaces
+        if size is None or self._depths is None:
+            return {}
+        cover = placed_picture(self._subjects[number].mask[view], placement, size)
+        depths = self._depths(number, view, placement, size)
+        return {"depths": depths[None], "cover": cover[None].astype(np.float32) / np.float32(255)}
 
     def _points(
         self, number: int, view: int, placement: Placement, rng: np.random.Generator

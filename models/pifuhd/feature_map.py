@@ -9,6 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch.nn import functional
 
+from .surface_sizes import CHANNELS
+from .surfaces import logits_between, told_of
+
 
 @dataclass(frozen=True)
 class FeatureMap:
@@ -20,12 +23,14 @@ class FeatureMap:
         corner: (b, 2) column and row of the window's first pixel on that map; None for a whole one.
         bins: the last so many channels are layers of a volume of logits, evenly over the cube's
             depth: the first lies at -1, the last at 1.
+        surfaces: the last channels are :mod:`.surfaces` instead.
     """
 
     stacks: Sequence[Float[torch.Tensor, "b f u v"]]
     size: int
     corner: Int[torch.Tensor, "b 2"] | None = None
     bins: int = 0
+    surfaces: bool = False
 
     def at(self, xy: Float[torch.Tensor, "b p 2"], stack: int = -1) -> Float[torch.Tensor, "b p f"]:
         """Features at points of the picture, bilinear; zero outside of the map.
@@ -38,24 +43,55 @@ class FeatureMap:
             stack: which map.
         """
         features = self.stacks[stack]
-        features = features[:, : features.shape[1] - self.bins].float()
-        place = self._on_map(xy, features)[:, None]
-        sampled = functional.grid_sample(features, place, align_corners=True)
-        return sampled[:, :, 0].transpose(1, 2)
+        return self._read(features[:, : features.shape[1] - self._channels], xy)
 
-    def volume_at(
+    def drawn(self, stack: int = -1) -> Float[torch.Tensor, "b d u v"]:
+        """What is drawn beside the features."""
+        maps = self.stacks[stack]
+        return maps[:, maps.shape[1] - self._channels :].float()
+
+    def base_at(
         self, points: Float[torch.Tensor, "b p 3"], stack: int = -1
-    ) -> Float[torch.Tensor, "b p"]:
-        """Logits of the volume at points of the cube, trilinear; zero outside.
+    ) -> tuple[Float[torch.Tensor, "b p"], Float[torch.Tensor, "b p t"]] | None:
+        """Logits of what is drawn, and what is told of it, at points; None where nothing is.
+
+        A volume is read trilinearly, zero outside, and its logit is told. Surfaces are read
+        bilinearly, as a picture's pixels lie (outer ones go on beyond their centres), and nothing
+        learns them from these logits (:func:`~.surfaces.surface_loss`).
 
         Args:
             points: in the cube's coordinates.
             stack: which map's.
         """
-        volume = self.stacks[stack][:, -self.bins :].float()
-        place = torch.cat([self._on_map(points[..., :2], volume), points[..., 2:]], -1)
-        sampled = functional.grid_sample(volume[:, None], place[:, None, None], align_corners=True)
-        return sampled[:, 0, 0, 0]
+        if not self._channels:
+            return None
+        drawn = self.drawn(stack)
+        if self.surfaces:
+            here = self._read(drawn, points[..., :2], centres=True).detach()
+            return logits_between(here, points[..., 2]), told_of(here, points[..., 2])
+        place = torch.cat([self._on_map(points[..., :2], drawn), points[..., 2:]], -1)
+        sampled = functional.grid_sample(drawn[:, None], place[:, None, None], align_corners=True)
+        logits = sampled[:, 0, 0, 0]
+        return logits, logits[..., None]
+
+    @property
+    def _channels(self) -> int:
+        return CHANNELS if self.surfaces else self.bins
+
+    def _read(
+        self,
+        maps: Float[torch.Tensor, "b c u v"],
+        xy: Float[torch.Tensor, "b p 2"],
+        *,
+        centres: bool = False,
+    ) -> Float[torch.Tensor, "b p c"]:
+        maps = maps.float()
+        place = self._on_map(xy * self.size / (self.size - 1) if centres else xy, maps)
+        padding = "border" if centres else "zeros"
+        sampled = functional.grid_sample(
+            maps, place[:, None], padding_mode=padding, align_corners=True
+        )
+        return sampled[:, :, 0].transpose(1, 2)
 
     def _on_map(self, xy: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """Places of the whole picture, on what there is of its map; from -1 to 1."""

@@ -88,7 +88,7 @@ class HourglassEncoder(nn.Module):
 
     Args:
         config: sizes.
-        inputs: channels of the picture, normals among them.
+        inputs: channels of the picture, normals and rays among them.
     """
 
     def __init__(self, config: EncoderConfig, inputs: int) -> None:
@@ -101,7 +101,7 @@ class HourglassEncoder(nn.Module):
         self.conv3 = HierarchicalBlock(middle, middle, _groups(config, middle, middle))
         self.conv4 = HierarchicalBlock(middle, channels, _groups(config, middle, channels))
         inner = _groups(config, channels, channels)
-        drawn = config.outputs + config.bins
+        drawn = config.outputs + config.drawn
         for stack in range(config.stacks):
             one = nn.Conv2d(channels, channels, 1)
             self.add_module(
@@ -116,10 +116,10 @@ class HourglassEncoder(nn.Module):
                 self.add_module(f"al{stack}", nn.Conv2d(drawn, channels, 1))
 
     def forward(self, x: Float[torch.Tensor, "b i h w"]) -> list[Float[torch.Tensor, "b f u v"]]:
-        """Maps of features and then of the volume's layers, one a stack; the last is the best.
+        """Maps of features and then of what is drawn, one a stack; the last is the best.
 
         Args:
-            x: the picture with its normals; height and width divide by 2^depth strides.
+            x: the picture with its normals and rays; height and width divide by 2^depth strides.
         """
         x = functional.relu(self.bn1(self.conv1(x)))
         x = self.conv2(x)
@@ -131,11 +131,18 @@ class HourglassEncoder(nn.Module):
             inner = self._layer("top_m_", stack, self._layer("m", stack, x))
             inner = self._layer("conv_last", stack, inner)
             inner = functional.relu(self._layer("bn_end", stack, inner))
-            features = self._layer("l", stack, inner)
+            features = self._drawn(stack, inner)
             outputs.append(features)
             if stack < self.config.stacks - 1:
                 x = x + self._layer("bl", stack, inner) + self._layer("al", stack, features)
         return outputs
+
+    def _drawn(self, stack: int, inner: torch.Tensor) -> torch.Tensor:
+        if not self.config.surfaces:
+            return self._layer("l", stack, inner)
+        # Depths in bfloat16 would be off by a millimetre of a head.
+        with torch.autocast("cuda" if inner.is_cuda else "cpu", enabled=False):
+            return self._layer("l", stack, inner.float())
 
     def _layer(self, name: str, stack: int, x: torch.Tensor) -> torch.Tensor:
         return self.get_submodule(f"{name}{stack}")(x)

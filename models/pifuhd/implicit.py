@@ -22,11 +22,13 @@ class ImplicitNetwork(nn.Module):
     Args:
         config: widths.
         inputs: values known about a point.
+        most_added: most that it adds to logits that it is given, either way; 0 for anything.
     """
 
-    def __init__(self, config: ImplicitConfig, inputs: int) -> None:
+    def __init__(self, config: ImplicitConfig, inputs: int, most_added: float = 0.0) -> None:
         super().__init__()
         self.config = config
+        self._most_added = most_added
         widths = [inputs, *config.hidden, 1]
         self.filters = nn.ModuleList(
             nn.Conv1d(width + (inputs if i in config.skips else 0), following, 1)
@@ -77,4 +79,8 @@ class ImplicitNetwork(nn.Module):
         with torch.autocast(device, enabled=lower, dtype=torch.get_autocast_dtype(device)):
             logits, embedding = self.logits(known.float())
         logits = logits.float()
-        return logits if base is None else base + logits, embedding.float()
+        if base is not None:
+            if self._most_added:
+                logits = self._most_added * (logits / self._most_added).tanh()
+            logits = base + logits
+        return logits, embedding.float()

@@ -92,9 +92,13 @@ class TorchNetwork:
     def bytes_per_point(self) -> float:
         """Memory that it takes for each point that it is asked for at once."""
         config = self._model.config
+        levels = (
+            (config.coarse, config.places, config.coarse_implicit),
+            (config.fine, config.context, config.fine_implicit),
+        )
         widths = [
-            config.coarse.outputs + config.places + sum(config.coarse_implicit.hidden),
-            config.fine.outputs + config.context + sum(config.fine_implicit.hidden),
+            encoder.outputs + encoder.told + beside + sum(implicit.hidden)
+            for encoder, beside, implicit in levels
         ]
         return 4.0 * _FLOATS_HELD * max(widths)
 

@@ -15,11 +15,12 @@ from torch.nn import functional
 
 from ..errors import InputError
 from .answers import asked, known_of, values_told
-from .config import PifuhdConfig
+from .config import EncoderConfig, PifuhdConfig
 from .feature_map import FeatureMap, Features
 from .hourglass import HourglassEncoder
 from .implicit import ImplicitNetwork
 from .normals import NormalNetwork
+from .surfaces import rays_in_head
 
 Level = Literal["coarse", "fine"]
 _NO_POSE: Final = (
@@ -34,10 +35,9 @@ class CoarseLevel(nn.Module):
     def __init__(self, config: PifuhdConfig) -> None:
         super().__init__()
         if not config.fine_only:
-            self.image_filter = HourglassEncoder(config.coarse, config.inputs)
-            self.mlp = ImplicitNetwork(
-                config.coarse_implicit, values_told(config.coarse) + config.places
-            )
+            self.image_filter = HourglassEncoder(config.coarse, config.inputs_of(config.coarse))
+            told = values_told(config.coarse) + config.places
+            self.mlp = ImplicitNetwork(config.coarse_implicit, told, config.most_added)
         if config.use_normals:
             self.netF = NormalNetwork(config.normal)
             self.netB = NormalNetwork(config.normal)
@@ -57,8 +57,9 @@ class Pifuhd(nn.Module):
         super().__init__()
         self.config = config
         self.netG = CoarseLevel(config)
-        self.image_filter = HourglassEncoder(config.fine, config.inputs)
-        self.mlp = ImplicitNetwork(config.fine_implicit, values_told(config.fine) + config.context)
+        self.image_filter = HourglassEncoder(config.fine, config.inputs_of(config.fine))
+        told = values_told(config.fine) + config.context
+        self.mlp = ImplicitNetwork(config.fine_implicit, told, config.most_added)
 
     def normals(
         self, image: Float[torch.Tensor, "b 3 s s"]
@@ -108,8 +109,10 @@ class Pifuhd(nn.Module):
         front = back = None
         if self.config.use_normals:
             front, back = normals or self.normals(image)
-        coarse = None if self.config.fine_only else self.encode_coarse(image, front, back)
-        fine = self.encode_fine(image, front, back)
+        coarse = None
+        if not self.config.fine_only:
+            coarse = self.encode_coarse(image, front, back, head_from_cube)
+        fine = self.encode_fine(image, front, back, head_from_cube=head_from_cube)
         return Features(coarse, fine, front, back, head_from_cube)
 
     def encode_coarse(
@@ -117,6 +120,7 @@ class Pifuhd(nn.Module):
         image: Float[torch.Tensor, "b 3 s s"],
         front: Float[torch.Tensor, "b 3 n n"] | None,
         back: Float[torch.Tensor, "b 3 n n"] | None,
+        head_from_cube: Float[torch.Tensor, "b 3 4"] | None = None,
     ) -> FeatureMap:
         """Features of the coarse level.
 
@@ -124,10 +128,15 @@ class Pifuhd(nn.Module):
             image: RGB from -1 to 1, the background zero.
             front: front normals; None where the model uses none.
             back: back normals.
+            head_from_cube: transforms to the head's axes, for an encoder that is told them.
+
+        Raises:
+            InputError: normals or transforms are missing.
         """
-        seen = self._inputs(image, front, back, self.config.coarse.size)
         config = self.config.coarse
-        return FeatureMap(self.netG.image_filter(seen), config.map_size, bins=config.bins)
+        seen = self._inputs(image, front, back, config, head_from_cube)
+        maps = self.netG.image_filter(seen)
+        return FeatureMap(maps, config.map_size, None, config.bins, config.surfaces)
 
     def encode_fine(
         self,
@@ -135,6 +144,7 @@ class Pifuhd(nn.Module):
         front: Float[torch.Tensor, "b 3 n n"] | None,
         back: Float[torch.Tensor, "b 3 n n"] | None,
         corner: Int[torch.Tensor, "b 2"] | None = None,
+        head_from_cube: Float[torch.Tensor, "b 3 4"] | None = None,
     ) -> FeatureMap:
         """Features of the fine level, of whole pictures or of windows of them.
 
@@ -144,19 +154,23 @@ class Pifuhd(nn.Module):
             back: back normals.
             corner: column and row of each window's first pixel, even numbers; the windows are of
                 the configuration's size.
+            head_from_cube: transforms to the head's axes, for an encoder that is told them.
+
+        Raises:
+            InputError: normals or transforms are missing.
         """
-        config = self.config
-        seen = self._inputs(image, front, back, config.fine.size)
+        config = self.config.fine
+        drawn = config.bins, config.surfaces
+        seen = self._inputs(image, front, back, config, head_from_cube)
         if corner is None:
-            return FeatureMap(self.image_filter(seen), config.fine.map_size, bins=config.fine.bins)
-        side = config.window
+            return FeatureMap(self.image_filter(seen), config.map_size, None, *drawn)
+        side = self.config.window
         windows = [
             picture[:, row : row + side, column : column + side]
             for picture, (column, row) in zip(seen, corner.tolist(), strict=True)
         ]
         maps = self.image_filter(torch.stack(windows))
-        corner = corner // config.fine.stride
-        return FeatureMap(maps, config.fine.map_size, corner, config.fine.bins)
+        return FeatureMap(maps, config.map_size, corner // config.stride, *drawn)
 
     def occupancy(
         self,
@@ -183,7 +197,7 @@ class Pifuhd(nn.Module):
         """As :meth:`occupancy`, by all that is trained of that level; the last is the answer.
 
         Each stack of its hourglass, and before these the last stack's volume alone where it has
-        one (its logits are what the stack's implicit network adds to).
+        one (its logits are what the stack's implicit network adds to). Surfaces are not listed.
 
         Args:
             features: of the pictures.
@@ -207,9 +221,9 @@ class Pifuhd(nn.Module):
             if fine is None:
                 raise InputError("PIFuHD: the features are of the coarse level alone")
             if coarse is not None:
-                known, volume = known_of(coarse, points, place)
-                logits, context = self.netG.mlp(known, volume)
-                base = logits if coarse.bins else None
+                known, drawn = known_of(coarse, points, place)
+                logits, context = self.netG.mlp(known, drawn)
+                base = None if drawn is None else logits
                 if self.config.use_pose:
                     context = torch.cat([context, place], -1)
             found = asked(self.mlp, fine, points, context, base, inner_share)
@@ -239,14 +253,25 @@ class Pifuhd(nn.Module):
         image: torch.Tensor,
         front: torch.Tensor | None,
         back: torch.Tensor | None,
-        size: int,
+        encoder: EncoderConfig,
+        head_from_cube: torch.Tensor | None,
     ) -> torch.Tensor:
-        image = _resized(image, size)
-        if not self.config.use_normals:
-            return image
-        if front is None or back is None:
-            raise InputError("PIFuHD: this model sees normals beside the picture; none were given")
-        return torch.cat([image, _resized_normals(front, size), _resized_normals(back, size)], 1)
+        size = encoder.size
+        seen = [_resized(image, size)]
+        if self.config.use_normals:
+            if front is None or back is None:
+                raise InputError(
+                    "PIFuHD: this model sees normals beside the picture; none were given"
+                )
+            seen += [_resized_normals(front, size), _resized_normals(back, size)]
+        if encoder.surfaces:
+            axes = head_from_cube
+            if not self.config.use_pose:
+                axes = image.new_zeros((len(image), 3, 4))
+            if axes is None:
+                raise InputError(_NO_POSE)
+            seen.append(rays_in_head(axes, size))
+        return torch.cat(seen, 1)
 
 
 def _waves(values: Float[torch.Tensor, "b p v"], octaves: int) -> list[torch.Tensor]:

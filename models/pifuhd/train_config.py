@@ -16,7 +16,7 @@ Side = Literal["front", "back", "both"]
 Part = Literal["normals-front", "normals-back", "coarse", "fine"]
 """What is trained at a time, and the folder in which it is kept."""
 PARTS: Final[tuple[Part, ...]] = ("normals-front", "normals-back", "coarse", "fine")
-DEFAULT_RATES: Final = {"small": 2e-3, "paper": 1e-3}
+DEFAULT_RATES: Final = {"small": 2e-3, "surfaces": 2e-3, "paper": 1e-3}
 """Learning rates at their peak; the normals' networks of the paper's sizes want a fifth."""
 
 

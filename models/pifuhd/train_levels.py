@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 import cv2
@@ -11,11 +12,13 @@ import torch
 from jaxtyping import Float, UInt8
 
 from .dataset import SHARES, Batch, BatchOptions, BatchSource, Drawn, PeopleFolder
+from .depths import DepthMaps
 from .feature_map import Features
 from .learner import judged_items, shown_picture, tensor
 from .losses import balanced_cross_entropy
 from .network import Level, Pifuhd
 from .pose import FitError
+from .surfaces import surface_loss
 from .train_config import PifuhdTrainConfig
 
 _HELD_OUT: Final = 24
@@ -24,6 +27,7 @@ _NEAR: Final = (0.0, 0.5, 0.5, 0.0)
 """Shares of the points near the surface, of which accuracy is told."""
 _UNIFORM: Final = (0.0, 0.0, 0.0, 1.0)
 _SHOWN: Final = 4
+_SURFACE_WEIGHT: Final = 10.0
 _INNER_SHARE: Final = 0.25
 """Share of the points that all hourglasses but the last are asked for."""
 _GRID: Final = 64
@@ -73,8 +77,15 @@ class LevelLearner:
             augmentation=config.augmentation,
             fit=fit,
         )
+        self._encoder = sizes.fine if level == "fine" else sizes.coarse
+        depths = None
+        if self._encoder.surfaces:
+            options = replace(options, surfaces=self._encoder.map_size)
+            depths = DepthMaps(people).placed
         seed = 2 * config.seed + int(level == "fine")
-        self._source = BatchSource(people.training, options, seed, drawn[0] if drawn else None)
+        self._source = BatchSource(
+            people.training, options, seed, drawn[0] if drawn else None, depths
+        )
         self._held_out: dict[str, list[Batch]] = {}
         for kind, shares in (("near", _NEAR), ("uniform", _UNIFORM)):
             wanted = BatchOptions(
@@ -94,7 +105,7 @@ class LevelLearner:
         return self._source.batches(step)
 
     def loss(self, batch: Batch) -> tuple[Float[torch.Tensor, ""], dict[str, torch.Tensor]]:
-        """Balanced cross-entropy, the mean over the hourglass's stacks."""
+        """Balanced cross-entropy, the mean over the hourglass's stacks; and of surfaces, theirs."""
         features = self._features(batch)
         points, inside, weight = (
             tensor(array, self._device) for array in (batch.points, batch.inside, batch.weight)
@@ -107,7 +118,16 @@ class LevelLearner:
         ]
         right = ((stacks[-1].detach() > 0.5) == (inside > 0.5)).float() * weight
         accuracy = right.sum() / weight.sum().clamp(min=1)
-        return torch.stack(losses).mean(), {"wrong_share": 1 - accuracy}
+        total, terms = torch.stack(losses).mean(), {"wrong_share": 1 - accuracy}
+        if self._encoder.surfaces:
+            seen = features.fine if self._level == "fine" else features.coarse
+            assert seen is not None
+            true = tensor(batch.depths, self._device), tensor(batch.cover, self._device)
+            maps = [surface_loss(seen.drawn(k), *true) for k in range(len(seen.stacks))]
+            terms["surfaces"] = torch.stack(maps).mean()
+            total = total + _SURFACE_WEIGHT * terms["surfaces"]
+            terms["surfaces"] = terms["surfaces"].detach()
+        return total, terms
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -176,17 +196,17 @@ class LevelLearner:
         front = back = None
         if self.model.config.use_normals:
             front, back = tensor(batch.front, self._device), tensor(batch.back, self._device)
-        with self._lower_precision():
-            coarse = None
-            if not self.model.config.fine_only:
-                coarse = self.model.encode_coarse(image, front, back)
-            fine = None
-            if self._level == "fine":
-                corner = None if batch.corner is None else tensor(batch.corner, self._device)
-                fine = self.model.encode_fine(image, front, back, corner)
         told = None
         if self.model.config.use_pose:
             told = tensor(batch.head_from_cube, self._device)
+        with self._lower_precision():
+            coarse = None
+            if not self.model.config.fine_only:
+                coarse = self.model.encode_coarse(image, front, back, told)
+            fine = None
+            if self._level == "fine":
+                corner = None if batch.corner is None else tensor(batch.corner, self._device)
+                fine = self.model.encode_fine(image, front, back, corner, told)
         return Features(coarse, fine, head_from_cube=told)
 
 

@@ -23,11 +23,12 @@ class TrainPifuhd:
     --resume.
 
     Attributes:
-        data: folder of the people.
+        data: folder of the people; surfaces are learnt from their true meshes in it.
         out: folder of the training; made where it is absent.
         stage: what to train; "export" only puts the parts together once more.
         side: which normals to train; "both" one after the other, each with the whole budget.
-        preset: sizes of the networks: small, or exactly the paper's.
+        preset: sizes of the networks: small, as small but with surfaces drawn in the coarse level
+            (for bodies), or exactly the paper's.
         minutes: minutes to train each part, in all.
         steps: steps to train each part, in all; one of --minutes and --steps must be given.
         batch: pictures a step.
@@ -54,7 +55,7 @@ class TrainPifuhd:
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     stage: Literal["normals", "coarse", "fine", "export"]
     side: Literal["front", "back", "both"] = "both"
-    preset: Literal["small", "paper"] = "small"
+    preset: Literal["small", "surfaces", "paper"] = "small"
     minutes: Annotated[float | None, tyro.conf.arg(metavar="MIN")] = None
     steps: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     batch: int = 4

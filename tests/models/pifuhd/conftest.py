@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.spatial import ConvexHull
 
 CUBE_MM = 420.0
 
@@ -37,11 +38,26 @@ def _seen(shape: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndar
     return mask, maps[0], maps[1]
 
 
+def _sphere(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices of length 1, evenly spread, and triangles that face outwards."""
+    turn = np.pi * (3 - np.sqrt(5)) * np.arange(count)
+    height = 1 - (2 * np.arange(count) + 1) / count
+    wide = np.sqrt(1 - height**2)
+    around = np.c_[wide * np.cos(turn), height, wide * np.sin(turn)]
+    triangles = ConvexHull(around).simplices
+    corners = around[triangles]
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    inwards = (normal * corners.mean(1)).sum(1) < 0
+    triangles[inwards] = triangles[inwards][:, ::-1]
+    return around, triangles.astype(np.int32)
+
+
 def write_people(folder: Path, count: int, size: int, views: int, points: int = 20_000) -> Path:
     """Ellipsoids in the format of ``mien synthesize heads``."""
     folder.mkdir(parents=True, exist_ok=True)
     meta = {"kind": "heads", "size": size, "cube_mm": CUBE_MM, "seed": 0, "count": count}
     (folder / "meta.json").write_text(json.dumps({**meta, "views": views, "version": 1}))
+    around, triangles = _sphere(2000)
     for number in range(count):
         rng = np.random.default_rng(number)
         radii = CUBE_MM / 2 * rng.uniform((0.35, 0.55, 0.35), (0.65, 0.85, 0.65))
@@ -67,8 +83,8 @@ def write_people(folder: Path, count: int, size: int, views: int, points: int = 
             cubes.append(cube)
         np.savez(
             folder / f"subject-{number:05d}.npz",
-            vertices=np.zeros((0, 3), np.float32),
-            triangles=np.zeros((0, 3), np.int32),
+            vertices=(radii * around).astype(np.float32),
+            triangles=triangles,
             points=where.astype(np.float32),
             inside=((where / radii) ** 2).sum(1) < 1,
             scale=scale,

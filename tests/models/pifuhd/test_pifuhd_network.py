@@ -1,6 +1,7 @@
 """The networks: sizes of the presets, where gradients go, what lies outside."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,6 +54,20 @@ def test_the_small_preset_fits_into_20_megabytes():
     # Features, the volume's logit, and the place; the fine level is told Omega too.
     assert _widths(model.netG.mlp)[0] == (256, 64 + 1 + 16)
     assert _widths(model.mlp)[0] == (128, 32 + 1 + 64 + 16)
+
+
+def test_the_preset_with_surfaces_is_as_small():
+    with torch.device("meta"):
+        model = Pifuhd(preset("surfaces"))
+        features = model.encode(torch.zeros(2, 3, 256, 256), None, torch.zeros(2, 3, 4))
+    assert features.coarse is not None
+    assert features.fine is not None
+    assert features.coarse.stacks[-1].shape == (2, 32 + 3, 64, 64)
+    assert features.fine.stacks[-1].shape == (2, 32, 64, 64)
+    assert 2 * _count(model) < 20
+    # Features, what the surfaces tell, and the place; the fine level is told Omega too.
+    assert _widths(model.netG.mlp)[0] == (256, 32 + 3 + 16)
+    assert _widths(model.mlp)[0] == (128, 32 + 64 + 16)
 
 
 def test_points_beyond_the_cube_are_outside(tiny: PifuhdConfig):
@@ -172,6 +187,12 @@ def _with_volumes(sizes: PifuhdConfig) -> PifuhdConfig:
     )
 
 
+def _logits(seen: FeatureMap, points: Any) -> Any:
+    drawn = seen.base_at(points)
+    assert drawn is not None
+    return drawn[0]
+
+
 def test_a_volume_is_read_where_the_cube_says():
     # Logits that are linear in the cube's coordinates are read back as such, in windows too.
     x = torch.linspace(-1, 1, 40)
@@ -184,13 +205,13 @@ def test_a_volume_is_read_where_the_cube_says():
     points = torch.rand(2, 30, 3) * 2 - 1
     expected = points @ torch.tensor([0.25, -0.5, 1.0])
     torch.testing.assert_close(
-        FeatureMap([whole], 40, bins=9).volume_at(points), expected, rtol=0, atol=1e-5
+        _logits(FeatureMap([whole], 40, bins=9), points), expected, rtol=0, atol=1e-5
     )
     pixel = corner[:, None] + torch.rand(2, 30, 2) * 19
     points = torch.cat([pixel / 39 * 2 - 1, points[..., 2:]], -1)
     expected = points @ torch.tensor([0.25, -0.5, 1.0])
     in_window = FeatureMap([windows], 40, corner, bins=9)
-    torch.testing.assert_close(in_window.volume_at(points), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(_logits(in_window, points), expected, rtol=0, atol=1e-5)
     assert in_window.at(points[..., :2]).shape == (2, 30, 3)
 
 
@@ -206,9 +227,9 @@ def test_levels_with_volumes_add_to_what_is_known(tiny: PifuhdConfig):
         features = model.encode(image, (front, back))
         assert features.coarse is not None
         assert features.fine is not None
-        coarse = features.coarse.volume_at(points)
+        coarse = _logits(features.coarse, points)
         torch.testing.assert_close(model.occupancy(features, points, "coarse"), coarse.sigmoid())
-        both = coarse + features.fine.volume_at(points)
+        both = coarse + _logits(features.fine, points)
         torch.testing.assert_close(model.occupancy(features, points, "fine"), both.sigmoid())
         trained = model.occupancies(features, points, "coarse", inner_share=0.5)
     # The volume alone, the inner hourglass of half the points, the answer.

@@ -76,6 +76,43 @@ def test_stages_build_upon_each_other_and_come_together(config: PifuhdTrainConfi
 
 
 @pytest.mark.parametrize("kind", ["heads", "bodies"])
+def test_surfaces_are_learnt_resumed_and_come_together(
+    config: PifuhdTrainConfig, ellipsoids: Path, tmp_path: Path, kind: str
+):
+    people = shutil.copytree(ellipsoids, tmp_path / "people")
+    meta = people / "meta.json"
+    meta.write_text(meta.read_text().replace('"heads"', f'"{kind}"'))
+    tiny = config.network
+    assert tiny is not None
+    coarse = replace(tiny.coarse, surfaces=True)
+    sizes = replace(tiny, coarse=coarse, most_added=3.0, use_pose=True)
+    asked = replace(config, data=people, steps=2, use_normals=False, network=sizes)
+    lines: list[dict[str, Any]] = []
+    train_pifuhd(replace(asked, stage="coarse"), lines.append)
+    train_pifuhd(replace(asked, stage="coarse", steps=4, resume=True), lines.append)
+    learnt = [line["surfaces"] for line in lines if "surfaces" in line]
+    assert len(learnt) >= 2
+    assert all(np.isfinite(learnt))
+    weights = train_pifuhd(replace(asked, stage="fine")).weights
+    assert weights is not None
+    found = load_weights(weights).config
+    assert found.coarse.surfaces
+    assert found.most_added == 3.0
+    assert found.use_pose == (kind == "heads")
+    # What a level adds at most belongs to its weights, though no size shows it.
+    other = replace(sizes, most_added=2.0)
+    with pytest.raises(InputError, match="of other sizes or another preset"):
+        train_pifuhd(replace(asked, stage="fine", network=other, resume=True))
+    # People without their true surfaces cannot be learnt from so.
+    with np.load(people / "subject-00000.npz") as arrays:
+        rest = {k: v for k, v in arrays.items() if k not in ("vertices", "triangles")}
+    for file in people.glob("subject-*.npz"):
+        np.savez(file, **{**rest, "identity": np.int32(int(file.stem[-5:]))})
+    with pytest.raises(InputError, match="no true surface: it has no triangles, vertices"):
+        train_pifuhd(replace(asked, stage="coarse", out=tmp_path / "other"))
+
+
+@pytest.mark.parametrize("kind", ["heads", "bodies"])
 def test_heads_are_learnt_in_their_own_axes_and_bodies_without(
     config: PifuhdTrainConfig, ellipsoids: Path, tmp_path: Path, kind: str
 ):
@@ -255,8 +292,9 @@ def test_no_such_device(config: PifuhdTrainConfig):
         train_pifuhd(replace(config, device="tpu"))
 
 
+@pytest.mark.parametrize("surfaces", [False, True])
 def test_four_ellipsoids_are_learnt_by_heart(
-    config: PifuhdTrainConfig, make_people: Callable[..., Path], tmp_path: Path
+    config: PifuhdTrainConfig, make_people: Callable[..., Path], tmp_path: Path, surfaces: bool
 ):
     people = make_people(tmp_path / "people", 5, 64, 2)
     # The one that is measured is one of the four, under another name.
@@ -268,6 +306,10 @@ def test_four_ellipsoids_are_learnt_by_heart(
         learning_rate=1e-2, bfloat16=False, log_steps=25,
         augmentation=Augmentation(*[0.0] * len(fields(Augmentation))),
     )  # fmt: skip
+    if surfaces:
+        assert config.network is not None
+        coarse = replace(config.network.coarse, surfaces=True)
+        asked = replace(asked, network=replace(config.network, coarse=coarse, most_added=3.0))
     train_pifuhd(replace(config, data=people, steps=1))
     lines: list[dict[str, Any]] = []
     figures = train_pifuhd(asked, lines.append).parts[0].figures
