@@ -144,8 +144,11 @@ def take_part(model: Pifuhd, checkpoint: PartCheckpoint, source: Path) -> None:
         same = wanted.keys() == checkpoint.weights.keys() and all(
             wanted[name].shape == value.shape for name, value in checkpoint.weights.items()
         )
-        if checkpoint.part in ("coarse", "fine"):  # sizes do not show it
-            same = same and checkpoint.config.most_added == model.config.most_added
+        found, config = checkpoint.config, model.config
+        if checkpoint.part == "coarse":  # what it adds at most, no size shows
+            same = same and found.coarse_implicit == config.coarse_implicit
+        if checkpoint.part == "fine":
+            same = same and found.fine_implicit == config.fine_implicit
     if not same:
         raise InputError(f"{source}: its {checkpoint.part} is of other sizes or another preset")
     with unpacking(source):

@@ -88,11 +88,15 @@ class ImplicitConfig:
         hidden: widths of the hidden layers.
         skips: layers, counted from 0, that get the input once more.
         embedding: hidden layer, counted from 0, whose activation is Omega.
+        most_added: most that it adds to logits that it is given (of what is drawn, of the level
+            before), either way; 0 for anything. Asked whether points are inside, it would else
+            blur surfaces that are not sure.
     """
 
     hidden: tuple[int, ...]
     skips: tuple[int, ...]
     embedding: int
+    most_added: float = 0.0
 
     def __post_init__(self) -> None:
         if self.embedding >= len(self.hidden):
@@ -147,9 +151,6 @@ class PifuhdConfig:
             fit knows (:mod:`.pose`; after JIFF, Cao et al. 2022; the paper has none).
         pose_waves: octaves of sines and cosines of these coordinates that are told beside them.
         fine_only: no coarse level: the fine one is given the depth itself (an ablation).
-        most_added: most that an implicit network adds to logits that it is given (of what is drawn,
-            of the level before), either way; 0 for anything. Asked whether points are inside, it
-            would else blur surfaces that are not sure.
     """
 
     name: str
@@ -166,7 +167,6 @@ class PifuhdConfig:
     use_pose: bool = False
     pose_waves: int = 4
     fine_only: bool = False
-    most_added: float = 0.0
 
     def __post_init__(self) -> None:
         if self.fine.surfaces:
@@ -285,7 +285,8 @@ def preset(name: str) -> PifuhdConfig:
             small,
             name="surfaces",
             coarse=EncoderConfig(256, 24, 48, 96, 32, 1, 5, True, 8, "bilinear", surfaces=True),
+            coarse_implicit=replace(small.coarse_implicit, most_added=3.0),
             fine=replace(small.fine, bins=0),
-            most_added=3.0,
+            fine_implicit=replace(small.fine_implicit, most_added=1.0),
         )
     raise InputError(f"PIFuHD: no preset {name!r}; there are {', '.join(PRESETS)}")

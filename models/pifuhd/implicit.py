@@ -22,13 +22,11 @@ class ImplicitNetwork(nn.Module):
     Args:
         config: widths.
         inputs: values known about a point.
-        most_added: most that it adds to logits that it is given, either way; 0 for anything.
     """
 
-    def __init__(self, config: ImplicitConfig, inputs: int, most_added: float = 0.0) -> None:
+    def __init__(self, config: ImplicitConfig, inputs: int) -> None:
         super().__init__()
         self.config = config
-        self._most_added = most_added
         widths = [inputs, *config.hidden, 1]
         self.filters = nn.ModuleList(
             nn.Conv1d(width + (inputs if i in config.skips else 0), following, 1)
@@ -80,7 +78,7 @@ class ImplicitNetwork(nn.Module):
             logits, embedding = self.logits(known.float())
         logits = logits.float()
         if base is not None:
-            if self._most_added:
-                logits = self._most_added * (logits / self._most_added).tanh()
+            if most := self.config.most_added:
+                logits = most * (logits / most).tanh()
             logits = base + logits
         return logits, embedding.float()

@@ -37,7 +37,7 @@ class CoarseLevel(nn.Module):
         if not config.fine_only:
             self.image_filter = HourglassEncoder(config.coarse, config.inputs_of(config.coarse))
             told = values_told(config.coarse) + config.places
-            self.mlp = ImplicitNetwork(config.coarse_implicit, told, config.most_added)
+            self.mlp = ImplicitNetwork(config.coarse_implicit, told)
         if config.use_normals:
             self.netF = NormalNetwork(config.normal)
             self.netB = NormalNetwork(config.normal)
@@ -59,7 +59,7 @@ class Pifuhd(nn.Module):
         self.netG = CoarseLevel(config)
         self.image_filter = HourglassEncoder(config.fine, config.inputs_of(config.fine))
         told = values_told(config.fine) + config.context
-        self.mlp = ImplicitNetwork(config.fine_implicit, told, config.most_added)
+        self.mlp = ImplicitNetwork(config.fine_implicit, told)
 
     def normals(
         self, image: Float[torch.Tensor, "b 3 s s"]

@@ -112,8 +112,13 @@ def test_rays_lie_where_points_are_told_to_be():
 
 @pytest.fixture
 def sizes(tiny: PifuhdConfig) -> PifuhdConfig:
-    coarse = replace(tiny.coarse, surfaces=True)
-    return replace(tiny, coarse=coarse, most_added=2.0, use_pose=True)
+    return replace(
+        tiny,
+        coarse=replace(tiny.coarse, surfaces=True),
+        coarse_implicit=replace(tiny.coarse_implicit, most_added=2.0),
+        fine_implicit=replace(tiny.fine_implicit, most_added=1.0),
+        use_pose=True,
+    )
 
 
 def test_implicit_networks_move_a_surface_only_so_far(sizes: PifuhdConfig):
@@ -133,7 +138,7 @@ def test_implicit_networks_move_a_surface_only_so_far(sizes: PifuhdConfig):
         coarse = model.occupancy(features, points, "coarse")
         fine = model.occupancy(features, points, "fine")
     torch.testing.assert_close(coarse, (drawn[0] + 2).sigmoid())
-    torch.testing.assert_close(fine, (drawn[0] + 4).sigmoid())
+    torch.testing.assert_close(fine, (drawn[0] + 3).sigmoid())
 
 
 def test_an_encoder_of_surfaces_must_know_the_heads_axes_if_the_model_does(sizes: PifuhdConfig):

@@ -85,7 +85,8 @@ def test_surfaces_are_learnt_resumed_and_come_together(
     tiny = config.network
     assert tiny is not None
     coarse = replace(tiny.coarse, surfaces=True)
-    sizes = replace(tiny, coarse=coarse, most_added=3.0, use_pose=True)
+    bounded = replace(tiny.coarse_implicit, most_added=3.0)
+    sizes = replace(tiny, coarse=coarse, coarse_implicit=bounded, use_pose=True)
     asked = replace(config, data=people, steps=2, use_normals=False, network=sizes)
     lines: list[dict[str, Any]] = []
     train_pifuhd(replace(asked, stage="coarse"), lines.append)
@@ -97,10 +98,10 @@ def test_surfaces_are_learnt_resumed_and_come_together(
     assert weights is not None
     found = load_weights(weights).config
     assert found.coarse.surfaces
-    assert found.most_added == 3.0
+    assert found.coarse_implicit == bounded
     assert found.use_pose == (kind == "heads")
     # What a level adds at most belongs to its weights, though no size shows it.
-    other = replace(sizes, most_added=2.0)
+    other = replace(sizes, coarse_implicit=replace(bounded, most_added=2.0))
     with pytest.raises(InputError, match="of other sizes or another preset"):
         train_pifuhd(replace(asked, stage="fine", network=other, resume=True))
     # People without their true surfaces cannot be learnt from so.
@@ -309,7 +310,9 @@ def test_four_ellipsoids_are_learnt_by_heart(
     if surfaces:
         assert config.network is not None
         coarse = replace(config.network.coarse, surfaces=True)
-        asked = replace(asked, network=replace(config.network, coarse=coarse, most_added=3.0))
+        implicit = replace(config.network.coarse_implicit, most_added=3.0)
+        sizes = replace(config.network, coarse=coarse, coarse_implicit=implicit)
+        asked = replace(asked, network=sizes)
     train_pifuhd(replace(config, data=people, steps=1))
     lines: list[dict[str, Any]] = []
     figures = train_pifuhd(asked, lines.append).parts[0].figures
