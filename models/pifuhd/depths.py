@@ -36,7 +36,9 @@ class DepthMaps:
     def placed(
         self, number: int, view: int, placement: Placement, size: int
     ) -> Float32[np.ndarray, "2 W W"]:
-        """Depth of the first and of the last surface along each pixel's ray; NaN where none is.
+        """Depth of the first and of the last surface along each pixel's ray, in the crop's cube.
+
+        NaN where there is none.
 
         Args:
             number: of the subject.

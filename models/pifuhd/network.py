@@ -112,7 +112,7 @@ class Pifuhd(nn.Module):
         coarse = None
         if not self.config.fine_only:
             coarse = self.encode_coarse(image, front, back, head_from_cube)
-        fine = self.encode_fine(image, front, back, head_from_cube=head_from_cube)
+        fine = self.encode_fine(image, front, back)
         return Features(coarse, fine, front, back, head_from_cube)
 
     def encode_coarse(
@@ -144,7 +144,6 @@ class Pifuhd(nn.Module):
         front: Float[torch.Tensor, "b 3 n n"] | None,
         back: Float[torch.Tensor, "b 3 n n"] | None,
         corner: Int[torch.Tensor, "b 2"] | None = None,
-        head_from_cube: Float[torch.Tensor, "b 3 4"] | None = None,
     ) -> FeatureMap:
         """Features of the fine level, of whole pictures or of windows of them.
 
@@ -154,23 +153,21 @@ class Pifuhd(nn.Module):
             back: back normals.
             corner: column and row of each window's first pixel, even numbers; the windows are of
                 the configuration's size.
-            head_from_cube: transforms to the head's axes, for an encoder that is told them.
 
         Raises:
-            InputError: normals or transforms are missing.
+            InputError: normals are missing.
         """
         config = self.config.fine
-        drawn = config.bins, config.surfaces
-        seen = self._inputs(image, front, back, config, head_from_cube)
+        seen = self._inputs(image, front, back, config, None)
         if corner is None:
-            return FeatureMap(self.image_filter(seen), config.map_size, None, *drawn)
+            return FeatureMap(self.image_filter(seen), config.map_size, bins=config.bins)
         side = self.config.window
         windows = [
             picture[:, row : row + side, column : column + side]
             for picture, (column, row) in zip(seen, corner.tolist(), strict=True)
         ]
         maps = self.image_filter(torch.stack(windows))
-        return FeatureMap(maps, config.map_size, corner // config.stride, *drawn)
+        return FeatureMap(maps, config.map_size, corner // config.stride, config.bins)
 
     def occupancy(
         self,

@@ -17,10 +17,9 @@ from jaxtyping import Float
 from torch.nn import functional
 
 STEEPNESS: Final = 100.0
-"""Of the logits across a surface, a half of the cube's side."""
+"""Of the logits along the ray, for half of the cube's side."""
 _TOLD_AT_MOST: Final = 5.0
 _TOLD_SCALE: Final = 10.0
-_THICKNESS_WEIGHT: Final = 0.5
 _COVER_WEIGHT: Final = 0.02
 
 
@@ -31,7 +30,7 @@ def logits_between(
 
     Args:
         drawn: the channels, at the points' pixels.
-        depth: of the points.
+        depth: of the points, in the cube's coordinates.
     """
     front, back, cover = drawn.unbind(-1)
     return (STEEPNESS * (depth - front)).minimum(STEEPNESS * (back - depth)).minimum(cover)
@@ -64,14 +63,14 @@ def surface_loss(
 
     Args:
         drawn: the channels.
-        depths: true ones; NaN where none is known.
+        depths: true ones, in the cube's coordinates; NaN where none is known.
         cover: share of each pixel that shows the person.
     """
     known = depths.isfinite()
     count = known.sum().clamp(min=1)
     error = (drawn[:, :2] - depths.nan_to_num()) * known
     total = error.abs().sum() / count
-    total = total + _THICKNESS_WEIGHT * 2 * (error[:, 0] - error[:, 1]).abs().sum() / count
+    total = total + (error[:, 0] - error[:, 1]).abs().sum() / count
     for axis in (-1, -2):
         pairs = known.shape[axis] - 1
         both = known.narrow(axis, 1, pairs) & known.narrow(axis, 0, pairs)

@@ -77,10 +77,11 @@ class LevelLearner:
             augmentation=config.augmentation,
             fit=fit,
         )
-        self._encoder = sizes.fine if level == "fine" else sizes.coarse
+        # The coarse level alone draws surfaces.
+        self._surfaces = level == "coarse" and sizes.coarse.surfaces
         depths = None
-        if self._encoder.surfaces:
-            options = replace(options, surfaces=self._encoder.map_size)
+        if self._surfaces:
+            options = replace(options, surfaces=sizes.coarse.map_size)
             depths = DepthMaps(people).placed
         seed = 2 * config.seed + int(level == "fine")
         self._source = BatchSource(
@@ -119,14 +120,13 @@ class LevelLearner:
         right = ((stacks[-1].detach() > 0.5) == (inside > 0.5)).float() * weight
         accuracy = right.sum() / weight.sum().clamp(min=1)
         total, terms = torch.stack(losses).mean(), {"wrong_share": 1 - accuracy}
-        if self._encoder.surfaces:
-            seen = features.fine if self._level == "fine" else features.coarse
-            assert seen is not None
+        if self._surfaces and features.coarse is not None:
+            seen = features.coarse
             true = tensor(batch.depths, self._device), tensor(batch.cover, self._device)
             maps = [surface_loss(seen.drawn(k), *true) for k in range(len(seen.stacks))]
-            terms["surfaces"] = torch.stack(maps).mean()
-            total = total + _SURFACE_WEIGHT * terms["surfaces"]
-            terms["surfaces"] = terms["surfaces"].detach()
+            error = torch.stack(maps).mean()
+            total = total + _SURFACE_WEIGHT * error
+            terms["surfaces"] = error.detach()
         return total, terms
 
     @torch.no_grad()
@@ -206,7 +206,7 @@ class LevelLearner:
             fine = None
             if self._level == "fine":
                 corner = None if batch.corner is None else tensor(batch.corner, self._device)
-                fine = self.model.encode_fine(image, front, back, corner, told)
+                fine = self.model.encode_fine(image, front, back, corner)
         return Features(coarse, fine, head_from_cube=told)
 
 

@@ -27,8 +27,8 @@ class TrainPifuhd:
         out: folder of the training; made where it is absent.
         stage: what to train; "export" only puts the parts together once more.
         side: which normals to train; "both" one after the other, each with the whole budget.
-        preset: sizes of the networks: small, as small but with surfaces drawn in the coarse level
-            (for bodies), or exactly the paper's.
+        preset: sizes of the networks: small; surfaces, as small, which draws front and back (for
+            bodies); paper, exactly the paper's.
         minutes: minutes to train each part, in all.
         steps: steps to train each part, in all; one of --minutes and --steps must be given.
         batch: pictures a step.

@@ -1,1 +1,1 @@
-"""PIFuHD for bodies, small preset: trained on bodies that mien made."""
+"""PIFuHD for bodies, preset `surfaces`: trained on bodies that mien made."""

@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch", reason="the networks need torch")
 
 from mien.models.errors import InputError  # noqa: E402
 from mien.models.pifuhd.augment import Placement  # noqa: E402
+from mien.models.pifuhd.cases import true_surface  # noqa: E402
 from mien.models.pifuhd.config import EncoderConfig, PifuhdConfig  # noqa: E402
 from mien.models.pifuhd.dataset import BatchOptions, BatchSource, PeopleFolder  # noqa: E402
 from mien.models.pifuhd.depths import DepthMaps, front_and_back  # noqa: E402
@@ -66,8 +67,6 @@ def test_depths_of_an_ellipsoid_are_those_of_its_equation(ellipsoids: Path):
     folder = PeopleFolder(ellipsoids)
     with np.load(ellipsoids / "subject-00000.npz") as arrays:
         radii = arrays["vertices"].max(0) * 2 / 420
-    from mien.models.pifuhd.cases import true_surface
-
     surface, _ = true_surface(folder, 0)
     front, back = front_and_back(surface.transformed(np.eye(3) * 2 / 420), 64)
     axis = (2 * np.arange(64) + 1) / 64 - 1
