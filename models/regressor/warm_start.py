@@ -35,6 +35,8 @@ HEADS: Final = {
 """Heads of the network by their names in the export."""
 
 _UNITS: Final = "log_variance_of_units"
+_ROUNDED: Final = "_quantized"
+"""What onnxruntime's quantisation calls the integers of a constant, after its name."""
 _WIDEST: Final = 1024
 """Channels of the last layer at width 1."""
 
@@ -78,11 +80,12 @@ def exported_regressor(start: Path) -> Path | None:
 
 
 def read_export(path: Path) -> ExportedWeights:
-    """Read ``regressor.onnx`` as :func:`.export.save_onnx` writes it.
+    """Read ``regressor.onnx`` as :func:`.export.save_onnx` writes it, or its int8 form.
+
+    What is kept in 8-bit integers is as fine as these: a training that begins with it mends that.
 
     Raises:
-        InputError: the file is missing, damaged, another network or in 8-bit integers, or onnx is
-            not installed.
+        InputError: the file is missing, damaged or another network, or onnx is not installed.
     """
     try:
         import onnx
@@ -95,10 +98,6 @@ def read_export(path: Path) -> ExportedWeights:
         raise InputError(f"{path}: {error.strerror}") from error
     except DecodeError as error:
         raise InputError(f"{path}: not an ONNX file") from error
-    if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in graph.node):
-        raise InputError(
-            f"{path}: in 8-bit integers, which cannot be trained; expected single precision"
-        )
     values = _values(graph, path)
     config = _config(values)
     if config is None:
@@ -228,19 +227,38 @@ def _layers(network: FaceNetwork) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
 
 
 def _values(graph: onnx.GraphProto, path: Path) -> dict[str, NDArray[np.float32]]:
-    """Constants of a graph that are numbers in single precision."""
+    """Constants of a graph that are numbers in single precision, or integers times a scale."""
     from onnx import TensorProto, numpy_helper
 
-    values = {}
+    arrays: dict[str, NDArray[np.generic]] = {}
     for tensor in graph.initializer:
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
             raise InputError(f"{path}: not exported by mien: keeps weights in another file")
-        if tensor.data_type == TensorProto.FLOAT:
+        if tensor.data_type in (TensorProto.FLOAT, TensorProto.INT8, TensorProto.INT32):
             try:
-                values[tensor.name] = numpy_helper.to_array(tensor)
+                arrays[tensor.name] = numpy_helper.to_array(tensor)
             except (ValueError, TypeError) as error:
                 raise InputError(f"{path}: damaged: a weight cannot be read") from error
+    values = {k: np.asarray(v, np.float32) for k, v in arrays.items() if v.dtype == np.float32}
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and node.input and node.input[0] in arrays:
+            parts = [arrays.get(name) for name in node.input]
+            values[node.input[0].removesuffix(_ROUNDED)] = _dequantised(parts, path)
     return values
+
+
+def _dequantised(parts: Sequence[NDArray[np.generic] | None], path: Path) -> NDArray[np.float32]:
+    """Integers less their zero points, times their scales; both are one, or one a first index.
+
+    Raises:
+        InputError: they are not of that form.
+    """
+    if len(parts) == 3 and all(part is not None for part in parts):
+        whole, scale, zero = (np.asarray(part, np.float32) for part in parts)
+        if whole.ndim and all(part.shape in ((), whole.shape[:1]) for part in (scale, zero)):
+            along = (-1, *[1] * (whole.ndim - 1))
+            return (whole - zero.reshape(along)) * scale.reshape(along)
+    raise InputError(f"{path}: not exported by mien: integers without their scale")
 
 
 def _config(values: Mapping[str, NDArray[np.float32]]) -> NetworkConfig | None:

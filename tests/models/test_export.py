@@ -24,7 +24,6 @@ from mien.models.learning.stepping import StepProgress
 from mien.models.regressor.checkpoint import Checkpoint, Progress
 from mien.models.regressor.export import export_regressor, make_bundle, offset_log_variance
 from mien.models.regressor.network import FaceNetwork, NetworkConfig, Pooling
-from mien.models.regressor.quantise import quantise
 from mien.stream.detector.own import OwnDetector
 from mien.stream.smoother.tuning import Tuning
 from mien.tools.export import Export
@@ -253,26 +252,3 @@ def test_calibration_moves_the_variances_alone(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xff no network")
     with pytest.raises(InputError, match="not an exported network"):
         offset_log_variance(path, offset)
-
-
-def test_int8_takes_any_batch_and_says_much_the_same(tmp_path: Path) -> None:
-    path = export_regressor(save(random_network("weighted"), tmp_path / "c.pt"), tmp_path)
-    crops = np.random.default_rng(4).integers(0, 256, (24, 120, 120, 3), dtype=np.uint8)
-    quantise(path, tmp_path / "int8.onnx", crops)
-    kinds = [node.op_type for node in onnx.load(tmp_path / "int8.onnx").graph.node]
-    assert "QuantizeLinear" in kinds
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["c.pt", "int8.onnx", "regressor.onnx"]
-    whole, eight = outputs_of(path, crops), outputs_of(tmp_path / "int8.onnx", crops)
-    alone = outputs_of(tmp_path / "int8.onnx", crops[:1])
-    for exact, found, single in zip(whole, eight, alone, strict=True):
-        assert found.shape == exact.shape
-        np.testing.assert_allclose(found[:1], single, atol=1e-3)
-    spread = whole[0].std(axis=0).mean()
-    # Random weights suffer more than trained ones, whose landmarks mien export measures.
-    assert np.abs(whole[0] - eight[0]).mean() < 0.75 * spread
-    # Variances can be calibrated afterwards, as in the network in single precision.
-    offset_log_variance(tmp_path / "int8.onnx", np.ones(62))
-    moved = outputs_of(tmp_path / "int8.onnx", crops)
-    np.testing.assert_allclose(moved[1], eight[1] + 1, atol=1e-4)
-    with pytest.raises(InputError, match="no crop"):
-        quantise(path, tmp_path / "none.onnx", crops[:0])
