@@ -7,11 +7,15 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
+NOTHING = 0
+WHOLE = 1
+"""Blocks of single pixels: a view is sampled from the picture itself."""
+
 
 @njit(cache=True, nogil=True)
 @no_type_check
 def place(left, top, scale, pose, shape, mean, basis, steps_mm, mirrored, columns, rows,
-          maps, facing):  # fmt: skip
+          width, height, fine, furthest, maps, facing, inside, cuts):  # fmt: skip
     """Where the pixels of each view lie in the image, and where the face looks.
 
     Args:
@@ -20,8 +24,13 @@ def place(left, top, scale, pose, shape, mean, basis, steps_mm, mirrored, column
         steps_mm: of each view's pixels.
         mirrored: number of the view that is.
         columns, rows: of a view.
-        maps: (V, 2, 3) is filled: from a view's (x, y, 1) to the image's.
-        facing: (2,) is filled, see :class:`.views.FaceViews`.
+        width, height: of the image.
+        fine: image pixels a view's, from which on blocks of them are averaged.
+        furthest: px; corners that lie further outside are as good as there.
+        maps: (V, 2, 3) is filled: from a view's (x, y, 1) to the image's, or to its blocks'.
+        facing: (2,) and inside: (V,) are filled, see :class:`.views.FaceViews`.
+        cuts: (V, 5) is filled: size of the blocks (:data:`NOTHING` where none is seen), then left
+            and top of the part of the image that they are made of, and how many across and down.
 
     Returns:
         Whether they lie anywhere: not of a head seen from right above or below.
@@ -58,4 +67,30 @@ def place(left, top, scale, pose, shape, mean, basis, steps_mm, mirrored, column
         for i, middle in enumerate((x, y)):
             aside = 0.5 * (columns - 1) * maps[view, i, 0] + 0.5 * (rows - 1) * maps[view, i, 1]
             maps[view, i, 2] = middle - aside
+        inside[view] = 0.0 <= x <= width - 1.0 and 0.0 <= y <= height - 1.0
+        _divide(maps[view], columns, rows, (width, height), fine, furthest, cuts[view])
     return True
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _divide(to_image, columns, rows, sizes, fine, furthest, cut):
+    """Choose the blocks whose means a view is sampled from, and let its map lead to them."""
+    step = np.hypot(to_image[0, 0], to_image[1, 0])
+    cut[0] = NOTHING if step > max(sizes) else WHOLE
+    if step < fine or cut[0] == NOTHING:
+        return
+    block = 2 * max(int(np.rint(step / 3.0)), 1)
+    for i in range(2):
+        low = high = to_image[i, 2]
+        for x in (0.0, columns - 1.0):
+            for y in (0.0, rows - 1.0):
+                at = to_image[i, 0] * x + to_image[i, 1] * y + to_image[i, 2]
+                low, high = min(low, at), max(high, at)
+        first = max(int(max(low, -furthest)) - block, 0)
+        end = min(int(min(high, furthest)) + 2 * block, sizes[i])
+        cut[1 + i], cut[3 + i] = first, (end - first) // block
+        for j in range(3):
+            to_image[i, j] /= block
+        to_image[i, 2] -= (first + 0.5 * (block - 1)) / block
+    cut[0] = block if min(cut[3], cut[4]) > 0 else NOTHING

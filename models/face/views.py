@@ -39,10 +39,6 @@ corners and the chin."""
 
 
 _STEPS: Final = np.array(STEP_MM)
-_MIDDLE: Final = np.array([(VIEW_WIDTH - 1) / 2, (VIEW_HEIGHT - 1) / 2, 1.0])
-_CORNERS: Final = np.array(
-    [[0, VIEW_WIDTH - 1, 0, VIEW_WIDTH - 1], [0, 0, VIEW_HEIGHT - 1, VIEW_HEIGHT - 1], [1] * 4]
-)
 _SAMPLING: Final = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 _FINE: Final = 1.5
 """Image pixels a view's, from which on blocks of them are averaged."""
@@ -117,23 +113,26 @@ class ViewPlaces:
         """
         pixels = np.zeros((N_VIEWS, VIEW_HEIGHT, VIEW_WIDTH, 3), np.uint8)
         facing, maps = np.zeros(2, np.float32), np.empty((N_VIEWS, 2, 3))
+        inside, cuts = np.zeros(N_VIEWS, np.bool_), np.empty((N_VIEWS, 5), np.int64)
+        height, width = image_bgr.shape[:2]
         scale = crop.side / CROP_SIZE
         middle = (CROP_SIZE - 1) / 2.0
         if not _kernel().place(
             crop.cx - scale * middle, crop.cy - scale * middle, scale, pose, shape, self.mean,
-            self.basis, _STEPS, RIGHT_EYE, VIEW_WIDTH, VIEW_HEIGHT, maps, facing,
+            self.basis, _STEPS, RIGHT_EYE, VIEW_WIDTH, VIEW_HEIGHT, width, height, _FINE,
+            _FURTHEST_PX, maps, facing, inside, cuts,
         ):  # fmt: skip
             return FaceViews(pixels, facing, np.zeros(N_VIEWS, np.bool_))
-        for view, to_image in zip(pixels, maps, strict=True):
-            _cut(image_bgr, to_image, view)
-        at = maps @ _MIDDLE
-        last = image_bgr.shape[1] - 1.0, image_bgr.shape[0] - 1.0
-        return FaceViews(pixels, facing, np.all((at >= 0.0) & (at <= last), axis=1))
+        for view, to_blocks, cut in zip(pixels, maps, cuts.tolist(), strict=True):
+            if cut[0] != _kernel().NOTHING:
+                _sample(image_bgr, to_blocks, cut, view)
+        return FaceViews(pixels, facing, inside)
 
 
-def _cut(
+def _sample(
     image: UInt8[np.ndarray, "H W 3"],
-    to_image: Float64[np.ndarray, "2 3"],
+    to_blocks: Float64[np.ndarray, "2 3"],
+    cut: list[int],
     view: UInt8[np.ndarray, "48 64 3"],
 ) -> None:
     """Fill a view; where the image's pixels are finer, from means of square blocks of them.
@@ -141,23 +140,11 @@ def _cut(
     Blocks of two, four, six pixels: of one alone every second stripe would be missed from a step of
     1.5 px on, and two of them each way have a part in a bilinear sample.
     """
-    step = float(np.hypot(to_image[0, 0], to_image[1, 0]))
-    if step > max(image.shape):
-        return  # a view of less than a pixel
-    if step >= _FINE:
-        block = 2 * max(round(step / 3.0), 1)
-        corners = (to_image @ _CORNERS).clip(-_FURTHEST_PX, _FURTHEST_PX)
-        first = np.maximum(corners.min(1).astype(int) - block, 0)
-        end = np.minimum(corners.max(1).astype(int) + 2 * block, image.shape[1::-1])
-        blocks = (end - first) // block
-        if blocks.min() < 1:
-            return
-        (left, top), (across, down) = first.tolist(), blocks.tolist()
+    block, left, top, across, down = cut
+    if block != _kernel().WHOLE:
         part = image[top : top + block * down, left : left + block * across]
         image = np.asarray(cv2.resize(part, (across, down), interpolation=cv2.INTER_AREA), np.uint8)
-        to_image = to_image / block
-        to_image[:, 2] -= (first + 0.5 * (block - 1)) / block
-    cv2.warpAffine(image, to_image, (VIEW_WIDTH, VIEW_HEIGHT), view, _SAMPLING)
+    cv2.warpAffine(image, to_blocks, (VIEW_WIDTH, VIEW_HEIGHT), view, _SAMPLING)
 
 
 @cache
