@@ -14,6 +14,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
@@ -30,7 +31,8 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from ..errors import InputError, OutputError
+from ..errors import InputError
+from ..learning.onnx_graph import write_model
 from .export import INPUT_NAME
 
 _BATCH: Final = 16
@@ -91,35 +93,31 @@ def quantise(source: Path, out: Path, crops: UInt8[np.ndarray, "n 120 120 3"]) -
     equalise(model, crops)
     layers = _layers(model.graph)
     within = {layer.node.name for layer in layers[_FIRST_WHOLE:-1]}
-    temporary = out.with_name(f".{out.name}.int8")
     logger = logging.getLogger()
     level = logger.level
-    try:
-        # It advises, on the root logger, a pre-processing that this graph does not need.
-        logger.setLevel(logging.ERROR)
-        quantize_static(
-            model,
-            str(temporary),
-            _Crops(crops),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv"],
-            nodes_to_quantize=sorted(within),
-            per_channel=True,
-            reduce_range=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax,
-        )
+    with TemporaryDirectory() as folder:
+        temporary = Path(folder) / out.name
+        try:
+            # It advises, on the root logger, a pre-processing that this graph does not need.
+            logger.setLevel(logging.ERROR)
+            quantize_static(
+                model,
+                str(temporary),
+                _Crops(crops),
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=["Conv"],
+                nodes_to_quantize=sorted(within),
+                per_channel=True,
+                reduce_range=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                calibrate_method=CalibrationMethod.MinMax,
+            )
+        finally:
+            logger.setLevel(level)
         model = onnx.load(temporary)
-        _let_saturation_be_relu(model.graph)
-        onnx.checker.check_model(model, full_check=True)
-        onnx.save(model, temporary)
-        temporary.replace(out)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be written: {error}") from error
-    finally:
-        logger.setLevel(level)
-        temporary.unlink(missing_ok=True)
+    _let_saturation_be_relu(model.graph)
+    write_model(model, out)
 
 
 def equalise(model: onnx.ModelProto, crops: UInt8[np.ndarray, "n 120 120 3"]) -> None:

@@ -256,8 +256,11 @@ def _dequantised(parts: Sequence[NDArray[np.generic] | None], path: Path) -> NDA
     if len(parts) == 3 and all(part is not None for part in parts):
         whole, scale, zero = (np.asarray(part, np.float32) for part in parts)
         if whole.ndim and all(part.shape in ((), whole.shape[:1]) for part in (scale, zero)):
-            along = (-1, *[1] * (whole.ndim - 1))
-            return (whole - zero.reshape(along)) * scale.reshape(along)
+            scale, zero = (
+                part.reshape(part.shape + (1,) * (whole.ndim - part.ndim)) for part in (scale, zero)
+            )
+            with np.errstate(over="ignore", invalid="ignore"):  # whoever reads it asks for numbers
+                return (whole - zero) * scale
     raise InputError(f"{path}: not exported by mien: integers without their scale")
 
 
