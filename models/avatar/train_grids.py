@@ -213,4 +213,4 @@ def _features(config: AvatarTrainConfig, weight: float) -> Features:
         return vgg19_features(config.perceptual)
     from ..face.bundle import Bundle
 
-    return regressor_features(Bundle.default().regressor_path)
+    return regressor_features(Bundle.default().whole_regressor_path)

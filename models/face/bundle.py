@@ -30,11 +30,13 @@ BUNDLE_FORMAT: Final = 1
 MANIFEST: Final = "bundle.toml"
 FACE_MODEL: Final = "face_model.npz"
 REGRESSOR: Final = "regressor.onnx"
+WHOLE_REGRESSOR: Final = "regressor_whole.onnx"
+"""In single precision, where the other is in 8-bit integers."""
 DETECTOR: Final = "detector.onnx"
 BLENDSHAPES: Final = "blendshapes.onnx"
 SMOOTHER: Final = "smoother.toml"
 REQUIRED_FILES: Final = (FACE_MODEL, REGRESSOR)
-OPTIONAL_FILES: Final = (DETECTOR, BLENDSHAPES, SMOOTHER)
+OPTIONAL_FILES: Final = (WHOLE_REGRESSOR, DETECTOR, BLENDSHAPES, SMOOTHER)
 
 OUTPUTS: Final = ("params", "log_variance", "blendshapes", "presence")
 """What a regressor may say; a bundle made of another's network has ``params`` and lacks others."""
@@ -141,6 +143,11 @@ class Bundle:
     def regressor_path(self) -> Path:
         """The network that turns crops into parameters."""
         return self.folder / REGRESSOR
+
+    @property
+    def whole_regressor_path(self) -> Path:
+        """The same in single precision: to train on, and for its features."""
+        return self._optional(WHOLE_REGRESSOR) or self.regressor_path
 
     @property
     def detector_path(self) -> Path | None:

@@ -35,7 +35,7 @@ class RegressorFeatures(nn.Module):
 
     def __init__(self, regressor: Path | None = None) -> None:
         super().__init__()
-        weights = read_export(regressor or Bundle.default().regressor_path)
+        weights = read_export(regressor or Bundle.default().whole_regressor_path)
         with torch.device("meta"):
             trunk = FaceNetwork(weights.config).trunk
         convolutions = [layer for layer in trunk if isinstance(layer, nn.Conv2d)]

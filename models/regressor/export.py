@@ -22,6 +22,7 @@ from ..face.bundle import (
     FACE_MODEL,
     REGRESSOR,
     SMOOTHER,
+    WHOLE_REGRESSOR,
     Bundle,
     BundleInfo,
     Scalar,
@@ -131,6 +132,7 @@ def make_bundle(
     models = {REGRESSOR: to_onnx(trained.averaged_network()), **(networks or {})}
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / WHOLE_REGRESSOR).unlink(missing_ok=True)  # of another network that lay there
         for source, target in wanted.items():
             if source.resolve() != target.resolve():
                 shutil.copyfile(source, target)

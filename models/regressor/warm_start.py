@@ -35,8 +35,6 @@ HEADS: Final = {
 """Heads of the network by their names in the export."""
 
 _UNITS: Final = "log_variance_of_units"
-_ROUNDED: Final = "_quantized"
-"""What onnxruntime's quantisation calls the integers of a constant, after its name."""
 _WIDEST: Final = 1024
 """Channels of the last layer at width 1."""
 
@@ -75,17 +73,16 @@ def exported_regressor(start: Path) -> Path | None:
         BundleError: it is a folder and no sound bundle.
     """
     if start.is_dir():
-        return Bundle.load(start).regressor_path
+        return Bundle.load(start).whole_regressor_path
     return start if start.suffix.lower() == ".onnx" else None
 
 
 def read_export(path: Path) -> ExportedWeights:
-    """Read ``regressor.onnx`` as :func:`.export.save_onnx` writes it, or its int8 form.
-
-    What is kept in 8-bit integers is as fine as these: a training that begins with it mends that.
+    """Read ``regressor.onnx`` as :func:`.export.save_onnx` writes it.
 
     Raises:
-        InputError: the file is missing, damaged or another network, or onnx is not installed.
+        InputError: the file is missing, damaged, another network or in 8-bit integers, or onnx is
+            not installed.
     """
     try:
         import onnx
@@ -98,6 +95,10 @@ def read_export(path: Path) -> ExportedWeights:
         raise InputError(f"{path}: {error.strerror}") from error
     except DecodeError as error:
         raise InputError(f"{path}: not an ONNX file") from error
+    if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in graph.node):
+        raise InputError(
+            f"{path}: in 8-bit integers, which cannot be trained; expected single precision"
+        )
     values = _values(graph, path)
     config = _config(values)
     if config is None:
@@ -227,41 +228,19 @@ def _layers(network: FaceNetwork) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
 
 
 def _values(graph: onnx.GraphProto, path: Path) -> dict[str, NDArray[np.float32]]:
-    """Constants of a graph that are numbers in single precision, or integers times a scale."""
+    """Constants of a graph that are numbers in single precision."""
     from onnx import TensorProto, numpy_helper
 
-    arrays: dict[str, NDArray[np.generic]] = {}
+    values = {}
     for tensor in graph.initializer:
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
             raise InputError(f"{path}: not exported by mien: keeps weights in another file")
-        if tensor.data_type in (TensorProto.FLOAT, TensorProto.INT8, TensorProto.INT32):
+        if tensor.data_type == TensorProto.FLOAT:
             try:
-                arrays[tensor.name] = numpy_helper.to_array(tensor)
+                values[tensor.name] = numpy_helper.to_array(tensor)
             except (ValueError, TypeError) as error:
                 raise InputError(f"{path}: damaged: a weight cannot be read") from error
-    values = {k: np.asarray(v, np.float32) for k, v in arrays.items() if v.dtype == np.float32}
-    for node in graph.node:
-        if node.op_type == "DequantizeLinear" and node.input and node.input[0] in arrays:
-            parts = [arrays.get(name) for name in node.input]
-            values[node.input[0].removesuffix(_ROUNDED)] = _dequantised(parts, path)
     return values
-
-
-def _dequantised(parts: Sequence[NDArray[np.generic] | None], path: Path) -> NDArray[np.float32]:
-    """Integers less their zero points, times their scales; both are one, or one a first index.
-
-    Raises:
-        InputError: they are not of that form.
-    """
-    if len(parts) == 3 and all(part is not None for part in parts):
-        whole, scale, zero = (np.asarray(part, np.float32) for part in parts)
-        if whole.ndim and all(part.shape in ((), whole.shape[:1]) for part in (scale, zero)):
-            scale, zero = (
-                part.reshape(part.shape + (1,) * (whole.ndim - part.ndim)) for part in (scale, zero)
-            )
-            with np.errstate(over="ignore", invalid="ignore"):  # whoever reads it asks for numbers
-                return (whole - zero) * scale
-    raise InputError(f"{path}: not exported by mien: integers without their scale")
 
 
 def _config(values: Mapping[str, NDArray[np.float32]]) -> NetworkConfig | None:

@@ -6,7 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..digest import file_sha256
-from ..face.bundle import FACE_MODEL, REGRESSOR, Bundle, BundleInfo, write_bundle
+from ..face.bundle import (
+    FACE_MODEL,
+    REGRESSOR,
+    WHOLE_REGRESSOR,
+    Bundle,
+    BundleInfo,
+    write_bundle,
+)
 from ..writing import make_folder, whole_file
 from .basel import read_basel_face, read_statistics
 from .convert import parameter_map, sellion_um, to_face_model
@@ -51,6 +58,7 @@ def import_bundle(
         f"{what}_sha256": file_sha256(path) for what, path in sources.items() if path is not None
     }
     make_folder(folder)
+    (folder / WHOLE_REGRESSOR).unlink(missing_ok=True)  # of another network that lay there
     with whole_file(folder / REGRESSOR) as part:
         part.write_bytes(regressor.SerializeToString())
     with whole_file(folder / FACE_MODEL) as part:

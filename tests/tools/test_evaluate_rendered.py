@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from mien.models.errors import InputError, OutputError
-from mien.models.face.bundle import Bundle, write_bundle
+from mien.models.face.bundle import REGRESSOR, WHOLE_REGRESSOR, Bundle, write_bundle
 from mien.models.face.rotation import angle_between_deg
 from mien.models.makehuman.build import HeadModel
 from mien.models.makehuman.source import MakeHumanData
@@ -170,6 +170,7 @@ def test_int8_is_kept_only_where_landmarks_do_not_suffer(
 ) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("onnx")
+    from mien.models.regressor.warm_start import exported_regressor, read_export
     from mien.tools.evaluate import calibrate
 
     bundle = copied(tmp_path)
@@ -178,8 +179,18 @@ def test_int8_is_kept_only_where_landmarks_do_not_suffer(
     assert result.kept
     assert result.bundle.info.training["precision"] == "int8"
     assert result.bundle.hash != bundle.hash
+    # What it was made of stays, for trainings to go on from; eight bits are made of that alone.
+    start = exported_regressor(result.bundle.folder)
+    assert start == result.bundle.whole_regressor_path != result.bundle.regressor_path
+    read_export(start)
+    with pytest.raises(InputError, match="8-bit integers"):
+        read_export(result.bundle.regressor_path)
+    twice = calibrate.quantise_bundle(result.bundle, rendered)
+    assert twice.bundle.files == result.bundle.files
+    assert (twice.nme, twice.nme_int8) == (result.nme, result.nme_int8)
     again = copied(tmp_path / "again")
     monkeypatch.setattr(calibrate, "MOST_GROWTH", -100.0)
     refused = calibrate.quantise_bundle(again, rendered)
     assert not refused.kept
-    assert refused.bundle.files == again.files
+    assert WHOLE_REGRESSOR not in refused.bundle.files
+    assert refused.bundle.files[REGRESSOR] == again.files[WHOLE_REGRESSOR]

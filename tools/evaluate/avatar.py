@@ -268,4 +268,4 @@ def _watcher(bundle: Bundle, tracker: FaceTracker) -> Watcher:
         rows = tracker.fit(picture)
         return rows[0].blendshapes if rows else None
 
-    return Watcher(read, regressor_features(bundle.regressor_path))
+    return Watcher(read, regressor_features(bundle.whole_regressor_path))

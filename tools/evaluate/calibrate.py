@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from jaxtyping import Float64
 
 from ...models.errors import InputError
-from ...models.face.bundle import REGRESSOR, Bundle, write_bundle
+from ...models.face.bundle import WHOLE_REGRESSOR, Bundle, write_bundle
 from ...models.face.crop import CROP_SIZE
 from ...models.face.names import N_PARAMS
 from ...models.synthetic.evaluation import clip_paths
 from ...models.synthetic.shards import ShardFolder
+from ...models.writing import whole_file
 from .estimator import Estimator
 from .films import measure_films
 from .held_out import HeldOut, count_pictures, is_shard_folder, measure_shards
@@ -55,15 +58,13 @@ def calibrate(bundle: Bundle, folder: Path) -> Bundle:
         InputError: the folder holds no face, or is damaged.
         OutputError: the bundle cannot be written.
     """
-    from ...models.regressor.export import offset_log_variance
-
     measured = _measure(bundle, folder)
     by_output = measured.figures.get("normalised_error_squared_by_output")
     if not by_output:
         raise InputError(f"{folder}: no face to calibrate on")
     offset = np.zeros(N_PARAMS)
     offset[list(by_output)] = np.log(list(by_output.values()))
-    offset_log_variance(bundle.regressor_path, offset)
+    _offset(bundle, offset)
     films = clip_paths(folder)
     if films:
         bundle = write_bundle(bundle.folder, bundle.info)
@@ -73,7 +74,7 @@ def calibrate(bundle: Bundle, folder: Path) -> Bundle:
             raise InputError(f"{folder}: the face was found in no film")
         more = np.zeros(N_PARAMS)
         more[_ROTATION] = np.log(nees)
-        offset_log_variance(bundle.regressor_path, more)
+        _offset(bundle, more)
         offset += more
     facts = {
         "calibrated_on": f"{len(measured.faces)} faces and {len(films)} films of {folder.name}",
@@ -81,6 +82,14 @@ def calibrate(bundle: Bundle, folder: Path) -> Bundle:
     }
     info = replace(bundle.info, training={**bundle.info.training, **facts})
     return write_bundle(bundle.folder, info)
+
+
+def _offset(bundle: Bundle, offset: Float64[np.ndarray, " 62"]) -> None:
+    """Add constants to the log-variances of the network, in both of its forms."""
+    from ...models.regressor.export import offset_log_variance
+
+    for path in {bundle.regressor_path, bundle.whole_regressor_path}:
+        offset_log_variance(path, offset)
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,8 @@ class Quantised:
 def quantise_bundle(bundle: Bundle, folder: Path) -> Quantised:
     """Put the int8 form of its network into a bundle, unless landmarks suffer.
 
+    The one in single precision stays beside it: trainings go on from that.
+
     Every eighth picture or so of the folder sets the ranges of the activations (no label is used);
     all of its faces judge.
 
@@ -116,16 +127,21 @@ def quantise_bundle(bundle: Bundle, folder: Path) -> Quantised:
     """
     from ...models.regressor.quantise import quantise
 
+    eight, whole = bundle.regressor_path, bundle.folder / WHOLE_REGRESSOR
+    for source, target in ((bundle.whole_regressor_path, whole), (whole, eight)):
+        with whole_file(target) as part:
+            shutil.copyfile(source, part)
+    info = bundle.info
+    training = {key: value for key, value in info.training.items() if key != "precision"}
+    bundle = write_bundle(bundle.folder, replace(info, training=training))
     before = _nme(bundle, folder)
-    whole = bundle.regressor_path.read_bytes()
-    quantise(bundle.regressor_path, bundle.folder / REGRESSOR, _crops(folder))
-    info = replace(bundle.info, training={**bundle.info.training, "precision": "int8"})
+    quantise(whole, eight, _crops(folder))
+    info = replace(info, training={**training, "precision": "int8"})
     bundle = write_bundle(bundle.folder, info)
     after = _nme(bundle, folder)
     kept = after - before < MOST_GROWTH
     if not kept:
-        bundle.regressor_path.write_bytes(whole)
-        training = {k: v for k, v in info.training.items() if k != "precision"}
+        whole.replace(eight)
         bundle = write_bundle(bundle.folder, replace(info, training=training))
     return Quantised(bundle, kept, before, after)
 
