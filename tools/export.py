@@ -39,8 +39,9 @@ class Export:
         provenance: where data and weights come from, in a sentence or two.
         trained_by: who trained it.
         command: the command that trained it; default: this one.
-        int8: folder of rendered pictures on which the network is quantised to 8-bit integers; it
-            stays in single precision where their landmark error would grow by 0.05 % or more.
+        int8: folder of rendered pictures on which the regressor is quantised to 8-bit integers; it
+            stays in single precision where their landmark error would grow by 0.05 % or more. What
+            it was is kept beside it, for trainings to go on from.
         calibrate: folder of held-out rendered people (of "mien synthesize evaluation-set") on
             which the stated variances are made true; its films set the rotation's.
     """

@@ -182,6 +182,7 @@ def test_int8_is_kept_only_where_landmarks_do_not_suffer(
     # What it was made of stays, for trainings to go on from; eight bits are made of that alone.
     start = exported_regressor(result.bundle.folder)
     assert start == result.bundle.whole_regressor_path != result.bundle.regressor_path
+    assert start is not None
     read_export(start)
     with pytest.raises(InputError, match="8-bit integers"):
         read_export(result.bundle.regressor_path)
