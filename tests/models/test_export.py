@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 
 from mien.models.errors import InputError, OutputError
-from mien.models.face.bundle import Bundle, BundleInfo
+from mien.models.face.bundle import WHOLE_REGRESSOR, Bundle, BundleInfo
 
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
@@ -120,6 +120,18 @@ def test_a_smoother_of_another_network_is_remarked_on(
         said = capsys.readouterr().err
         assert words in said
         assert bool(words) == bool(said)
+
+
+def test_a_network_written_anew_lies_beside_no_other_s_single_precision(
+    tmp_path: Path, face_model_path: Path
+) -> None:
+    checkpoint, folder = save(random_network("weighted"), tmp_path / "c.pt"), tmp_path / "bundle"
+    first = make_bundle(folder, checkpoint, face_model_path, INFO)
+    assert first.whole_regressor_path == first.regressor_path
+    (folder / WHOLE_REGRESSOR).write_bytes(b"of a network that lay there")
+    again = make_bundle(folder, checkpoint, face_model_path, INFO)
+    assert again.files == first.files
+    assert again.whole_regressor_path == again.regressor_path
 
 
 def test_a_bundle_takes_a_detector(tmp_path: Path, face_model_path: Path) -> None:
