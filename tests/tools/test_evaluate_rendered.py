@@ -189,6 +189,12 @@ def test_int8_is_kept_only_where_landmarks_do_not_suffer(
     twice = calibrate.quantise_bundle(result.bundle, rendered)
     assert twice.bundle.files == result.bundle.files
     assert (twice.nme, twice.nme_int8) == (result.nme, result.nme_int8)
+    alone = copied(tmp_path / "alone")
+    (alone.folder / WHOLE_REGRESSOR).unlink()
+    alone = write_bundle(alone.folder, alone.info)
+    with pytest.raises(InputError, match=r"regressor.onnx: in 8-bit integers"):
+        calibrate.quantise_bundle(alone, rendered)
+    assert Bundle.load(alone.folder) == alone
     again = copied(tmp_path / "again")
     monkeypatch.setattr(calibrate, "MOST_GROWTH", -100.0)
     refused = calibrate.quantise_bundle(again, rendered)

@@ -122,11 +122,14 @@ def quantise_bundle(bundle: Bundle, folder: Path) -> Quantised:
         folder: of shards.
 
     Raises:
-        InputError: the folder holds no face, or is damaged.
+        InputError: the folder holds no face, or is damaged; or the network is not one that mien
+            exported in single precision.
         OutputError: the bundle cannot be written.
     """
     from ...models.regressor.quantise import quantise
+    from ...models.regressor.warm_start import read_export
 
+    read_export(bundle.whole_regressor_path)  # raises for other networks, before anything changes
     eight, whole = bundle.regressor_path, bundle.folder / WHOLE_REGRESSOR
     for source, target in ((bundle.whole_regressor_path, whole), (whole, eight)):
         with whole_file(target) as part:
