@@ -139,7 +139,7 @@ def test_rendering_has_gradients_and_noise_has_a_seed() -> None:
 
 @pytest.fixture(scope="module")
 def features() -> Features:
-    return regressor_features(Bundle.default().regressor_path)
+    return regressor_features(Bundle.default().whole_regressor_path)
 
 
 def test_perceptual_loss_is_nothing_for_equal_pictures(features: Features) -> None:
@@ -155,7 +155,7 @@ def test_regressor_features_are_those_of_the_regressor(features: Features) -> No
     from mien.models.regressor.network import FaceNetwork
     from mien.models.regressor.warm_start import network_of_export, read_export
 
-    weights = read_export(Bundle.default().regressor_path)
+    weights = read_export(Bundle.default().whole_regressor_path)
     crops = torch.randint(0, 255, (2, 120, 120, 3), dtype=torch.uint8)
     network: FaceNetwork = network_of_export(
         weights, crops.numpy(), np.zeros(62, np.float32), np.ones(62, np.float32)

@@ -204,7 +204,7 @@ def test_a_training_begins_from_an_exported_regressor(bank: Path, tmp_path: Path
     mine = DetectorTraining(given).descent.network.eval()
     crops = noise(3, 8, 120, 120)
     zeros, ones = np.zeros(62, np.float32), np.ones(62, np.float32)
-    exported = network_of_export(read_export(start.regressor_path), crops, zeros, ones).eval()
+    exported = network_of_export(read_export(start.whole_regressor_path), crops, zeros, ones).eval()
     pixels = torch.rand(1, 3, 64, 64) * 2 - 1
     with torch.inference_mode():
         said = pixels
