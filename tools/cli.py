@@ -38,23 +38,45 @@ def main() -> int:
 
         status = parse(arguments).run()
         sys.stdout.flush()
-    except MienError as error:
-        print(f"mien: {error}", file=sys.stderr)
-        return ExitStatus.NOTHING_BEGAN
     except BrokenPipeError:
         # Whoever read our output (head, for instance) has seen enough: an interruption.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitStatus.INTERRUPTED
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            raise
-        print(f"mien: {str(error.filename)[:60]!r}: such a name no file can have", file=sys.stderr)
-        return ExitStatus.NOTHING_BEGAN
     except KeyboardInterrupt as error:
-        # A command may say how far it came; whoever pressed Ctrl-C did not.
-        print(f"mien: interrupted{f': {error}' if str(error) else ''}", file=sys.stderr)
-        return ExitStatus.INTERRUPTED
+        return _interrupted(error)
+    except Exception as error:
+        interruption = _behind(error)
+        if interruption is not None:
+            return _interrupted(interruption)
+        told = _told(error)
+        if told is None:
+            raise
+        print(f"mien: {told}", file=sys.stderr)
+        return ExitStatus.NOTHING_BEGAN
     return status
+
+
+def _told(error: Exception) -> str | None:
+    """What a user needs to know of an error that is theirs; None of one that is not."""
+    if isinstance(error, MienError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"{str(error.filename)[:60]!r}: such a name no file can have"
+    return None
+
+
+def _behind(error: BaseException) -> KeyboardInterrupt | None:
+    """The interruption that made an error: a library that was being loaded says "failed"."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__
+    return cause
+
+
+def _interrupted(error: KeyboardInterrupt) -> int:
+    # A command may say how far it came; whoever pressed Ctrl-C did not.
+    print(f"mien: interrupted{f': {error}' if str(error) else ''}", file=sys.stderr)
+    return ExitStatus.INTERRUPTED
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
@@ -107,4 +110,24 @@ def test_usage_errors_end_with_2_and_without_a_traceback(
     done = mien(*arguments)
     assert done.returncode == 2
     assert done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_interruption_while_a_library_is_loaded_is_one(
+    tmp_path: Path, portrait_video: Path
+) -> None:
+    """What Ctrl-C stops in the middle of its loading says only that it failed."""
+    (tmp_path / "onnxruntime.py").write_text(
+        'raise ImportError("initialization failed") from KeyboardInterrupt()\n'
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "mien.tools.cli", "track", portrait_video],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr.splitlines()[-1] == "mien: interrupted"
     assert "Traceback" not in done.stderr
