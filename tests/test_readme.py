@@ -23,7 +23,7 @@ def test_there_are_two_commands_that_begin_it() -> None:
     first, second = commands[:2]
     assert first.startswith("python3 -m venv .venv && ")
     assert first.endswith(".venv/bin/mien demo")
-    assert second.endswith(".venv/bin/pytest")
+    assert second.endswith(".venv/bin/pytest -n auto --dist loadfile")
     assert first.count("-c constraints.txt") == second.count("-c constraints.txt") == 1
 
 
