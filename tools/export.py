@@ -7,7 +7,7 @@ import shutil
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import tyro
 from tyro.conf import Positional
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     import onnx
 
     from ..models.face.bundle import Bundle, BundleInfo
+
+_ADDITIONS: Final = ("detector", "blendshapes", "int8", "calibrate")
+"""Options of what a bundle may lack."""
+_SAID: Final = ("name", "version", "licence", "provenance", "trained_by", "command")
+"""Options of what a bundle says of itself."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Export:
             or the given bundle's.
         provenance: where data and weights come from, in a sentence or two.
         trained_by: who trained it.
-        command: the command that trained it; default: this one.
+        command: the command that trained it; default: this one, or the given bundle's.
         int8: folder of rendered pictures on which the regressor is quantised to 8-bit integers; it
             stays in single precision where their landmark error would grow by 0.05 % or more. What
             it was is kept beside it, for trainings to go on from.
@@ -109,17 +114,15 @@ class Export:
                 raise OutputError(f"--out {self.out}: is a file, expected a folder or FILE.onnx")
         elif self.checkpoint.is_dir():
             raise InputError(f"{self.checkpoint}: a folder; its networks are files already")
-        elif self._additions:
+        elif of_bundles := self._given(*_ADDITIONS, *_SAID, "face_model"):
             raise InputError(
-                "export: --detector, --blendshapes, --int8 and --calibrate need a bundle: --out "
-                "DIR; a file alone is of the first argument"
+                f"export: --{of_bundles[0].replace('_', '-')} is of bundles (--out DIR); a file "
+                "alone is of the first argument"
             )
 
-    @property
-    def _additions(self) -> bool:
-        """Whether anything is asked for that a bundle may lack."""
-        asked = (self.detector, self.blendshapes, self.int8, self.calibrate)
-        return any(option is not None for option in asked)
+    def _given(self, *names: str) -> list[str]:
+        """Those of some options that are given."""
+        return [name for name in names if getattr(self, name) is not None]
 
     def _network(self) -> Path:
         """One network's file, of the regressor's, the detector's or the blendshapes' checkpoint."""
@@ -177,7 +180,7 @@ class Export:
         given = Bundle.load(self.checkpoint)
         if self.face_model is not None:
             raise InputError("export: --face-model goes with a checkpoint; a bundle has its own")
-        if not self._additions:
+        if not self._given(*_ADDITIONS):
             raise InputError(
                 f"{self.checkpoint}: a bundle already; expected --detector, --blendshapes, "
                 "--int8 or --calibrate"
@@ -202,9 +205,7 @@ class Export:
 
     def _said(self, info: BundleInfo) -> BundleInfo:
         """With what the options say of it."""
-        keys = ("name", "version", "licence", "provenance", "trained_by", "command")
-        said = {key: getattr(self, key) for key in keys}
-        return replace(info, **{key: value for key, value in said.items() if value is not None})
+        return replace(info, **{key: getattr(self, key) for key in self._given(*_SAID)})
 
     @staticmethod
     def _quantised(bundle: Bundle, folder: Path) -> tuple[Bundle, int]:

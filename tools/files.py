@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from jaxtyping import UInt8
 
 from ..models.errors import InputError, OutputError
 from ..models.writing import whole_file
@@ -43,6 +46,24 @@ def write_png(path: Path, picture_bgr: np.ndarray) -> None:
 
     with whole_file(path) as part:
         part.write_bytes(cv2.imencode(".png", picture_bgr)[1].tobytes())
+
+
+def write_film(path: Path, pictures: Iterable[UInt8[np.ndarray, "H W 3"]], rate: int) -> None:
+    """Write pictures, BGR, of one even size, as MP4.
+
+    Args:
+        path: the file.
+        pictures: one after the other.
+        rate: of them, per second.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    from ..stream.sinks.mp4 import Mp4Writer
+
+    with Mp4Writer(path, rate) as film:
+        for number, picture in enumerate(pictures):
+            film.add(picture, round(number * 1_000_000_000 / rate))
 
 
 def check_row_place(path: Path | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -69,7 +70,8 @@ class Keyframes:
         """Write the folders and return the exit status."""
         from tqdm import tqdm
 
-        from .annotate.annotated import VideoFinder
+        from ..stream.sinks.partial import sweep
+        from .annotate.annotated import Annotation, VideoFinder
         from .annotate.command import check_folder
 
         if not self.inputs:
@@ -86,6 +88,10 @@ class Keyframes:
         finders = {folder: VideoFinder(self.videos, folder) for *_, folder in items}
         bundle = load_bundle(self.bundle)
         check_folder(self.out)
+        sweep(self.out)
+        for rows_path, name, _ in items:
+            with suppress(InputError):  # it is told when its turn comes
+                self._finished(Annotation.open(rows_path, name), bundle)
         outcomes: Counter[str] = Counter()
         with tqdm(items, unit="video", disable=None, leave=False) as bar:
             for rows_path, name, folder in bar:
@@ -134,9 +140,7 @@ class Keyframes:
         annotation = Annotation.open(rows_path, name)
         if annotation.camera is None:
             raise InputError(f"{rows_path}: does not say its camera; key frames need Parquet")
-        request = self._request(rows_path)
-        place = self.out / f"{name}{ENDING}"
-        if not self.overwrite and self._finished(place, request):
+        if self._finished(annotation, bundle):
             return ""
         video, missing = finder.find(annotation)
         if video is None:
@@ -147,9 +151,13 @@ class Keyframes:
         chosen = choose(pool.candidates, self.purpose, self.count)
         if not chosen:
             raise InputError(f"{rows_path}: face {track} is observed in no frame")
-        self._write(annotation, video, track, chosen, pool.seen, place, bundle, request)
+        place = self._write(annotation, video, track, chosen, pool.seen, bundle)
         frames = ", ".join(str(choice.candidate.frame) for choice in chosen)
-        return f"{name}: {len(chosen)} of {self.count}: frames {frames}: {place}"
+        bare = "" if _meshes(annotation, bundle) else "; no meshes: --bundle names another bundle"
+        return f"{name}: {len(chosen)} of {self.count}: frames {frames}: {place}{bare}"
+
+    def _place(self, annotation: Annotation) -> Path:
+        return self.out / f"{annotation.name}{ENDING}"
 
     def _request(self, rows_path: Path) -> dict[str, Any]:
         return {
@@ -160,18 +168,26 @@ class Keyframes:
             "rows_sha256": file_sha256(rows_path),
         }
 
-    def _finished(self, place: Path, request: dict[str, Any]) -> bool:
+    def _finished(self, annotation: Annotation, bundle: Bundle) -> bool:
+        """Whether the folder of a video was made with these options.
+
+        Raises:
+            InputError: the rows cannot be read.
+            OutputError: it was made with others, or is damaged.
+        """
         from ..stream.keyframes.folder import FACTS, KeyframeFolder
 
-        if not (place / FACTS).is_file():
+        place = self._place(annotation)
+        if self.overwrite or not (place / FACTS).is_file():
             return False
         try:
-            before = KeyframeFolder.load(place).facts.request
+            folder = KeyframeFolder.load(place)
         except InputError as error:
             raise OutputError(f"{error}; --overwrite replaces it") from error
-        changed = sorted(
-            k for k in before.keys() | request.keys() if before.get(k) != request.get(k)
-        )
+        before, now = folder.facts.request, self._request(annotation.rows_path)
+        changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+        if _meshes(annotation, bundle) and not all(k.mesh for k in folder.keyframes):
+            changed.append("bundle")
         if changed:
             raise OutputError(
                 f"{place}: was made with other {', '.join(changed)}; "
@@ -186,14 +202,13 @@ class Keyframes:
         track: int,
         chosen: list[Choice],
         candidates: int,
-        place: Path,
         bundle: Bundle,
-        request: dict[str, Any],
-    ) -> None:
+    ) -> Path:
         from ..stream.keyframes.folder import FORMAT, VERSION, FolderFacts, Keyframe
         from ..stream.keyframes.writing import KeyframeWriter
 
-        model = bundle.face_model if bundle.hash == annotation.bundle_hash else None
+        place = self._place(annotation)
+        model = bundle.face_model if _meshes(annotation, bundle) else None
         matrix, size, camera = annotation.camera_matrix, annotation.size, annotation.camera
         if matrix is None or size is None or camera is None:
             raise InputError(f"{annotation.rows_path}: does not say its camera and size")
@@ -216,11 +231,17 @@ class Keyframes:
                 camera_matrix=((a, b, c), (d, e, f), (g, h, i)),
                 bundle_hash=annotation.bundle_hash,
                 options=dict(annotation.options),
-                request=request,
+                request=self._request(annotation.rows_path),
                 candidates=candidates,
                 keyframes=tuple(written[rank] for rank in sorted(written)),
             )
             writer.finish(facts)
+        return place
+
+
+def _meshes(annotation: Annotation, bundle: Bundle) -> bool:
+    """Whether this bundle's face model is the one that the rows mean."""
+    return bundle.hash == annotation.bundle_hash
 
 
 def main_track(annotation: Annotation) -> int:

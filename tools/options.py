@@ -23,6 +23,7 @@ CameraOption: TypeAlias = Annotated[str, tyro.conf.arg(metavar="FILE|FOV")]
 DetectorOption: TypeAlias = DetectorName
 Lines: TypeAlias = Literal["all", "even", "odd"]
 """Lines of an evaluation set, counted from 0."""
+_HEAVY = ("torch", "safetensors", "skimage", "trimesh", "scipy")
 _CAMERA = (
     "a field of view of 1 to 175 degrees, or a camera file (TOML, JSON, or OpenCV's YAML or XML)"
 )
@@ -130,3 +131,16 @@ def need_torch(command: str) -> None:
 
     if find_spec("torch") is None:
         raise InputError(f"{command}: needs torch; pip install 'mien[train]' brings it")
+
+
+def need_heavy(command: str) -> None:
+    """Say how to install what the heavy systems need, where some of it is missing.
+
+    Raises:
+        InputError: a package is not installed.
+    """
+    from importlib.util import find_spec
+
+    for name in _HEAVY:
+        if find_spec(name) is None:
+            raise InputError(f"{command} needs {name}: pip install 'mien[heavy]'")

@@ -216,6 +216,18 @@ class KeyframeFolder:
         """The camera of the whole frames, px."""
         return np.array(self.facts.camera_matrix, dtype=np.float64)
 
+    def check_bundle(self, bundle_hash: str) -> None:
+        """See that coefficients of the rows mean what they mean to a bundle.
+
+        Raises:
+            InputError: the rows were made with another one.
+        """
+        if self.facts.bundle_hash != bundle_hash:
+            raise InputError(
+                f"{self.path}: made with bundle {self.facts.bundle_hash[:12]}, not "
+                f"{bundle_hash[:12]}: name that one with --bundle"
+            )
+
     def files(self, keyframe: Keyframe) -> list[Path]:
         """Every file of a key frame."""
         names = [f"frames/{keyframe.stem}.png", f"crops/{keyframe.stem}.png"]

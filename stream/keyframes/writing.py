@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import cv2
 import msgspec
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, UInt8
 
 from ...models.errors import OutputError
 from ...models.face.morphable import FaceModel
-from ...models.face.rotation import matrix_from_quaternion
+from ..export.mesh import obj_text
 from ..observation import FaceObservation
+from ..published_pose import camera_from_head_of
 from ..schema import plain_row
+from ..sinks.partial import PartialFolder
 from .alignment import cut, image_from_crop, share_inside
 from .folder import FACTS, SHEET, CropFacts, FolderFacts, Keyframe
 from .selection import Choice
 from .sheet import contact_sheet, tile
+
+_AXES: Final = "head frame of mien, mm: x to the picture's right, y down, z into the head"
 
 
 class KeyframeWriter:
@@ -51,25 +51,25 @@ class KeyframeWriter:
             OutputError: it cannot be written.
         """
         self.path = path
-        self._part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         self._camera = camera_matrix
         self._model = model
         self._side = side
         self._tiles: dict[int, np.ndarray] = {}
         if path.exists() and not (path.is_dir() and (path / FACTS).is_file()):
             raise OutputError(f"{path}: is in the way, and no folder of key frames")
+        self._part = PartialFolder(path)
         try:
             for name in ("frames", "crops", "fits"):
-                (self._part / name).mkdir(parents=True)
+                (self._part.path / name).mkdir()
         except OSError as error:
-            shutil.rmtree(self._part, ignore_errors=True)
+            self._part.discard()
             raise OutputError(f"{path}: cannot be made: {error.strerror}") from error
 
     def __enter__(self) -> KeyframeWriter:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        shutil.rmtree(self._part, ignore_errors=True)  # gone already where it was finished
+        self._part.discard()  # gone already where it was finished
 
     def write(
         self, image_bgr: UInt8[np.ndarray, "H W 3"], row: FaceObservation, choice: Choice, rank: int
@@ -125,32 +125,23 @@ class KeyframeWriter:
         plain["keyframes"] = [_plain(keyframe) for keyframe in facts.keyframes]
         text = msgspec.json.format(msgspec.json.encode(plain), indent=1)
         try:
-            (self._part / FACTS).write_bytes(text + b"\n")
+            (self._part.path / FACTS).write_bytes(text + b"\n")
             tiles = [self._tiles[rank] for rank in sorted(self._tiles)]
             self._png(SHEET, contact_sheet(tiles, facts))
-            if self.path.exists():
-                old = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.old")
-                os.replace(self.path, old)
-                os.replace(self._part, self.path)
-                shutil.rmtree(old)
-            else:
-                os.replace(self._part, self.path)
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written: {error.strerror}") from error
+        self._part.commit()
 
     def _png(self, name: str, image_bgr: UInt8[np.ndarray, "H W 3"]) -> None:
-        (self._part / name).write_bytes(cv2.imencode(".png", image_bgr)[1].tobytes())
+        (self._part.path / name).write_bytes(cv2.imencode(".png", image_bgr)[1].tobytes())
 
     def _fit(self, keyframe: Keyframe) -> None:
         row = keyframe.row
-        stem = self._part / "fits" / keyframe.stem
+        stem = self._part.path / "fits" / keyframe.stem
         text = msgspec.json.format(msgspec.json.encode(plain_row(row)), indent=1)
         stem.with_suffix(".json").write_bytes(text + b"\n")
-        pose = np.eye(4)
-        pose[:3, :3] = matrix_from_quaternion(np.array([row.qw, row.qx, row.qy, row.qz], float))
-        pose[:3, 3] = row.tx, row.ty, row.tz
         arrays: dict[str, np.ndarray | None] = {
-            "camera_from_head": pose,
+            "camera_from_head": camera_from_head_of(row),
             "camera_matrix": np.asarray(self._camera, dtype=np.float64),
             "shape": row.shape,
             "expression": row.expression,
@@ -163,9 +154,9 @@ class KeyframeWriter:
             vertices = vertices.astype(np.float32)
             uv = self._model.uv if len(self._model.uv) else None
             arrays |= {"vertices_mm": vertices, "triangles": self._model.triangles, "uv": uv}
-            stem.with_suffix(".obj").write_text(
-                obj_text(vertices, self._model.triangles, uv), encoding="ascii"
-            )
+            points = vertices.astype(np.float64)
+            text = obj_text(points, self._model.triangles, self._model.uv, [_AXES])
+            stem.with_suffix(".obj").write_text(text, encoding="ascii")
         present = {name: array for name, array in arrays.items() if array is not None}
         np.savez_compressed(stem.with_suffix(".npz"), allow_pickle=False, **present)
 
@@ -175,20 +166,3 @@ def _plain(keyframe: Keyframe) -> dict[str, Any]:
     fields["crop"] = msgspec.to_builtins(keyframe.crop)
     fields["row"] = plain_row(keyframe.row)
     return fields
-
-
-def obj_text(
-    vertices_mm: Float32[np.ndarray, "N 3"],
-    triangles: np.ndarray,
-    uv: Float32[np.ndarray, "N 2"] | None,
-) -> str:
-    """A Wavefront OBJ of a mesh in the head frame, mm; faces counter-clockwise from outside."""
-    lines = ["# head frame of mien, mm: x to the picture's right, y down, z into the head"]
-    lines += [f"v {x:.4f} {y:.4f} {z:.4f}" for x, y, z in vertices_mm.tolist()]
-    if uv is not None:
-        lines += [f"vt {u:.6f} {v:.6f}" for u, v in uv.tolist()]
-    corners: Sequence[Sequence[int]] = (triangles + 1).tolist()
-    for triangle in corners:
-        names = [str(i) if uv is None else f"{i}/{i}" for i in triangle]
-        lines.append(f"f {' '.join(names)}")
-    return "\n".join([*lines, ""])

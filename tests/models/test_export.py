@@ -203,7 +203,11 @@ def test_nothing_is_written_before_all_is_read(tmp_path: Path, face_model_path: 
         (Export(checkpoint, out, calibrate=wrong), "--calibrate .*wrong.pt: no folder of rend"),
         (
             Export(checkpoint, out / "a.onnx", detector=found),
-            "--detector, --blendshapes, --int8 and --cal",
+            "--detector is of bundles",
+        ),
+        (
+            Export(checkpoint, out / "a.onnx", trained_by="us"),
+            "--trained-by is of bundles",
         ),
     ):
         with pytest.raises(InputError, match=words) as raised:

@@ -19,6 +19,7 @@ from torch.nn import functional  # noqa: E402
 from mien.models.errors import InputError  # noqa: E402
 from mien.models.portrait.cameras import orbit_label, rays  # noqa: E402
 from mien.models.portrait.eg3d_weights import load_eg3d  # noqa: E402
+from mien.tools.portrait.models import Files, load_generator  # noqa: E402
 
 INIT = {
     "z_dim": 12, "c_dim": 25, "w_dim": 16, "img_resolution": 512, "img_channels": 3,
@@ -313,3 +314,15 @@ class _Bomb:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (self._path,)
+
+
+def test_the_command_takes_them_from_a_folder(write: Callable[..., Path], tmp_path: Path) -> None:
+    path = write()
+    expected = load_eg3d(path).state_dict()
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    for suffix in (".safetensors", ".json"):
+        path.with_suffix(suffix).replace(folder / f"generator{suffix}")
+    found = load_generator(Files(folder), torch.device("cpu")).state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)

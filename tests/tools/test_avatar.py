@@ -32,7 +32,7 @@ from mien.models.scans.fitted_face import textured_face
 from mien.models.scans.frame import Intrinsics
 from mien.models.scans.fusion import draw_mesh, voxelise
 from mien.stream import FaceTracker
-from mien.stream.export.geometry import camera_from_head_matrix, pose_of
+from mien.stream.published_pose import camera_from_head_of
 from mien.tools.annotate.command import Annotate
 from mien.tools.avatar.command import MakeAvatar, without_crumbs
 from mien.tools.avatar.expression import read_expressions
@@ -80,7 +80,7 @@ def face(portrait_video: Path, tracked: Path) -> TriangleMesh:
         model.triangles,
         image,
         Camera.from_fov(width, height).matrix,
-        camera_from_head_matrix(pose_of(row)),
+        camera_from_head_of(row),
     )
 
 
@@ -410,6 +410,6 @@ def test_what_cannot_be_begun_is_said(
         make(steps=0)
     with pytest.raises(InputError, match="ply"):
         make(formats="stl")
-    monkeypatch.setattr("mien.tools.avatar.command.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"needs torch: pip install 'mien\[heavy\]'"):
         make()

@@ -122,6 +122,9 @@ def test_an_absent_set_is_told(mien: Mien, told: Told, tmp_path: Path) -> None:
 def test_a_damaged_set_is_told_by_line(mien: Mien, told: Told, tiny_set: Path) -> None:
     (tiny_set / "labels.jsonl").write_text('{"image": "a.png", "faces": []}\n{"image": \n')
     told(mien("evaluate", tiny_set), 2, "labels.jsonl:2", "JSON")
+    # JSON has no word for it; Python's has.
+    (tiny_set / "labels.jsonl").write_text('{"image": "a.png", "faces": [{"yaw": NaN}]}\n')
+    told(mien("evaluate", tiny_set), 2, "labels.jsonl:1", "yaw is nan, expected degrees")
 
 
 def test_an_unwritable_report_is_told_before_the_work(

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,6 +27,9 @@ from mien.models.synthetic.evaluation import (
     render_evaluation,
 )
 from mien.models.synthetic.shards import ShardFolder
+from mien.stream.tracker import FaceTracker
+from mien.tools.evaluate import films
+from mien.tools.evaluate.rendered import measure_rendered
 from mien.tools.options import shipped_face_model
 
 Mien = Callable[..., subprocess.CompletedProcess[str]]
@@ -133,6 +137,21 @@ def test_evaluate_reports_everything(mien: Mien, tmp_path: Path, rendered: Path)
     for words in ("3D shape", "closed eyes at 0.5", "gaze", "NME by group", "stability %"):
         assert words in done.stdout
     assert cv2.imread(str(tmp_path / "r.png")) is not None
+
+
+def test_films_are_searched_by_the_detector_that_is_named(
+    rendered: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    class Tracker(FaceTracker):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            asked.append(options["detector"])
+            super().__init__(*args, **options)
+
+    monkeypatch.setattr(films, "FaceTracker", Tracker)
+    measure_rendered(rendered, Bundle.default(), "60", 1, "own")
+    assert set(asked) == {"own"}
 
 
 def test_options_of_stills_are_refused(mien: Mien, told: Told, rendered: Path) -> None:

@@ -188,7 +188,7 @@ def test_several_faces(
     run = replace(tiny_reconstruct, inputs=(two,), out=tmp_path / "out", formats="ply")
     assert run.run() == 0
     said = capsys.readouterr().out
-    assert "2 faces; took the largest" in said
+    assert "2 faces; took the one of which most is seen" in said
     assert "--face 2" in said
     first = facts_of(tmp_path / "out", "two")
     assert replace(run, face=2, overwrite=True).run() == 0

@@ -82,7 +82,6 @@ def test_the_generator_takes_its_own_options(asked: dict[str, Any], tmp_path: Pa
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"preset": "eg3d", "steps": 1}, "adversarially"),
         ({}, "budget"),
         ({"stage": "light", "views": 2, "steps": 1}, "--views"),
     ],

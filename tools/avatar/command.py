@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -13,7 +12,8 @@ import numpy as np
 import tyro
 
 from ...models.errors import InputError, OutputError
-from ..options import BundleOption, choices, load_bundle
+from ..json_file import write_json
+from ..options import BundleOption, choices, load_bundle, need_heavy
 from .expression import Expressions, described, read_expressions
 from .files import (
     FACTS,
@@ -21,11 +21,9 @@ from .files import (
     GLB,
     MESH_FORMATS,
     AnimatedGlb,
-    Film,
     beside,
     check_out,
     driving_pictures,
-    write_facts,
 )
 
 if TYPE_CHECKING:
@@ -33,8 +31,8 @@ if TYPE_CHECKING:
     from ...models.mesh.triangle_mesh import TriangleMesh
     from .neutral import Neutral
 
-_NEEDED: Final = ("torch", "safetensors", "skimage", "trimesh")
 _SMALLEST_SHARE: Final = 0.01
+_CRF: Final = 18
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ class MakeAvatar:
 
     def run(self) -> int:
         """Make the avatar and return the exit status."""
-        need_heavy()
+        need_heavy("mien avatar")
         formats = choices(self.formats, MESH_FORMATS, "--formats")
         self._check()
         check_out(self.out, self.overwrite)
@@ -226,6 +224,7 @@ class MakeAvatar:
 
         from ...models.mesh.files import write_mesh
         from ...models.scans.picture import FacePicture
+        from ...stream.sinks.mp4 import Mp4Writer
         from ...stream.sinks.partial import PartialFolder
 
         times = self._times(expressions)
@@ -239,7 +238,10 @@ class MakeAvatar:
             with ExitStack() as stack:
                 film = None
                 if self.film:
-                    film = stack.enter_context(Film(folder.path / FILM, self._rate(times)))
+                    place, said = folder.path / FILM, self.out / FILM
+                    film = stack.enter_context(
+                        Mp4Writer(place, self._rate(times), said=said, crf=_CRF)
+                    )
                 driving = self._driving(video, expressions)
                 for number, mesh in enumerate(self._meshes(expressions, neutral, networks)):
                     sized = mesh.transformed(np.diag([neutral.size if neutral else 1.0] * 3))
@@ -251,12 +253,13 @@ class MakeAvatar:
                         turned = expressions.rotations if self.turn else None
                         rotation = None if turned is None else turned[number]
                         picture = FacePicture().draw(mesh, rotation)
-                        film.add(beside(next(driving, None), picture), float(times[number]))
+                        t_ns = round(float(times[number]) * 1e9)
+                        film.add(beside(next(driving, None), picture), t_ns)
             if glb is not None:
                 with (folder.path / GLB).open("wb") as stream:
                     glb.write(stream)
             shutil.rmtree(spool)
-            write_facts(folder.path / FACTS, facts)
+            write_json(folder.path / FACTS, facts)
             folder.commit()
         except OSError as error:
             if isinstance(error, OutputError):
@@ -324,17 +327,3 @@ def without_crumbs(mesh: TriangleMesh) -> TriangleMesh:
         np.concatenate(faces).astype(np.int32),
         np.concatenate(colours) if len(colours) == len(pieces) else None,
     )
-
-
-def need_heavy(command: str = "mien avatar") -> None:
-    """Say how to install what is missing.
-
-    Args:
-        command: that needs it.
-
-    Raises:
-        InputError: a package that the command needs is not installed.
-    """
-    for name in _NEEDED:
-        if find_spec(name) is None:
-            raise InputError(f"{command} needs {name}: pip install 'mien[heavy]'")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
-from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -15,17 +12,12 @@ from jaxtyping import Float64, UInt8
 from ...models.errors import OutputError
 
 if TYPE_CHECKING:
-    import av.container
-    import av.video.stream
-
     from ...models.mesh.triangle_mesh import TriangleMesh
 
 MESH_FORMATS: Final = ("glb", "ply", "obj")
 FACTS: Final = "avatar.json"
 FILM: Final = "avatar.mp4"
 GLB: Final = "avatar.glb"
-_CODECS: Final = {"libx264": {"crf": "18", "preset": "veryfast"}, "mpeg4": {"qscale": "3"}}
-_TIME_BASE: Final = Fraction(1, 60_000)
 _AXES: Final = np.array([1, -1, -1], np.float32)
 """mien's x right, y down, z away against glTF's x right, y up, z towards the viewer."""
 
@@ -152,61 +144,6 @@ class AnimatedGlb:
         return lambda: [np.load(place, allow_pickle=False)]
 
 
-class Film:
-    """An MP4 whose pictures have times; a context manager.
-
-    Args:
-        place: of the file.
-        rate: nominal frames per second.
-    """
-
-    def __init__(self, place: Path, rate: float) -> None:
-        import av
-
-        self._place = place
-        self._rate = Fraction(rate).limit_denominator(1001)
-        self._container: av.container.OutputContainer = av.open(str(place), "w", format="mp4")
-        self._stream: av.video.stream.VideoStream | None = None
-        self._last = -1
-
-    def add(self, picture: UInt8[np.ndarray, "H W 3"], t_s: float) -> None:
-        """The next picture (BGR, of one even size) and its time from the first."""
-        import av
-
-        if self._stream is None:
-            self._stream = self._open(picture)
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="bgr24")
-        self._last = max(round(t_s * _TIME_BASE.denominator), self._last + 1)
-        frame.pts, frame.time_base = self._last, _TIME_BASE
-        self._container.mux(self._stream.encode(frame))
-
-    def _open(self, picture: UInt8[np.ndarray, "H W 3"]) -> av.video.stream.VideoStream:
-        import av
-        import av.video.stream
-
-        codec = next((name for name in _CODECS if name in av.codecs_available), "mpeg4")
-        stream = self._container.add_stream(codec, rate=self._rate, options=_CODECS[codec])
-        if not isinstance(stream, av.video.stream.VideoStream):
-            raise OutputError(f"{self._place}: this build of FFmpeg cannot encode video")
-        stream.height, stream.width = picture.shape[:2]
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = _TIME_BASE
-        return stream
-
-    def __enter__(self) -> Film:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None and self._stream is not None:
-            self._container.mux(self._stream.encode(None))
-        self._container.close()
-
-
 def beside(
     driving: UInt8[np.ndarray, "H W 3"] | None, avatar: UInt8[np.ndarray, "S S 3"]
 ) -> UInt8[np.ndarray, "S T 3"]:
@@ -244,15 +181,3 @@ def driving_pictures(
                 return
     for _ in wanted[place:]:
         yield None
-
-
-def write_facts(place: Path, facts: dict[str, Any]) -> None:
-    """Write what is known of an avatar.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    try:
-        place.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{place}: cannot be written: {error.strerror}") from error

@@ -96,11 +96,7 @@ def _from_keyframes(
         raise InputError(f"{folder.path}: no key frame {frame}; it has {known}")
     keyframe = chosen[0]
     fit = folder.fit(keyframe)
-    if folder.facts.bundle_hash != bundle.hash:
-        raise InputError(
-            f"{folder.path}: made with bundle {folder.facts.bundle_hash[:12]}, not "
-            f"{bundle.hash[:12]}: name that one with --bundle"
-        )
+    folder.check_bundle(bundle.hash)
     model = bundle.face_model
     mesh = textured_face(
         model.decode(fit.shape),

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import tyro
 
 from ...models.errors import InputError
-from ..avatar.command import need_heavy
 from ..files import check_place, write_png
 from ..json_file import write_json
-from ..options import BundleOption, load_bundle
+from ..options import BundleOption, load_bundle, need_heavy
 from .avatar_table import steps_table, table
 
 if TYPE_CHECKING:

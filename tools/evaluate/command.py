@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -13,9 +12,9 @@ import tyro
 from tyro.conf import Positional
 
 from ...models.errors import InputError
-from ...models.writing import whole_file
 from ...stream.detector_names import DEFAULT_DETECTOR
 from ..files import check_place, write_png
+from ..json_file import write_json
 from ..options import (
     BundleOption,
     CameraOption,
@@ -131,7 +130,7 @@ class Evaluate:
         from .rendered import measure_rendered
 
         bundle = load_bundle(self.bundle)
-        measured = measure_rendered(self.set, bundle, self.camera, self.threads)
+        measured = measure_rendered(self.set, bundle, self.camera, self.threads, self.detector)
         summary = self._options() | {"use_boxes": True, "bundle_hash": bundle.hash}
         summary |= measured.summary
         print(f"{self.set.name or self.set}: rendered people")
@@ -211,8 +210,7 @@ class Evaluate:
                 "faces": [face_entry(face) for face in faces],
                 "false_detections": false,
             }
-            with whole_file(self.json) as part:
-                part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            write_json(self.json, content)
         if self.sheet is not None:
             from .sheet import worst_cases
 

@@ -18,6 +18,7 @@ from ...models.face.rotation import (
 )
 from ...models.noise.degradation import gaussian_noise
 from ...models.synthetic.evaluation import Clip, load_clip, resized_head
+from ...stream.detector_names import DEFAULT_DETECTOR, DetectorName
 from ...stream.observation import FaceObservation
 from ...stream.smoother import PRESETS
 from ...stream.tracker import FaceTracker
@@ -55,6 +56,7 @@ def measure_films(
     threads: int,
     step: Callable[[], object],
     presets: Sequence[str] = tuple(PRESETS),
+    detector: DetectorName = DEFAULT_DETECTOR,
 ) -> dict[str, Any]:
     """Follow every film with presets of the smoother, detecting as ``mien track`` does.
 
@@ -64,6 +66,7 @@ def measure_films(
         threads: of the networks.
         step: called after every film and preset.
         presets: names; ``raw`` must be among them, it is what lag is measured against.
+        detector: what finds faces.
 
     Returns:
         By preset: frames, missed frames, rows that are no face's, changes of a face's number,
@@ -81,7 +84,9 @@ def measure_films(
         for name, seen in followed.items():
             tracker = trackers.get(name)
             if tracker is None or tracker.camera != clip.pinhole:
-                tracker = FaceTracker(bundle, clip.pinhole, smoothing=name, threads=threads)
+                tracker = FaceTracker(
+                    bundle, clip.pinhole, smoothing=name, threads=threads, detector=detector
+                )
                 trackers[name] = tracker
             for follow in (_follow, _hold_still):
                 tracker.reset()

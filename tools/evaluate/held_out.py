@@ -25,10 +25,12 @@ from ...stream.fit import Candidate
 from ...stream.tracker_config import TrackerConfig
 from .estimator import Estimator
 from .labels import TrueFace
-from .scores import BIN_NAMES, Scored, score
+from .scores import Scored, score
 
 _FACE: Final = TrackerConfig().find_presence
 """Presence from which a crop is taken to show a face."""
+_TURNS: Final = ("0-30", "30-60", "60 and more")
+"""Of |yaw|, degrees; the last also has faces that are turned beyond profile."""
 _DEGRADED_EVERY: Final = 4
 """One picture in so many is measured with each loss of quality too."""
 
@@ -223,7 +225,7 @@ def _figures(rows: _Rows, bundle: Bundle, people: dict[int, PeopleTable | None])
     yaw_deg, nme = np.array(rows.yaw_deg), np.array(rows.nme)
     table = _joined(rows.places, people)
     groups: dict[str, np.ndarray] = {
-        "yaw": np.array(BIN_NAMES)[np.searchsorted([30.0, 60.0], np.abs(yaw_deg))],
+        "yaw": np.array(_TURNS)[np.searchsorted([30.0, 60.0], np.abs(yaw_deg))],
         "expression": expression_classes(true["blendshapes"]),
         **image_qualities(np.stack(rows.crops)),
     }

@@ -11,6 +11,7 @@ Every key of a face is optional. Pixels, the centre of the top-left pixel is (0,
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -129,10 +130,7 @@ def _image(folder: Path, row: dict[str, Any]) -> LabelledImage:
 
 
 def _face(index: int, face: dict[str, Any]) -> TrueFace:
-    angles = {
-        f"{key}_deg": None if face.get(key) is None else float(face[key])
-        for key in ("yaw", "pitch", "roll")
-    }
+    angles = {f"{key}_deg": _angle(face.get(key), key) for key in ("yaw", "pitch", "roll")}
     return TrueFace(
         index=index,
         landmarks_px=_array(face.get("landmarks"), (N_LANDMARKS, 2), "landmarks"),
@@ -140,6 +138,15 @@ def _face(index: int, face: dict[str, Any]) -> TrueFace:
         ignore=bool(face.get("ignore", False)),
         **angles,
     )
+
+
+def _angle(value: Any, name: str) -> float | None:
+    if value is None:
+        return None
+    angle = float(value)
+    if not math.isfinite(angle):
+        raise LabelError(f"{name} is {angle}, expected degrees")
+    return angle
 
 
 def _array(values: object, shape: tuple[int, ...], name: str) -> np.ndarray | None:

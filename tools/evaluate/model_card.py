@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import tyro
 
 from ...models.errors import InputError, OutputError
+from ...models.writing import whole_file
 from ..options import BundleOption, load_bundle
 
 
@@ -59,10 +60,8 @@ class ModelCard:
             raise InputError("nothing to measure: give --real, --rendered or --log")
         for name, part in parts.items():
             text = filled(text, name, part)
-        try:
-            self.card.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"{self.card}: cannot be written: {error.strerror}") from error
+        with whole_file(self.card) as file:
+            file.write_text(text, encoding="utf-8")
         print(f"wrote {self.card}: {', '.join(parts)}")
         return 0
 

@@ -14,8 +14,8 @@ import tyro
 from ...models.errors import InputError
 from ..files import check_place, write_png
 from ..json_file import write_json
-from ..options import BundleOption, choices
-from ..portrait.models import Files, need_heavy
+from ..options import BundleOption, choices, need_heavy
+from ..portrait.models import Files
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,6 +10,7 @@ from ...models.errors import InputError
 from ...models.face.bundle import Bundle
 from ...models.face.names import BLENDSHAPE_NAMES
 from ...models.synthetic.evaluation import clip_paths
+from ...stream.detector_names import DEFAULT_DETECTOR, DetectorName
 from ...stream.smoother import PRESETS
 from .estimator import Estimator
 from .films import film_table, measure_films
@@ -34,8 +35,16 @@ class Rendered:
     table: str
 
 
-def measure_rendered(folder: Path, bundle: Bundle, camera: str, threads: int) -> Rendered:
+def measure_rendered(
+    folder: Path,
+    bundle: Bundle,
+    camera: str,
+    threads: int,
+    detector: DetectorName = DEFAULT_DETECTOR,
+) -> Rendered:
     """Measure on the pictures and films of a folder, with a progress bar.
+
+    The detector is asked in films only; a picture's crop is made by its truth.
 
     Raises:
         InputError: the folder holds neither, or a file of it is damaged.
@@ -58,7 +67,7 @@ def measure_rendered(folder: Path, bundle: Bundle, camera: str, threads: int) ->
             summary = summarise(faces, len(false)) | measured.figures
             parts += [table(summary), picture_table(measured.figures)]
         if films:
-            summary["films"] = measure_films(films, bundle, threads, bar.update)
+            summary["films"] = measure_films(films, bundle, threads, bar.update, detector=detector)
             parts.append(film_table(summary["films"]))
     return Rendered(summary, faces, false, "\n".join(parts))
 

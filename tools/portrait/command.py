@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import tyro
 
 from ...models.errors import InputError
-from ..options import BundleOption, choices
-from ..reconstruct.files import Outputs, finished, write_facts, write_film, write_meshes
+from ..json_file import write_json
+from ..options import BundleOption, choices, need_heavy
+from ..reconstruct.files import Outputs, finished, write_meshes
 from .checks import check_numbers
-from .models import Files, need_heavy
+from .models import Files
 
 if TYPE_CHECKING:
     from ...models.portrait.edit_options import Edit, EditOptions, Wish
@@ -53,7 +54,7 @@ class Portrait:
         tuning_steps: of the generator's weights after it; 0 leaves them.
         seed: of everything random.
         frame: number of the key frame; default: the folder's first.
-        face: which face of a picture, 1 for the largest.
+        face: which face of a picture, 1 for the one of which most is seen.
         camera: of a picture: camera file (TOML, JSON, or OpenCV's YAML or XML), or field of view
             across the longer side, degrees; default: assumed.
         mask: picture of the input's size that is white where the person is; default: cut out.
@@ -78,7 +79,7 @@ class Portrait:
         lpips: weights of VGG-16 (and LPIPS), in place of the features of mien's regressor.
         threads: processor threads.
         device: where to; auto takes the graphics card where there is one.
-        bundle: folder of the model bundle that fits the faces of pictures; default: mien's own.
+        bundle: folder of the bundle that fits pictures, or fitted key frames; default: mien's.
         resume: go on from the state that an interrupted run left in --out.
         overwrite: replace what was made before.
     """
@@ -319,7 +320,7 @@ class _Job:
         return figures
 
     def _write(self, made: Edit, formats: tuple[str, ...], facts: dict[str, Any]) -> None:
-        from ..files import write_png
+        from ..files import write_film, write_png
         from .pictures import RATE, before_and_after, film, seen, side_views
 
         tool, label = self.tool, self.given.aligned.label
@@ -341,10 +342,9 @@ class _Job:
                     write_png(outputs.place(f".view-{number}.png"), view)
             if "mp4" in formats:
                 write_film(outputs.place(".turntable.mp4"), film(made), RATE)
-            meshes = [kind for kind in formats if kind in ("ply", "obj", "glb")]
-            if meshes:
+            if meshes := [kind for kind in formats if kind in ("ply", "obj", "glb")]:
                 self._write_mesh(outputs, made, meshes, facts)
-            write_facts(outputs.place(_FIGURES), facts)
+            write_json(outputs.place(_FIGURES), facts)
             outputs.commit()
 
     def _write_mesh(

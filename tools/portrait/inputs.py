@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from ...models.errors import InputError
-from ..reconstruct.inputs import pose_of
+from ...stream.published_pose import camera_from_head_of
 from ..still_faces import faces_of, read_picture
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Choice:
 
     Attributes:
         frame: of a folder of key frames; None: its best.
-        face: of a picture, 1 for the largest.
+        face: of a picture, 1 for the one of which most is seen.
         camera: of a picture, as ``--camera`` says it; None: assumed.
         bundle: folder of the bundle; None: the one that mien ships.
         mask: of the person, for the whole picture.
@@ -129,8 +129,8 @@ def read_input(place: Path, choice: Choice, size: int) -> PortraitInput:
 
         mask = read_mask(choice.mask, (found.name,))
     cut = cut_out(
-        found.image_bgr, found.camera_matrix, pose_of(found.row), found.row.landmarks_px,
-        aligned.crop, size, mask,
+        found.image_bgr, found.camera_matrix, camera_from_head_of(found.row),
+        found.row.landmarks_px, aligned.crop, size, mask,
     )  # fmt: skip
     remarks = list(found.remarks)
     if cut.quality < _LOW_QUALITY:
@@ -146,18 +146,19 @@ def read_input(place: Path, choice: Choice, size: int) -> PortraitInput:
 
 def _found(place: Path, choice: Choice, bundle: Bundle) -> _Found:
     if place.is_dir() or place.name == "keyframes.json":
-        return _of_folder(place, choice)
+        return _of_folder(place, choice, bundle)
     if not place.is_file():
         raise InputError(f"{place}: no such folder of key frames, and no such picture")
     return _of_picture(place, choice, bundle)
 
 
-def _of_folder(place: Path, choice: Choice) -> _Found:
+def _of_folder(place: Path, choice: Choice, bundle: Bundle) -> _Found:
     from ...stream.keyframes import KeyframeFolder
 
     if choice.camera is not None or choice.face is not None:
         raise InputError("--camera and --face are for pictures; key frames have one face each")
     folder = KeyframeFolder.load(place)
+    folder.check_bundle(bundle.hash)
     frames = [keyframe.frame for keyframe in folder.keyframes]
     if not frames:
         raise InputError(f"{place}: holds no key frame")
@@ -192,5 +193,7 @@ def _of_picture(place: Path, choice: Choice, bundle: Bundle) -> _Found:
         raise InputError(f"{place}: --face {number}, but {len(rows)} found")
     remarks = ()
     if len(rows) > 1 and choice.face is None:
-        remarks = (f"{len(rows)} faces; took the largest, --face 2 takes the next",)
+        remarks = (
+            f"{len(rows)} faces; took the one of which most is seen, --face 2 takes the next",
+        )
     return _Found(place.stem, place.name, image, rows[number - 1], camera.matrix, None, remarks)

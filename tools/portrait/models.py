@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ...models.portrait.word_directions import WordDirections
 
 Device = Literal["auto", "cpu", "cuda"]
-_NEEDED = ("torch", "safetensors", "skimage", "trimesh", "scipy")
 
 
 @dataclass(frozen=True)
@@ -111,19 +110,6 @@ class Files:
         return {} if path is None else {"attributes": file_sha256(path)[:16]}
 
 
-def need_heavy(command: str) -> None:
-    """Say how to install what is missing.
-
-    Raises:
-        InputError: a package that the command needs is not installed.
-    """
-    from importlib.util import find_spec
-
-    for name in _NEEDED:
-        if find_spec(name) is None:
-            raise InputError(f"{command} needs {name}: pip install 'mien[heavy]'")
-
-
 def device_of(name: Device) -> torch.device:
     """The device that ``--device`` means.
 
@@ -139,14 +125,17 @@ def device_of(name: Device) -> torch.device:
 
 
 def load_generator(files: Files, device: torch.device) -> Generator:
-    """The generator, frozen.
+    """The generator, frozen: mien's own format, or EG3D's where its settings lie beside it.
 
     Raises:
         InputError: the file cannot be used.
     """
+    from ...models.portrait.eg3d_weights import load_eg3d
     from ...models.portrait.weights import load_weights
 
-    return load_weights(files.place("generator")).to(device)
+    path = files.place("generator")
+    published = path.with_suffix(".json").is_file()
+    return (load_eg3d(path) if published else load_weights(path)).to(device)
 
 
 def load_prior(files: Files, device: torch.device) -> ScorePrior:

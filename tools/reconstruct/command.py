@@ -15,7 +15,8 @@ from tyro.conf import Positional
 
 from ...models.digest import file_sha256
 from ...models.errors import InputError, SourceError
-from ..options import BundleOption, choices, read_camera
+from ..json_file import write_json
+from ..options import BundleOption, choices, need_heavy, read_camera
 from .files import (
     FACTS,
     MESH_FORMATS,
@@ -23,8 +24,6 @@ from .files import (
     TURNTABLE,
     Outputs,
     finished,
-    write_facts,
-    write_film,
     write_meshes,
 )
 from .inputs import FaceChoice, Job, collect_jobs, mask_file, read_mask
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 TURN_FRAMES: Final = 90
 TURN_RATE: Final = 30
 TURN_PX: Final = 384
-_NEEDED: Final = ("torch", "safetensors", "skimage", "trimesh", "scipy")
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ class Reconstruct:
         mask: picture that is white (or opaque) where the person is, of the size of the input; or a
             folder with one for each input, by its name or the frame's number.
         box: x,y,w,h of the person in pictures, px, for the preset body.
-        face: which face of a picture, 1 for the largest.
+        face: which face of a picture, 1 for the one of which most is seen.
         camera: of pictures: camera file (TOML, JSON, or OpenCV's YAML or XML), or field of view
             across the longer side, degrees; default: assumed.
         only: numbers of the key frames to take, separated by commas.
@@ -101,7 +99,7 @@ class Reconstruct:
 
     def run(self) -> int:
         """Reconstruct all, and return the exit status."""
-        need_heavy()
+        need_heavy("mien reconstruct")
         formats = choices(self.formats, MESH_FORMATS, "--formats")
         self._check()
         needed = self.preset == "head" or (self.box is None and self.mask is None)
@@ -114,10 +112,10 @@ class Reconstruct:
 
         points_at_once(Settings(resolution=self.resolution, memory_mb=self.memory_mb), network)
         check_folder(self.out)
-        request = self._request(weights)
+        tasks = self._tasks(jobs, self._request(weights))
         outcomes: Counter[str] = Counter()
         try:
-            self._all(jobs, network, formats, request, outcomes)
+            self._all(tasks, network, formats, outcomes)
         except KeyboardInterrupt as error:
             again = "makes all of them anew" if self.overwrite else "goes on from there"
             so_far = f"{_counted(outcomes)} of {len(jobs)}: {self.out}"
@@ -125,23 +123,36 @@ class Reconstruct:
         print(f"{_counted(outcomes)}: {self.out}")
         return 1 if outcomes["failed"] else 0
 
+    def _tasks(
+        self, jobs: Sequence[Job], request: dict[str, Any]
+    ) -> list[tuple[Job, dict[str, Any], bool]]:
+        """Each job with what its result depends on, and whether that is there already.
+
+        Raises:
+            OutputError: a result was made with other options: told before any work.
+        """
+        tasks: list[tuple[Job, dict[str, Any], bool]] = []
+        for job in jobs:
+            mask = None if self.mask is None else mask_file(self.mask, (job.name, job.stem))
+            own = request | job.given(mask)
+            done = not self.overwrite and finished(self.out, job.name, own)
+            tasks.append((job, own, done))
+        return tasks
+
     def _all(
         self,
-        jobs: Sequence[Job],
+        tasks: Sequence[tuple[Job, dict[str, Any], bool]],
         network: TorchNetwork,
         formats: tuple[str, ...],
-        request: dict[str, Any],
         outcomes: Counter[str],
     ) -> None:
         """Reconstruct picture after picture; counts how each ended."""
         from tqdm import tqdm
 
-        with tqdm(total=len(jobs), unit="picture", disable=None, leave=False) as bar:
-            for number, job in enumerate(jobs):
+        with tqdm(total=len(tasks), unit="picture", disable=None, leave=False) as bar:
+            for number, (job, own, done) in enumerate(tasks):
                 bar.set_postfix_str(job.name)
-                mask = None if self.mask is None else mask_file(self.mask, (job.name, job.stem))
-                own = request | job.given(mask)
-                if not self.overwrite and finished(self.out, job.name, own):
+                if done:
                     outcomes["skipped"] += 1
                 else:
                     try:
@@ -164,7 +175,9 @@ class Reconstruct:
         if self.threads < 1:
             raise InputError(f"--threads is {self.threads}, expected 1 or more")
         if self.face is not None and self.face < 1:
-            raise InputError(f"--face is {self.face}, expected 1 (the largest) or more")
+            raise InputError(
+                f"--face is {self.face}, expected 1 (the face of which most is seen) or more"
+            )
         if not 8 <= self.resolution <= 1024:
             raise InputError(f"--resolution is {self.resolution}, expected 8 to 1024 cells")
         first_grid(self.resolution, 64)
@@ -238,31 +251,8 @@ class Reconstruct:
             InputError: it cannot be.
             SourceError: the picture cannot be read.
         """
-        from ...models.pifuhd.reconstruct import Settings, reconstruct
-
         started = time.perf_counter()
-        picture = job.read()
-        mask = None if self.mask is None else read_mask(self.mask, (job.name, job.stem))
-        remarks = list(picture.remarks)
-        if self.mask is not None and mask is None:
-            remarks.append(f"no mask {job.stem}.png in {self.mask.name}: cut out instead")
-        settings = Settings(
-            subject=self.preset,
-            resolution=self.resolution,
-            memory_mb=self.memory_mb,
-            box=self._box(),
-            mask=mask,
-            assumed_camera=picture.assumed_camera,
-        )
-        result = reconstruct(
-            picture.image_bgr,
-            picture.camera_matrix,
-            picture.face,
-            network,
-            settings,
-            lambda share: progress(0.7 * share),
-        )
-        remarks += result.remarks
+        result, remarks = self._reconstructed(job, network, progress)
         mesh = placed_in(result, self.frame)
         with Outputs(self.out, job.name) as outputs:
             write_meshes(outputs, mesh, formats)
@@ -285,7 +275,7 @@ class Reconstruct:
                 "cube_distance_mm": result.view.distance_mm,
                 "cube_side_mm": result.view.side_mm,
             }
-            write_facts(outputs.place(FACTS), facts)
+            write_json(outputs.place(FACTS), facts)
             outputs.commit()
         figures = facts["figures"]
         line = (
@@ -295,11 +285,45 @@ class Reconstruct:
         )
         return [line, *(f"  {remark}" for remark in remarks)]
 
+    def _reconstructed(
+        self, job: Job, network: TorchNetwork, progress: Callable[[float], None]
+    ) -> tuple[Reconstruction, list[str]]:
+        """What is made of a picture, and remarks about it.
+
+        Raises:
+            InputError: it cannot be reconstructed.
+            SourceError: the picture cannot be read.
+        """
+        from ...models.pifuhd.reconstruct import Settings, reconstruct
+
+        picture = job.read()
+        mask = None if self.mask is None else read_mask(self.mask, (job.name, job.stem))
+        remarks = list(picture.remarks)
+        if self.mask is not None and mask is None:
+            remarks.append(f"no mask {job.stem}.png in {self.mask.name}: cut out instead")
+        settings = Settings(
+            subject=self.preset,
+            resolution=self.resolution,
+            memory_mb=self.memory_mb,
+            box=self._box(),
+            mask=mask,
+            assumed_camera=picture.assumed_camera,
+        )
+        result = reconstruct(
+            picture.image_bgr,
+            picture.camera_matrix,
+            picture.face,
+            network,
+            settings,
+            lambda share: progress(0.7 * share),
+        )
+        return result, [*remarks, *result.remarks]
+
     def _pictures(
         self, outputs: Outputs, result: Reconstruction, job: Job, progress: Callable[[float], None]
     ) -> None:
         from ...models.mesh.turntable import turntable
-        from ..files import write_png
+        from ..files import write_film, write_png
         from .sheet import reconstruction_sheet
 
         shown = upright(result)
@@ -340,19 +364,6 @@ def placed_in(result: Reconstruction, frame: str) -> TriangleMesh:
 def upright(result: Reconstruction) -> TriangleMesh:
     """The mesh as the camera sees it, its line of sight along z, for pictures of it."""
     return result.mesh.transformed(result.view.camera_from_cube.T.copy())
-
-
-def need_heavy() -> None:
-    """Say how to install what is missing.
-
-    Raises:
-        InputError: a package that the command needs is not installed.
-    """
-    from importlib.util import find_spec
-
-    for name in _NEEDED:
-        if find_spec(name) is None:
-            raise InputError(f"mien reconstruct needs {name}: pip install 'mien[heavy]'")
 
 
 def _frames(text: str | None) -> frozenset[int] | None:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-from jaxtyping import UInt8
-
 from ...models.documents import json_of
 from ...models.errors import InputError, OutputError
-from ...models.writing import whole_file
 
 if TYPE_CHECKING:
     from ...models.mesh.triangle_mesh import TriangleMesh
@@ -31,7 +25,6 @@ _TOLD: Final = {
     "bundle_hash": "bundle",
 }
 """What a request's digests are called in messages."""
-_CODECS: Final = {"libx264": {"crf": "20", "preset": "veryfast"}, "mpeg4": {"qscale": "3"}}
 
 
 class Outputs:
@@ -112,43 +105,6 @@ def finished(out: Path, name: str, request: dict[str, Any]) -> bool:
             return True
         words = f"was made with other {', '.join(sorted(changed))}"
     raise OutputError(f"{place}: {words}; --overwrite replaces it, another --out keeps it")
-
-
-def write_facts(place: Path, facts: dict[str, Any]) -> None:
-    """Write what is known of a reconstruction, as JSON.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    with whole_file(place) as part:
-        part.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-
-
-def write_film(place: Path, pictures: Iterable[UInt8[np.ndarray, "S S 3"]], rate: int) -> None:
-    """Write pictures of one even size as MP4: H.264, or MPEG-4 part 2 where x264 is lacking.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    import av
-    import av.error
-    import av.video.stream
-
-    codec = next((name for name in _CODECS if name in av.codecs_available), "mpeg4")
-    try:
-        with av.open(str(place), "w", format="mp4") as container:
-            stream = container.add_stream(codec, rate=Fraction(rate), options=_CODECS[codec])
-            if not isinstance(stream, av.video.stream.VideoStream):
-                raise OutputError(f"{place}: this build of FFmpeg cannot encode video")
-            stream.pix_fmt = "yuv420p"
-            for number, picture in enumerate(pictures):
-                if number == 0:
-                    stream.height, stream.width = picture.shape[:2]
-                frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode(None))
-    except av.error.FFmpegError as error:
-        raise OutputError(f"{place}: cannot be written: {error.strerror}") from error
 
 
 def write_meshes(outputs: Outputs, mesh: TriangleMesh, formats: Iterable[str]) -> None:

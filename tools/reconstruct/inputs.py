@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ...models.face.bundle import Bundle
     from ...models.pifuhd.reconstruct import Face
     from ...stream.keyframes.folder import Keyframe, KeyframeFolder
-    from ...stream.observation import FaceObservation
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,8 @@ class FaceChoice:
     """How the face of a bare picture is found.
 
     Attributes:
-        number: 1 for the largest face; None: the largest, and say so where there are several.
+        number: 1 for the face of which most is seen; None: the same, and say so where there are
+            several.
         camera: as ``--camera`` says it; None: assumed.
         bundle: folder of the bundle; None: the one that mien ships.
         required: whether a picture without a face is refused.
@@ -205,6 +205,7 @@ def _of_picture(place: Path, choice: FaceChoice) -> Job:
 
 def _fitted(place: Path, choice: FaceChoice) -> Picture:
     from ...models.pifuhd.reconstruct import Face
+    from ...stream.published_pose import camera_from_head_of
 
     image = read_picture(place)
     camera, rows = faces_of(image, choice.camera, choice.fitter)
@@ -220,10 +221,11 @@ def _fitted(place: Path, choice: FaceChoice) -> Picture:
     remarks = []
     if len(rows) > 1 and choice.number is None:
         remarks.append(
-            f"{_faces(len(rows))}; took the largest, at x {row.box_x + row.box_w / 2:.0f}, y "
-            f"{row.box_y + row.box_h / 2:.0f}; --face 2 takes the next"
+            f"{_faces(len(rows))}; took the one of which most is seen, at x "
+            f"{row.box_x + row.box_w / 2:.0f}, y {row.box_y + row.box_h / 2:.0f}; --face 2 takes "
+            "the next"
         )
-    face = Face(pose_of(row), row.landmarks_px.astype(np.float64), camera.matrix)
+    face = Face(camera_from_head_of(row), row.landmarks_px.astype(np.float64), camera.matrix)
     return Picture(image, camera.matrix, face, assumed, tuple(remarks))
 
 
@@ -233,16 +235,6 @@ def digest(place: Path) -> str | None:
         return file_sha256(place)
     except OSError:
         return None
-
-
-def pose_of(row: FaceObservation) -> Float64[np.ndarray, "4 4"]:
-    """``camera_from_head`` of a row, mm."""
-    from ...models.face.rotation import matrix_from_quaternion
-
-    pose = np.eye(4)
-    pose[:3, :3] = matrix_from_quaternion(np.array([row.qw, row.qx, row.qy, row.qz], float))
-    pose[:3, 3] = row.tx, row.ty, row.tz
-    return pose
 
 
 def mask_file(place: Path, names: Sequence[str]) -> Path | None:

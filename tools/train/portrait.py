@@ -34,7 +34,6 @@ class TrainPortrait:
         data: folder of the portraits.
         out: folder of the training; made where it is absent. A folder a stage.
         stage: what to train.
-        preset: sizes of the generator: small, or eg3d, the paper's (which only loads weights).
         minutes: minutes to train in all.
         steps: optimiser steps to train in all; one of --minutes and --steps must be given.
         batch: looks (of the generator) or pictures a step; by default what suits the stage.
@@ -54,7 +53,6 @@ class TrainPortrait:
     data: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     stage: Stage
-    preset: Literal["small", "eg3d"] = "small"
     minutes: Annotated[float | None, tyro.conf.arg(metavar="MIN")] = None
     steps: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     batch: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
@@ -150,9 +148,8 @@ class TrainPortrait:
         return train_attributes.train(train_attributes.AttributeOptions(**common), report)
 
     def _generator_options(self, common: dict[str, Any]) -> GeneratorOptions:
-        from ...models.portrait.config import preset
         from ...models.portrait.train_generator import GeneratorOptions
 
         own = {"views": self.views, "regressor": self.regressor}
         own = {name: value for name, value in own.items() if value is not None}
-        return GeneratorOptions(**common, **own, sizes=preset(self.preset))
+        return GeneratorOptions(**common, **own)

@@ -39,7 +39,7 @@ class TrainRegressor:
         batch: pictures a step.
         learning_rate: at its peak.
         loss: mien: distances of points, parameters, blendshapes, presence and uncertainty; the
-            others are 3DDFA_V2's, of the 62 parameters alone: vdc, fwpdc, joint, meta-joint.
+            others are 3DDFA_V2's, of the 62 parameters alone; meta is meta-joint optimisation.
         beta: share of fWPDC in --loss joint.
         look_ahead: steps after which --loss meta chooses.
         landmark_regularisation: train a further head on the 68 landmarks; no export has it.
