@@ -38,7 +38,7 @@ from typing import Any
 import av
 import numpy as np
 from annotate_clips import make_clip
-from figures import add_json_option, write_figures
+from figures import add_json_option, system, write_figures
 
 MIEN = Path(sys.executable).parent / "mien"
 CHILD = Path(__file__).with_name("annotate_child.py")
@@ -228,7 +228,7 @@ def main() -> None:
     packages = ("av", "numpy", "onnxruntime", "opencv-python", "numba", "pyarrow")
     load = os.getloadavg()[0]
     print(
-        f"{platform.platform()}, {platform.processor() or platform.machine()}, "
+        f"{system()}, {platform.processor() or platform.machine()}, "
         f"{os.cpu_count()} cores (load {load:.1f} at the beginning), "
         f"Python {platform.python_version()}, "
         + ", ".join(f"{name} {version(name)}" for name in packages)

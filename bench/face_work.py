@@ -36,16 +36,15 @@ from typing import Any
 
 import cv2
 import numpy as np
-from figures import add_json_option, write_figures
+from figures import add_json_option, system, write_figures
 from live_measures import command_line, fold, write_section
 from tracked_frame import demo_video, read_frames
 
 from mien.models.face.bundle import Bundle
 from mien.models.face.crop import CROP_SIZE
-from mien.models.face.names import N_EXPRESSION, N_SHAPE
+from mien.models.face.names import N_EXPRESSION, N_POSE, N_SHAPE
 from mien.stream import FaceTracker
 from mien.stream.onnx_session import open_session
-from mien.stream.regression import N_POSE
 
 TASK = Path(__file__).parents[2] / "shared" / "peers" / "face_landmarker.task"
 PEER = Path(__file__).with_name("live_peer.py")
@@ -252,7 +251,7 @@ def main() -> None:
     text = [
         "### Work a frame",
         "",
-        f"`{command_line()}`; {platform.platform()}, "
+        f"`{command_line()}`; {system()}, "
         f"{os.cpu_count()} cores, one used; load {os.getloadavg()[0]:.1f} at the start; Python "
         f"{platform.python_version()}, onnxruntime {version('onnxruntime')}, numpy "
         f"{version('numpy')}; bundle {bundle.version}; {options.blocks} blocks of {options.block} "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,11 @@ from typing import Any
 
 def add_json_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, help="file that takes the figures")
+
+
+def system() -> str:
+    """The operating system with its version to two numbers, such as ``Linux 6.18``."""
+    return f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}"
 
 
 def write_figures(path: Path | None, figures: Mapping[str, Any]) -> None:

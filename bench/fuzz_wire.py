@@ -152,11 +152,6 @@ def _reply(data: bytes, _: Path) -> EchoReply:
     return client.ask()
 
 
-class _Server:
-    def __init__(self, allowed: curve.AllowList) -> None:
-        self.allowed = allowed
-
-
 def _question(data: bytes, folder: Path) -> None:
     place = folder / "allowed"
     place.write_text(f"{_KEYS[0]} one\n")

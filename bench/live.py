@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from figures import add_json_option, write_figures
+from figures import add_json_option, system, write_figures
 from live_measures import (
     command_line,
     quantiles,
@@ -143,7 +143,7 @@ def about_run(options: argparse.Namespace) -> str:
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return (
-        f"`{command_line()}`; {platform.platform()}, {os.cpu_count()} cores, load {load} at the "
+        f"`{command_line()}`; {system()}, {os.cpu_count()} cores, load {load} at the "
         f"start; Python {platform.python_version()}, {packages}; {options.seconds:g} s a run, "
         f"{SETTLE_S:g} s after the first frame not counted."
     )

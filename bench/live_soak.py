@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from figures import system
 from live_measures import (
     HERE,
     Grid,
@@ -352,7 +353,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "live_soak", help="without ending")
     options = parser.parse_args()
     about = (
-        f"`{command_line()}`; {platform.platform()}, {os.cpu_count()} cores, load "
+        f"`{command_line()}`; {system()}, {os.cpu_count()} cores, load "
         f"{os.getloadavg()[0]:.1f} at the start; Python {platform.python_version()}; "
         f"{options.rate:g} fps, seed {options.seed}, {options.seconds:g} s."
     )

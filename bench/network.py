@@ -11,7 +11,6 @@ alternate, so that a busy machine slows all alike, and ratios are of medians.
 from __future__ import annotations
 
 import argparse
-import platform
 import time
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -22,7 +21,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from figures import add_json_option, write_figures
+from figures import add_json_option, system, write_figures
 from onnx.utils import Extractor
 
 from mien.models.face.bundle import Bundle
@@ -72,10 +71,11 @@ def main() -> None:
     options = parser.parse_args()
     bundles = [Bundle.load(folder) for folder in options.bundle or []] or [Bundle.default()]
     crop = np.random.default_rng(0).integers(0, 256, (1, 120, 120, 3), dtype=np.uint8)
-    print(f"{platform.platform()}, onnxruntime {version('onnxruntime')}, batch 1, 1 thread")
+    print(f"{system()}, onnxruntime {version('onnxruntime')}, batch 1, 1 thread")
     figures: list[dict[str, Any]] = []
     for bundle in bundles:
         width = float(bundle.info.training.get("width", 0.5))
+        precision = bundle.info.training.get("precision", "single precision")
         whole = onnx.load(bundle.regressor_path)
         networks = [
             Timed(f"{bundle.name} (x{width:g})", open_session(whole.SerializeToString())),
@@ -95,7 +95,8 @@ def main() -> None:
         print(f"all other heads add {100 * heads:.1f} %")
         whole_ms, _, peer_ms = (float(np.median(taken)) for taken in times)
         figures.append(
-            {"name": bundle.name, "median_ms": whole_ms, "peer_median_ms": peer_ms}
+            {"name": bundle.name, "precision": precision}
+            | {"median_ms": whole_ms, "peer_median_ms": peer_ms}
             | {"of_the_peer": whole_ms / peer_ms, "heads_add": heads}
         )
     write_figures(options.json, {"bundles": figures})

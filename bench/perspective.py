@@ -16,7 +16,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from figures import add_json_option, write_figures
+from figures import add_json_option, system, write_figures
 
 from mien.models.face.camera import Camera
 from mien.models.face.crop import crop_from_landmarks
@@ -119,7 +119,7 @@ def compare() -> tuple[Errors, Times]:
 
 def report(errors: Errors, times: Times) -> None:
     """Print the table."""
-    print(f"{platform.platform()}, Python {platform.python_version()}, numba {version('numba')}")
+    print(f"{system()}, Python {platform.python_version()}, numba {version('numba')}")
     print(f"{'':<12}{'rotation, deg':>24}{'distance, %':>24}{'time, us':>18}")
     print(f"{'':<12}" + f"{'median':>8}{'99th':>8}{'worst':>8}" * 2 + f"{'median':>9}{'99th':>9}")
     for name, pairs in errors.items():

@@ -195,7 +195,8 @@ def preface(args: argparse.Namespace, films: Sequence[Measured], measures: Measu
         "",
         f"Made by `python bench/smoothing.py --noise {args.noise} --strength {args.strength:g}`"
         f"{clips}; {platform.machine()}, Python {platform.python_version()}, "
-        f"numpy {version('numpy')}, onnxruntime {version('onnxruntime')}, one thread.",
+        f"numpy {version('numpy')}, onnxruntime {version('onnxruntime')}, one thread. "
+        "How films are made: [README.md](README.md).",
         "",
         f"{len(films)} rendered films with exact truth, {frames} frames ({missed} without a face "
         f"found), {still}; {measures.blink_count} blinks of single eyes. Noise `{args.noise}` "

@@ -33,6 +33,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from figures import system
 from live_measures import command_line
 from live_runs import TASK, waited
 from summary_page import About, page
@@ -141,7 +142,8 @@ def versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "not installed"
-    return {platform.system(): platform.release()} | found
+    name, number = system().split()
+    return {name: number} | found
 
 
 def busy_text(load: float, waiting: float) -> str:

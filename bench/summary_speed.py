@@ -50,9 +50,10 @@ def face_work(results: Results) -> list[Figure]:
 def network(results: Results) -> list[Figure]:
     (found,) = results["network"]["bundles"]
     times = f"{found['median_ms']:.3f} against {found['peer_median_ms']:.3f} ms"
-    peer = "3DDFA_V2's network of the same width"
+    peer = "3DDFA_V2's network of the same width, in single precision"
+    name = f"the network, in {found['precision']}"
     return [
-        Figure("the network", found["of_the_peer"], peer, times, Goal(most=1.0)),
+        Figure(name, found["of_the_peer"], peer, times, Goal(most=1.0)),
         Figure(
             "all its other heads", found["heads_add"], "its parameters alone", "", Goal(most=0.1)
         ),

@@ -19,7 +19,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from figures import add_json_option, write_figures
+from figures import add_json_option, system, write_figures
 
 from mien.models.face.bundle import Bundle
 from mien.stream import FaceTracker, Frame, fit, tracker
@@ -160,7 +160,7 @@ def main() -> None:
     alone = floor(bundle, options.threads)
     packages = ("numpy", "opencv-python", "onnxruntime", "numba", "filterpy", "pyzmq")
     print(
-        f"{platform.platform()}, {platform.processor() or platform.machine()}, "
+        f"{system()}, {platform.processor() or platform.machine()}, "
         f"Python {platform.python_version()}, {options.threads} thread(s)"
     )
     print(", ".join(f"{name} {version(name)}" for name in packages))

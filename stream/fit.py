@@ -14,7 +14,7 @@ from ..models.errors import InputError
 from ..models.face.camera import Camera
 from ..models.face.crop import CROP_SIZE, Crop, crop_from_landmarks, extract
 from ..models.face.morphable import FaceModel, LinearPoints
-from ..models.face.names import N_LANDMARKS
+from ..models.face.names import N_LANDMARKS, N_PARAMS, N_POSE
 from ..models.face.perspective import (
     PerspectivePose,
     apply_orthography,
@@ -22,7 +22,7 @@ from ..models.face.perspective import (
 from ..models.face.quadrature import Quadrature
 from .blendshapes import BlendshapeReader
 from .displacement import Alignment, DisplacementMeter
-from .regression import N_PARAMS, N_POSE, RegressedFace, Regressor, RegressorLike
+from .regression import RegressedFace, Regressor, RegressorLike
 from .smoother import FaceMeasurement, FaceState, PoseMeasurement
 from .stopwatch import Stopwatch
 

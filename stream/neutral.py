@@ -72,10 +72,6 @@ class HeadPose:
         """Whether every number is."""
         return math.isfinite(float(self.quat_wxyz.sum()) + float(self.translation_mm.sum()))
 
-    def mirrored(self) -> HeadPose:
-        """The pose of the head in a mirror."""
-        return self.inverted(_MIRRORED_AXES)
-
     def inverted(self, axes: Iterable[str]) -> HeadPose:
         """With some of :data:`AXES` turned round."""
         axes = frozenset(axes)
@@ -147,13 +143,6 @@ class Neutral:
         """Take the next observed pose as the neutral one."""
         with self._lock:
             self._wanted = True
-
-    def reset(self) -> None:
-        """Forget it: facing the camera, at the place that is observed next."""
-        with self._lock:
-            self._wanted = False
-            self._inverse_wxyz, self._turn, self._place_mm = _IDENTITY, np.eye(3), None
-            self._last = None
 
     def relative(self, row: FaceObservation) -> HeadPose:
         """The pose of a row relative to the neutral one, mirrored and inverted as was said.

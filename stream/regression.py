@@ -13,14 +13,12 @@ from jaxtyping import Float32, Float64, UInt8
 
 from ..models.errors import BundleError
 from ..models.face.crop import CROP_SIZE
-from ..models.face.names import N_BLENDSHAPES, N_EXPRESSION, N_SHAPE
+from ..models.face.names import N_BLENDSHAPES, N_EXPRESSION, N_PARAMS, N_POSE, N_SHAPE
 from .onnx_session import open_session
 
 if TYPE_CHECKING:
     import onnxruntime
 
-N_POSE = 12
-N_PARAMS = N_POSE + N_SHAPE + N_EXPRESSION
 _MATRIX_SD, _SHIFT_SD, _SHAPE_SD, _EXPRESSION_SD = 0.03, 1.2, 1.0, 0.8
 ASSUMED_VARIANCE = np.concatenate(
     [
@@ -95,15 +93,6 @@ class RegressedFace(msgspec.Struct, frozen=True, eq=False):
     log_variance: Float32[np.ndarray, " 62"] | None = None
     blendshapes: Float32[np.ndarray, " 52"] | None = None
     presence: float | None = None
-
-    @property
-    def finite(self) -> bool:
-        """Whether the numbers are numbers."""
-        blendshapes = self.blendshapes
-        return bool(
-            np.all(np.isfinite(self.params))
-            and (blendshapes is None or np.all(np.isfinite(blendshapes)))
-        )
 
     @property
     def variance(self) -> Float64[np.ndarray, " 62"]:

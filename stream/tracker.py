@@ -62,7 +62,8 @@ class FaceTracker:
         max_faces: followed at once.
         detector: finds faces, or the name of one that is opened when it is first needed: ``own``
             (the bundle's) or ``centerface``.
-        regressor: reads crops; None opens the bundle's networks, that of the eyes too.
+        regressor: reads crops; None opens the bundle's networks, that of the
+            blendshapes too.
         config: when a face counts as found and lost.
         ipd_mm: distance between the subject's pupils, mm; it fixes the unknown size of the head.
         threads: that the networks may use.

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import signal
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import resources
@@ -39,6 +40,14 @@ def eval_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no evaluation sets at {folder} (set MIEN_EVAL to the folder that has them)")
     return folder
+
+
+@pytest.fixture
+def port() -> int:
+    """A loopback port that nobody uses now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 @pytest.fixture(scope="session")

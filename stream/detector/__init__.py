@@ -1,10 +1,12 @@
 """Face detectors behind one small protocol."""
 
+from ...models.face.crop import BoxStyle
 from .centerface import CenterFaceConfig, CenterFaceDetector
 from .own import OwnDetector, OwnDetectorConfig
 from .protocol import Detections, Detector
 
 __all__ = [
+    "BoxStyle",
     "CenterFaceConfig",
     "CenterFaceDetector",
     "Detections",

@@ -37,18 +37,6 @@ EXPORTERS: Final[dict[str, type[Exporter]]] = {
 """What each name on the command line means."""
 
 
-def exporter_class(name: str) -> type[Exporter]:
-    """The exporter of a name.
-
-    Raises:
-        InputError: there is none of that name.
-    """
-    try:
-        return EXPORTERS[name]
-    except KeyError as error:
-        raise InputError(f"{name}: no such export, expected {', '.join(EXPORTERS)}") from error
-
-
 def open_exporter(name: str, stem: Path, context: ExportContext) -> Exporter:
     """Begin an export beside the other outputs of an input.
 
@@ -61,7 +49,10 @@ def open_exporter(name: str, stem: Path, context: ExportContext) -> Exporter:
         InputError: there is none of that name.
         OutputError: the place cannot be written to.
     """
-    kind = exporter_class(name)
+    try:
+        kind = EXPORTERS[name]
+    except KeyError as error:
+        raise InputError(f"{name}: no such export, expected {', '.join(EXPORTERS)}") from error
     return kind(stem.with_name(stem.name + kind.SUFFIX), context)
 
 
@@ -70,6 +61,5 @@ __all__ = [
     "ExportContext",
     "ExportOptions",
     "Exporter",
-    "exporter_class",
     "open_exporter",
 ]

@@ -33,8 +33,9 @@ from ...models.face.perspective import PerspectivePose, fit_perspective, nearest
 from ...models.face.quadrature import Quadrature
 from ..frame import Frame
 from ..observation import FaceObservation
+from ..published_pose import pose_of
 from .base import ExportContext, FolderExporter, JsonList, close_all
-from .geometry import FLIP, pose_of
+from .geometry import FLIP
 
 SIZE: Final = 512
 RESIDUALS: Final = "residuals.csv"

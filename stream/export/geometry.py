@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
 from ...models.face.morphable import FaceModel
-from ...models.face.perspective import PerspectivePose
-from ...models.face.rotation import normalize_quaternion
+from ...models.face.rotation import FLIP as FLIP
 from ..observation import FaceObservation
 
-FLIP: Final = np.diag([1.0, -1.0, -1.0])
-"""Between OpenCV's axes (y down, z forward) and those of graphics (y up, z backward), either way.
-
-Applied to the head frame, y is up and z comes out of the face.
-"""
-
 _LEFT_EYE, _RIGHT_EYE = (42, 45), (36, 39)
-
-
-def pose_of(row: FaceObservation) -> PerspectivePose:
-    """The published ``camera_from_head``."""
-    quat = normalize_quaternion(np.array([row.qw, row.qx, row.qy, row.qz]))
-    return PerspectivePose(quat, np.array([row.tx, row.ty, row.tz], dtype=np.float64))
 
 
 class HeadGeometry:
@@ -71,10 +56,3 @@ def vertex_normals(
         np.add.at(normals, triangles[:, corner], faces)
     length = np.linalg.norm(normals, axis=1, keepdims=True)
     return (normals / np.maximum(length, 1e-12)).astype(np.float32)
-
-
-def camera_from_head_matrix(pose: PerspectivePose) -> Float64[np.ndarray, "4 4"]:
-    """The pose as a 4x4 matrix, mm."""
-    matrix = np.eye(4)
-    matrix[:3, :3], matrix[:3, 3] = pose.rotation, pose.translation_mm
-    return matrix

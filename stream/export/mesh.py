@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float, Float64, Integer
 
 from ..frame import Frame
 from ..observation import FaceObservation
+from ..published_pose import pose_of
 from .base import FolderExporter
-from .geometry import pose_of
 
 _AXES = {
     "head": "head frame: origin at the sellion, x to the picture's right, y down, z into the head, "
@@ -60,15 +60,8 @@ class ObjExporter(MeshExporter):
         self, stem: Path, vertices: Float64[np.ndarray, "N 3"], comments: Sequence[str]
     ) -> None:
         model = self._context.face_model
-        lines = [f"# {line}" for line in comments]
-        lines += [f"v {x:.5f} {y:.5f} {z:.5f}" for x, y, z in vertices.tolist()]
-        lines += [f"vt {u:.6f} {v:.6f}" for u, v in model.uv.tolist()]
-        corner = "{0}/{0}" if len(model.uv) else "{0}"
-        lines += [
-            "f " + " ".join(corner.format(vertex) for vertex in triangle)
-            for triangle in (model.triangles + 1).tolist()
-        ]
-        stem.with_suffix(".obj").write_text("\n".join(lines) + "\n", encoding="ascii")
+        text = obj_text(vertices, model.triangles, model.uv, comments)
+        stem.with_suffix(".obj").write_text(text, encoding="ascii")
 
 
 class PlyExporter(MeshExporter):
@@ -96,3 +89,28 @@ class PlyExporter(MeshExporter):
             stream.write(("\n".join(header) + "\n").encode("ascii"))
             stream.write(vertices.astype("<f4").tobytes())
             stream.write(faces.tobytes())
+
+
+def obj_text(
+    vertices_mm: Float[np.ndarray, "N 3"],
+    triangles: Integer[np.ndarray, "T 3"],
+    uv: Float[np.ndarray, "_ 2"],
+    comments: Sequence[str],
+) -> str:
+    """A mesh as Wavefront OBJ, its corners in the order of the triangles.
+
+    Args:
+        vertices_mm: mm.
+        triangles: from 0.
+        uv: of each vertex; none: (0, 2).
+        comments: lines, ASCII.
+    """
+    lines = [f"# {line}" for line in comments]
+    lines += [f"v {x:.5f} {y:.5f} {z:.5f}" for x, y, z in vertices_mm.tolist()]
+    lines += [f"vt {u:.6f} {v:.6f}" for u, v in uv.tolist()]
+    corner = "{0}/{0}" if len(uv) else "{0}"
+    lines += [
+        "f " + " ".join(corner.format(vertex) for vertex in triangle)
+        for triangle in (triangles + 1).tolist()
+    ]
+    return "\n".join([*lines, ""])

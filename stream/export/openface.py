@@ -13,8 +13,8 @@ from ...models.face.rotation import matrix_from_quaternion
 from ..frame import Frame
 from ..gaze import eye_angles
 from ..observation import FaceObservation
+from ..published_pose import pose_of
 from .base import ExportContext, Exporter
-from .geometry import pose_of
 
 OPENFACE_HEADER: Final[tuple[str, ...]] = (
     *("frame", "face_id", "timestamp", "confidence", "success"),

@@ -238,11 +238,6 @@ class ChannelBank:
         self._seen_before = True
 
     @property
-    def speed(self) -> Float64[np.ndarray, " G"]:
-        """Variance of the velocity that the last step was taken with."""
-        return self._speed
-
-    @property
     def values(self) -> Channels:
         """The present estimates; a copy."""
         return self.x[:, 0].copy()

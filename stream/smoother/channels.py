@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import numpy as np
-from jaxtyping import Int64
-
 from ...models.face.names import BLENDSHAPE_NAMES, N_BLENDSHAPES, N_EXPRESSION, N_SHAPE
 
 ROTATION: Final = slice(0, 3)
@@ -83,10 +80,3 @@ CHANNEL_GROUPS: Final[tuple[str, ...]] = (
 """Group of each channel."""
 
 SHAPE_CHANNEL_GROUPS: Final = ("shape",) * N_SHAPE
-
-
-def group_indices(
-    channel_groups: tuple[str, ...], groups: tuple[str, ...]
-) -> Int64[np.ndarray, " N"]:
-    """Position in ``groups`` of each channel's group."""
-    return np.array([groups.index(group) for group in channel_groups], np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,12 @@ import av
 import numpy as np
 import pytest
 
+from mien.models.face.bundle import Bundle
+from mien.models.face.camera import Camera
 from mien.models.face.perspective import PerspectivePose
 from mien.models.face.rotation import angle_between_deg, quaternion_from_rotation_vector
+from mien.stream import FaceTracker, Frame
+from mien.stream.export import ExportContext, ExportOptions, open_exporter
 from mien.stream.observation import FaceObservation
 from mien.stream.schema import COLUMNS
 from mien.stream.sinks import Recording
@@ -30,6 +35,7 @@ from mien.stream.smoother.offline import OfflineSmoother
 from mien.stream.smoother.pose import translation_from_view
 from mien.stream.smoother.smoother import FilterStep
 from mien.stream.smoother.tuning import ErrorLaw, GroupTuning, ModeTuning, Tuning, channels_of
+from mien.stream.sources import open_source
 
 
 def random_row(seed: int, **fields: Any) -> FaceObservation:
@@ -98,6 +104,21 @@ def write_clip(
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
     return path
+
+
+def export_clip(
+    name: str,
+    folder: Path,
+    context: ExportContext,
+    clip: Sequence[tuple[Frame, Sequence[FaceObservation]]],
+    **options: Any,
+) -> Path:
+    """Export a clip into a folder with these :class:`ExportOptions`; the place that it takes."""
+    chosen = replace(context, options=ExportOptions(**options))
+    with open_exporter(name, folder / "clip", chosen) as exporter:
+        for frame, rows in clip:
+            exporter.write(frame, rows)
+    return exporter.path
 
 
 def alike(
@@ -224,6 +245,38 @@ def assert_same(one: FaceState, other: FaceState) -> None:
     assert (one.blendshapes is None) == (other.blendshapes is None)
     if one.blendshapes is not None and other.blendshapes is not None:
         np.testing.assert_allclose(one.blendshapes, other.blendshapes, atol=1e-9)
+
+
+@pytest.fixture(scope="session")
+def context(portrait_video: Path) -> ExportContext:
+    """Of the portrait, as :func:`clip` has it."""
+    bundle = Bundle.default()
+    with open_source(portrait_video) as source:
+        info = source.info
+    first, second, third = Camera.from_fov(info.width, info.height).matrix.tolist()
+    recording = Recording(
+        source="portrait.mp4",
+        rate=info.rate,
+        width=info.width,
+        height=info.height,
+        bundle_hash=bundle.hash,
+        camera_matrix=(tuple(first), tuple(second), tuple(third)),
+    )
+    return ExportContext(recording, bundle.face_model)
+
+
+@pytest.fixture(scope="session")
+def clip(portrait_video: Path, context: ExportContext) -> list[tuple[Frame, list[FaceObservation]]]:
+    """Every frame of the portrait with its faces."""
+    tracker = FaceTracker(Bundle.default(), context.camera)
+    with open_source(portrait_video) as source:
+        return [(frame, tracker.track(frame)) for frame in source]
+
+
+@pytest.fixture(scope="session")
+def export() -> Callable[..., Path]:
+    """:func:`export_clip`."""
+    return export_clip
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,60 +24,14 @@ from mien.models.face.rotation import (
     rotation_between,
 )
 from mien.stream import FaceObservation, FaceTracker, Frame
-from mien.stream.export import ExportContext, ExportOptions, open_exporter
-from mien.stream.sinks import Recording
-from mien.stream.sources import open_source
+from mien.stream.export import ExportContext
 
 Clip = list[tuple[Frame, list[FaceObservation]]]
+Export = Callable[..., Path]
 MODEL = Bundle.default().face_model
 AXES = np.diag([1.0, -1.0, -1.0])
 IPD_MM = 55.0
 K_FOCAL = 2985.29 / 700.0
-
-
-def context_of(video: Path, camera: Camera | None = None, **options: Any) -> ExportContext:
-    """Of a video, tracked with this distance between the pupils or without."""
-    with open_source(video) as source:
-        info = source.info
-    camera = camera or Camera.from_fov(info.width, info.height)
-    first, second, third = camera.matrix.tolist()
-    recording = Recording(
-        source=video.name,
-        rate=info.rate,
-        width=info.width,
-        height=info.height,
-        camera_matrix=(tuple(first), tuple(second), tuple(third)),
-        options=options,
-    )
-    return ExportContext(recording, MODEL)
-
-
-def track(video: Path, context: ExportContext) -> Clip:
-    ipd_mm = context.recording.options.get("ipd_mm")
-    tracker = FaceTracker(Bundle.default(), context.camera, ipd_mm=ipd_mm)
-    with open_source(video) as source:
-        return [(frame, tracker.track(frame)) for frame in source]
-
-
-@pytest.fixture(scope="module")
-def context(portrait_video: Path) -> ExportContext:
-    return context_of(portrait_video)
-
-
-@pytest.fixture(scope="module")
-def clip(portrait_video: Path, context: ExportContext) -> Clip:
-    return track(portrait_video, context)
-
-
-def export(name: str, folder: Path, context: ExportContext, clip: Sequence[Any]) -> Path:
-    with open_exporter(name, folder / "clip", context) as exporter:
-        for frame, rows in clip:
-            exporter.write(frame, rows)
-    return exporter.path
-
-
-def choose(context: ExportContext, **options: Any) -> ExportContext:
-    return ExportContext(context.recording, context.face_model, ExportOptions(**options))
 
 
 def marks_mm(row: FaceObservation) -> np.ndarray:
@@ -104,7 +59,7 @@ def seen_by_nerfstudio(
 
 
 def test_nerfstudio_reprojects_the_landmarks_of_the_published_fit(
-    tmp_path: Path, context: ExportContext, clip: Clip
+    export: Export, tmp_path: Path, context: ExportContext, clip: Clip
 ) -> None:
     place = export("nerfstudio", tmp_path, context, clip)
     data = json.loads((place / "transforms.json").read_text(encoding="utf-8"))
@@ -124,14 +79,18 @@ def test_nerfstudio_reprojects_the_landmarks_of_the_published_fit(
 
 
 def test_nerfstudio_holds_for_a_known_head_and_an_odd_camera(
-    tmp_path: Path, portrait_video: Path
+    export: Export, tmp_path: Path, context: ExportContext, clip: Clip
 ) -> None:
-    with open_source(portrait_video) as source:
-        width, height = source.info.width, source.info.height
+    frames = [frame for frame, _ in clip[:6]]
+    height, width = frames[0].image_bgr.shape[:2]
     camera = Camera(410.0, 400.0, width / 2 + 20.0, height / 2 - 15.0, width, height)
-    known = context_of(portrait_video, camera, ipd_mm=IPD_MM)
-    clip = track(portrait_video, known)[:6]
-    place = export("nerfstudio", tmp_path, choose(known, picture_format="png"), clip)
+    first, second, third = camera.matrix.tolist()
+    matrix = tuple(first), tuple(second), tuple(third)
+    recording = replace(context.recording, camera_matrix=matrix, options={"ipd_mm": IPD_MM})
+    tracker = FaceTracker(Bundle.default(), camera, ipd_mm=IPD_MM)
+    clip = [(frame, tracker.track(frame)) for frame in frames]
+    known = replace(context, recording=recording)
+    place = export("nerfstudio", tmp_path, known, clip, picture_format="png")
     data = json.loads((place / "transforms.json").read_text(encoding="utf-8"))
     frame, (_, (row,)) = data["frames"][5], clip[5]
     neutral = MODEL.landmarks().decode(row.shape)
@@ -145,13 +104,13 @@ def test_nerfstudio_holds_for_a_known_head_and_an_odd_camera(
 
 
 def test_nerfstudio_gives_every_track_a_file(
-    tmp_path: Path, context: ExportContext, clip: Clip
+    export: Export, tmp_path: Path, context: ExportContext, clip: Clip
 ) -> None:
     both: Clip = []
     for frame, (row,) in clip[:4]:
         other = msgspec.structs.replace(row, track=3, observed=frame.index < 2)
         both.append((frame, [row, other]))
-    place = export("nerfstudio", tmp_path, choose(context, frames=(0, 2, 3)), both)
+    place = export("nerfstudio", tmp_path, context, both, frames=(0, 2, 3))
     main = json.loads((place / "transforms.json").read_text())
     second = json.loads((place / "transforms_track_3.json").read_text())
     assert [frame["timestep_index"] for frame in main["frames"]] == [0, 2, 3]
@@ -164,7 +123,7 @@ def test_nerfstudio_gives_every_track_a_file(
 
 
 def test_nerfstudio_of_a_film_without_faces_is_empty_but_whole(
-    tmp_path: Path, context: ExportContext, clip: Clip
+    export: Export, tmp_path: Path, context: ExportContext, clip: Clip
 ) -> None:
     place = export("nerfstudio", tmp_path, context, [(frame, []) for frame, _ in clip])
     assert json.loads((place / "transforms.json").read_text())["frames"] == []
@@ -191,9 +150,9 @@ def in_crop(row: FaceObservation, facts: dict[str, str], size: int = 512) -> np.
 
 
 def test_eg3d_forces_focal_length_and_radius_and_says_what_it_costs(
-    tmp_path: Path, context: ExportContext, clip: Clip
+    export: Export, tmp_path: Path, context: ExportContext, clip: Clip
 ) -> None:
-    place = export("eg3d", tmp_path, choose(context, every=8), clip)
+    place = export("eg3d", tmp_path, context, clip, every=8)
     found = read_eg3d(place)
     assert [name for name, *_ in found] == [f"00000/img{i:08d}_0.png" for i in (0, 8, 16)]
     for name, c2w, K, facts in found:
@@ -225,10 +184,10 @@ def test_eg3d_forces_focal_length_and_radius_and_says_what_it_costs(
 
 
 def test_the_stated_residual_is_that_of_the_label(
-    tmp_path: Path, context: ExportContext, clip: Clip
+    export: Export, tmp_path: Path, context: ExportContext, clip: Clip
 ) -> None:
     """The world's size and origin are recovered from labels and landmarks of several frames."""
-    found = read_eg3d(export("eg3d", tmp_path, choose(context, every=4), clip))
+    found = read_eg3d(export("eg3d", tmp_path, context, clip, every=4))
     rows = [clip[int(facts["frame"])][1][0] for *_, facts in found]
     # World = a * (landmarks, y up, z out) + b is linear; each label gives two equations a point.
     system, right = [], []
@@ -253,7 +212,7 @@ def test_the_stated_residual_is_that_of_the_label(
 
 
 def test_the_turn_of_the_head_moves_the_eg3d_camera_the_other_way(
-    tmp_path: Path, context: ExportContext, clip: Clip
+    export: Export, tmp_path: Path, context: ExportContext, clip: Clip
 ) -> None:
     frame, (row,) = clip[0]
     for angles, axis, sign in (((25.0, 0.0, 0.0), 0, 1.0), ((0.0, 25.0, 0.0), 1, -1.0)):
@@ -269,9 +228,9 @@ def test_the_turn_of_the_head_moves_the_eg3d_camera_the_other_way(
 
 
 def test_eg3d_mirrors_pictures_and_labels_alike(
-    tmp_path: Path, context: ExportContext, clip: Clip
+    export: Export, tmp_path: Path, context: ExportContext, clip: Clip
 ) -> None:
-    place = export("eg3d", tmp_path, choose(context, frames=(5,), mirror=True), clip)
+    place = export("eg3d", tmp_path, context, clip, frames=(5,), mirror=True)
     (name, c2w, K, _), (mirrored, c2w_mirrored, K_mirrored, _) = read_eg3d(place)
     assert mirrored == name.replace(".png", "_mirror.png")
     one, other = cv2.imread(str(place / name)), cv2.imread(str(place / mirrored))

@@ -7,6 +7,7 @@ import shutil
 import struct
 import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,13 @@ import numpy as np
 import pytest
 
 from mien.models.face.bundle import Bundle
-from mien.models.face.camera import Camera
 from mien.models.face.names import BLENDSHAPE_INDEX, BLENDSHAPE_NAMES
 from mien.models.face.rotation import matrix_from_quaternion
-from mien.stream import FaceObservation, FaceTracker, Frame
-from mien.stream.export import ExportContext, ExportOptions, open_exporter
-from mien.stream.sinks import Recording
-from mien.stream.sources import open_source
+from mien.stream import FaceObservation, Frame
+from mien.stream.export import ExportContext
 
 Clip = list[tuple[Frame, list[FaceObservation]]]
+Export = Callable[..., Path]
 Maker = Callable[..., FaceObservation]
 MODEL = Bundle.default().face_model
 AXES = np.diag([1.0, -1.0, -1.0])
@@ -38,41 +37,12 @@ validator.validateBytes(bytes).then((report) => console.log(JSON.stringify(repor
 
 
 @pytest.fixture(scope="module")
-def context(portrait_video: Path) -> ExportContext:
-    with open_source(portrait_video) as source:
-        info = source.info
-    first, second, third = Camera.from_fov(info.width, info.height).matrix.tolist()
-    recording = Recording(
-        source="portrait.mp4",
-        rate=info.rate,
-        width=info.width,
-        height=info.height,
-        camera_matrix=(tuple(first), tuple(second), tuple(third)),
-    )
-    return ExportContext(recording, MODEL)
-
-
-@pytest.fixture(scope="module")
-def clip(portrait_video: Path, context: ExportContext) -> Clip:
-    tracker = FaceTracker(Bundle.default(), context.camera)
-    with open_source(portrait_video) as source:
-        return [(frame, tracker.track(frame)) for frame in source]
-
-
-@pytest.fixture(scope="module")
 def settled(clip: Clip) -> Clip:
     """The same with one shape throughout, as two passes give it."""
     shape = clip[-1][1][0].shape
     return [
         (frame, [msgspec.structs.replace(row, shape=shape) for row in rows]) for frame, rows in clip
     ]
-
-
-def export(name: str, folder: Path, context: ExportContext, clip: Sequence[Any]) -> Path:
-    with open_exporter(name, folder / "clip", context) as exporter:
-        for frame, rows in clip:
-            exporter.write(frame, rows)
-    return exporter.path
 
 
 def mesh_mm(row: FaceObservation) -> np.ndarray:
@@ -148,7 +118,7 @@ def off_mm(glb: Glb, node: int, rows: Sequence[FaceObservation]) -> np.ndarray:
 
 
 def test_the_animated_gltf_mesh_is_the_published_one(
-    tmp_path: Path, context: ExportContext, settled: Clip
+    export: Export, tmp_path: Path, context: ExportContext, settled: Clip
 ) -> None:
     glb = Glb(export("gltf", tmp_path, context, settled))
     assert off_mm(glb, 1, [row for _, (row,) in settled]).max() < 1e-3
@@ -162,7 +132,7 @@ def test_the_animated_gltf_mesh_is_the_published_one(
 
 
 def test_a_shape_that_changes_costs_what_the_file_says(
-    tmp_path: Path, context: ExportContext, clip: Clip
+    export: Export, tmp_path: Path, context: ExportContext, clip: Clip
 ) -> None:
     glb = Glb(export("gltf", tmp_path, context, clip))
     off = off_mm(glb, 1, [row for _, (row,) in clip])
@@ -172,13 +142,13 @@ def test_a_shape_that_changes_costs_what_the_file_says(
 
 
 def test_gltf_holds_every_track_and_the_size_of_a_known_head(
-    tmp_path: Path, context: ExportContext, settled: Clip
+    export: Export, tmp_path: Path, context: ExportContext, settled: Clip
 ) -> None:
     two = [
         (frame, [row] + [msgspec.structs.replace(row, track=4, tx=row.tx + 90.0)] * (i % 3 > 0))
         for i, (frame, (row,)) in enumerate(settled)
     ]
-    sized = sized_context(context, ipd_mm=70.0)
+    sized = replace(context, recording=replace(context.recording, options={"ipd_mm": 70.0}))
     glb = Glb(export("gltf", tmp_path, sized, two))
     assert [node["name"] for node in glb.json["nodes"]] == ["camera", "face 0", "face 4"]
     times, scenes = glb.animated(2)
@@ -193,24 +163,8 @@ def test_gltf_holds_every_track_and_the_size_of_a_known_head(
     assert length == pytest.approx(wanted, rel=1e-4)
 
 
-def sized_context(context: ExportContext, **options: Any) -> ExportContext:
-    """The same recording with further options."""
-    recording = context.recording
-    return ExportContext(
-        Recording(
-            source=recording.source,
-            rate=recording.rate,
-            width=recording.width,
-            height=recording.height,
-            camera_matrix=recording.camera_matrix,
-            options=options,
-        ),
-        context.face_model,
-    )
-
-
 def test_gltf_without_blendshapes_moves_by_expression(
-    tmp_path: Path, context: ExportContext, make_face_row: Maker
+    export: Export, tmp_path: Path, context: ExportContext, make_face_row: Maker
 ) -> None:
     rng = np.random.default_rng(2)
     rows = [
@@ -230,7 +184,7 @@ def test_gltf_without_blendshapes_moves_by_expression(
 
 
 def test_gltf_times_grow_even_where_the_source_repeats_them(
-    tmp_path: Path, context: ExportContext, make_face_row: Maker
+    export: Export, tmp_path: Path, context: ExportContext, make_face_row: Maker
 ) -> None:
     times_ns = [0, 40 * MS, 40 * MS, 40 * MS + 1, 80 * MS]
     clip = [(Frame(NO_PICTURE, i, t), [make_face_row(frame=i)]) for i, t in enumerate(times_ns)]
@@ -254,7 +208,7 @@ def gltf_issues(path: Path) -> dict[str, Any]:
 
 
 def test_the_khronos_validator_finds_no_error(
-    tmp_path: Path, context: ExportContext, clip: Clip, make_face_row: Maker
+    export: Export, tmp_path: Path, context: ExportContext, clip: Clip, make_face_row: Maker
 ) -> None:
     late = make_face_row(track=7, frame=9)
     films: dict[str, Clip] = {
@@ -271,7 +225,7 @@ def test_the_khronos_validator_finds_no_error(
 
 
 def test_trimesh_reads_the_gltf_base_mesh(
-    tmp_path: Path, context: ExportContext, settled: Clip
+    export: Export, tmp_path: Path, context: ExportContext, settled: Clip
 ) -> None:
     trimesh = pytest.importorskip("trimesh", reason="reads meshes (extra: test)")
     scene = trimesh.load_scene(export("gltf", tmp_path, context, settled))
@@ -285,12 +239,10 @@ def test_trimesh_reads_the_gltf_base_mesh(
 @pytest.mark.parametrize("name", ["obj", "ply"])
 @pytest.mark.parametrize("place", ["head", "camera"])
 def test_trimesh_reads_the_meshes_of_chosen_frames(
-    name: str, place: str, tmp_path: Path, context: ExportContext, clip: Clip
+    export: Export, name: str, place: str, tmp_path: Path, context: ExportContext, clip: Clip
 ) -> None:
     trimesh = pytest.importorskip("trimesh", reason="reads meshes (extra: test)")
-    options = ExportOptions(frames=(3, 11), mesh_frame="head" if place == "head" else "camera")
-    chosen = ExportContext(context.recording, context.face_model, options)
-    folder = export(name, tmp_path, chosen, clip)
+    folder = export(name, tmp_path, context, clip, frames=(3, 11), mesh_frame=place)
     names = [f"{frame:06d}_track0.{name}" for frame in (3, 11)]
     assert sorted(path.name for path in folder.iterdir()) == names
     (row,) = clip[11][1]
@@ -305,17 +257,18 @@ def test_trimesh_reads_the_meshes_of_chosen_frames(
 
 
 def test_obj_and_ply_are_plain_enough_to_be_read_by_hand(
-    tmp_path: Path, context: ExportContext, clip: Clip
+    export: Export, tmp_path: Path, context: ExportContext, clip: Clip
 ) -> None:
-    one = ExportContext(context.recording, context.face_model, ExportOptions(frames=(0,)))
     (row,) = clip[0][1]
-    obj = next(export("obj", tmp_path, one, clip).iterdir()).read_text(encoding="ascii")
+    (place,) = export("obj", tmp_path, context, clip, frames=(0,)).iterdir()
+    obj = place.read_text(encoding="ascii")
     lines = [line.split() for line in obj.splitlines() if not line.startswith("#")]
     vertices = np.array([line[1:] for line in lines if line[0] == "v"], dtype=np.float64)
     np.testing.assert_allclose(vertices, mesh_mm(row), atol=1e-5)
     faces = [[int(corner.split("/")[0]) for corner in line[1:]] for line in lines if line[0] == "f"]
     np.testing.assert_array_equal(np.array(faces) - 1, MODEL.triangles)
-    ply = next(export("ply", tmp_path, one, clip).iterdir()).read_bytes()
+    (place,) = export("ply", tmp_path, context, clip, frames=(0,)).iterdir()
+    ply = place.read_bytes()
     header, body = ply.split(b"end_header\n", 1)
     assert b"format binary_little_endian 1.0" in header
     vertices = np.frombuffer(body, "<f4", 3 * len(MODEL.mean)).reshape(-1, 3)
@@ -324,7 +277,7 @@ def test_obj_and_ply_are_plain_enough_to_be_read_by_hand(
 
 
 def test_a_blink_moves_the_lids_of_the_gltf_mesh(
-    tmp_path: Path, context: ExportContext, make_face_row: Maker
+    export: Export, tmp_path: Path, context: ExportContext, make_face_row: Maker
 ) -> None:
     values = np.zeros((2, 52), np.float32)
     values[1, BLENDSHAPE_INDEX["eyeBlinkLeft"]] = 1.0

@@ -8,8 +8,8 @@ import json
 import math
 import tracemalloc
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import msgspec
@@ -17,60 +17,19 @@ import numpy as np
 import pytest
 
 from mien.models.errors import InputError, OutputError
-from mien.models.face.bundle import Bundle
-from mien.models.face.camera import Camera
 from mien.models.face.names import BLENDSHAPE_INDEX
 from mien.models.face.rotation import matrix_from_quaternion
-from mien.stream import FaceObservation, FaceTracker, Frame
+from mien.stream import FaceObservation, Frame
 from mien.stream.export import EXPORTERS, ExportContext, ExportOptions, open_exporter
 from mien.stream.reading import read_observations
 from mien.stream.sinks import Recording
 from mien.stream.sinks.parquet import ParquetSink
-from mien.stream.sources import open_source
 
 Clip = list[tuple[Frame, list[FaceObservation]]]
+Export = Callable[..., Path]
 Maker = Callable[..., FaceObservation]
 MS = 1_000_000
 GREY = np.full((480, 640, 3), 100, np.uint8)
-
-
-@pytest.fixture(scope="module")
-def context(portrait_video: Path) -> ExportContext:
-    """Of the portrait, as it is tracked below."""
-    bundle = Bundle.default()
-    with open_source(portrait_video) as source:
-        info = source.info
-    first, second, third = Camera.from_fov(info.width, info.height).matrix.tolist()
-    recording = Recording(
-        source="portrait.mp4",
-        rate=info.rate,
-        width=info.width,
-        height=info.height,
-        bundle_hash=bundle.hash,
-        camera_matrix=(tuple(first), tuple(second), tuple(third)),
-    )
-    return ExportContext(recording, bundle.face_model)
-
-
-@pytest.fixture(scope="module")
-def clip(portrait_video: Path, context: ExportContext) -> Clip:
-    """Every frame of the portrait with its faces."""
-    tracker = FaceTracker(Bundle.default(), context.camera)
-    with open_source(portrait_video) as source:
-        return [(frame, tracker.track(frame)) for frame in source]
-
-
-def with_options(context: ExportContext, **options: Any) -> ExportContext:
-    return ExportContext(context.recording, context.face_model, ExportOptions(**options))
-
-
-def export(
-    name: str, folder: Path, context: ExportContext, clip: Sequence[tuple[Frame, Any]]
-) -> Path:
-    with open_exporter(name, folder / "clip", context) as exporter:
-        for frame, rows in clip:
-            exporter.write(frame, rows)
-    return exporter.path
 
 
 def without_pixels(clip: Clip) -> Clip:
@@ -103,7 +62,7 @@ def euler_matrix_of_openface(rx: float, ry: float, rz: float) -> np.ndarray:
 
 
 def test_openface_gives_the_angles_and_translations_of_the_parquet_file(
-    tmp_path: Path, context: ExportContext, clip: Clip
+    export: Export, tmp_path: Path, context: ExportContext, clip: Clip
 ) -> None:
     place = export("openface", tmp_path, context, without_pixels(clip))
     assert place.name == "clip.openface.csv"
@@ -133,7 +92,7 @@ def test_openface_gives_the_angles_and_translations_of_the_parquet_file(
 
 
 def test_openface_has_the_gaze_in_the_camera_frame(
-    tmp_path: Path, context: ExportContext, make_face_row: Maker
+    export: Export, tmp_path: Path, context: ExportContext, make_face_row: Maker
 ) -> None:
     """Eyes that look back into the camera from a turned head, and eyes that look down."""
     c, s = math.cos(math.radians(10)), math.sin(math.radians(10))
@@ -163,7 +122,7 @@ def test_openface_has_the_gaze_in_the_camera_frame(
 
 
 def test_the_space_points_of_openface_project_near_the_picture_points(
-    tmp_path: Path, context: ExportContext, clip: Clip
+    export: Export, tmp_path: Path, context: ExportContext, clip: Clip
 ) -> None:
     with export("openface", tmp_path, context, clip).open(encoding="utf-8") as stream:
         cells = next(csv.DictReader(stream))
@@ -176,7 +135,7 @@ def test_the_space_points_of_openface_project_near_the_picture_points(
 
 
 def test_openface_has_a_row_for_a_frame_without_a_face(
-    tmp_path: Path, context: ExportContext, make_face_row: Maker
+    export: Export, tmp_path: Path, context: ExportContext, make_face_row: Maker
 ) -> None:
     unseen = make_face_row(frame=1, observed=False)
     blind = make_face_row(frame=2, blendshapes=None, confidence=None)
@@ -193,7 +152,9 @@ def test_openface_has_a_row_for_a_frame_without_a_face(
     assert (blind_cells["AU45_r"], blind_cells["AU45_c"], blind_cells["confidence"]) == ("",) * 3
 
 
-def test_pandas_reads_openface(tmp_path: Path, context: ExportContext, clip: Clip) -> None:
+def test_pandas_reads_openface(
+    export: Export, tmp_path: Path, context: ExportContext, clip: Clip
+) -> None:
     pandas = pytest.importorskip("pandas", reason="reads tables")
     longer = [*clip, (Frame(GREY, 24, 960 * MS), [])]
     table = pandas.read_csv(export("openface", tmp_path, context, longer))
@@ -228,7 +189,7 @@ def intervals(place: Path) -> list[tuple[str, int, int, str]]:
 
 
 def test_elan_marks_blinks_with_hysteresis_in_both_eyes(
-    tmp_path: Path, context: ExportContext, make_face_row: Maker
+    export: Export, tmp_path: Path, context: ExportContext, make_face_row: Maker
 ) -> None:
     left = [0.1, 0.6, 0.4, 0.6, 0.2, 0.9, 0.9, 0.1, 0.1]
     right = [0.1, 0.7, 0.4, 0.6, 0.2, 0.1, 0.1, 0.1, 0.9]
@@ -236,12 +197,12 @@ def test_elan_marks_blinks_with_hysteresis_in_both_eyes(
     # The dip to 0.4 does not end the blink, and a wink is none.
     place = export("elan", tmp_path, context, clip)
     assert intervals(place) == [("face 0 blinks", 40, 160, "blink")]
-    strict = with_options(context, blink_closes=0.65, blink_opens=0.65)
-    assert intervals(export("elan", tmp_path, strict, clip)) == []
+    place = export("elan", tmp_path, context, clip, blink_closes=0.65, blink_opens=0.65)
+    assert intervals(place) == []
 
 
 def test_elan_marks_closed_eyes_and_what_is_open_at_the_end(
-    tmp_path: Path, context: ExportContext, make_face_row: Maker
+    export: Export, tmp_path: Path, context: ExportContext, make_face_row: Maker
 ) -> None:
     shut = [0.0] + [0.9] * 14
     found = intervals(export("elan", tmp_path, context, blinking(make_face_row, shut, shut)))
@@ -249,7 +210,7 @@ def test_elan_marks_closed_eyes_and_what_is_open_at_the_end(
 
 
 def test_elan_marks_lost_stretches_in_tiers_without_overlap(
-    tmp_path: Path, context: ExportContext, make_face_row: Maker
+    export: Export, tmp_path: Path, context: ExportContext, make_face_row: Maker
 ) -> None:
     gone = math.nan
     lids = [0.1, 0.9, gone, gone, 0.1, gone, gone]
@@ -265,9 +226,9 @@ def test_elan_marks_lost_stretches_in_tiers_without_overlap(
 
 
 def test_coco_holds_boxes_points_and_pictures(
-    tmp_path: Path, context: ExportContext, clip: Clip
+    export: Export, tmp_path: Path, context: ExportContext, clip: Clip
 ) -> None:
-    place = export("coco", tmp_path, with_options(context, every=6, picture_format="png"), clip)
+    place = export("coco", tmp_path, context, clip, every=6, picture_format="png")
     data = json.loads((place / "annotations.json").read_text(encoding="utf-8"))
     images = {image["id"]: image for image in data["images"]}
     assert sorted(images) == [0, 6, 12, 18]
@@ -294,7 +255,7 @@ def test_coco_holds_boxes_points_and_pictures(
 
 
 def test_coco_flags_points_outside_the_picture(
-    tmp_path: Path, context: ExportContext, make_face_row: Maker
+    export: Export, tmp_path: Path, context: ExportContext, make_face_row: Maker
 ) -> None:
     row = make_face_row()
     marks = row.landmarks_px.copy()
@@ -307,17 +268,17 @@ def test_coco_flags_points_outside_the_picture(
 
 @pytest.mark.parametrize("name", sorted(EXPORTERS))
 def test_an_export_is_whole_or_not_there(
-    name: str, tmp_path: Path, context: ExportContext, clip: Clip
+    export: Export, name: str, tmp_path: Path, context: ExportContext, clip: Clip
 ) -> None:
-    options = with_options(context, every=8)
-    exporter = open_exporter(name, tmp_path / "clip", options)
+    chosen = replace(context, options=ExportOptions(every=8))
+    exporter = open_exporter(name, tmp_path / "clip", chosen)
     exporter.write(*clip[0])
     exporter.abort()
     assert list(tmp_path.iterdir()) == []
-    place = export(name, tmp_path, options, clip)
+    place = export(name, tmp_path, context, clip, every=8)
     assert [path.name for path in tmp_path.iterdir()] == [place.name]
     first = digests(tmp_path)
-    export(name, tmp_path, options, clip)  # takes the place of the first
+    export(name, tmp_path, context, clip, every=8)  # takes the place of the first
     assert [path.name for path in tmp_path.iterdir()] == [place.name]
     assert digests(tmp_path) == first
     assert place.is_dir() == EXPORTERS[name].FOLDER
@@ -325,7 +286,7 @@ def test_an_export_is_whole_or_not_there(
 
 @pytest.mark.parametrize("name", sorted(EXPORTERS))
 def test_frames_without_pixels_are_enough_where_no_pictures_are_needed(
-    name: str, tmp_path: Path, context: ExportContext, clip: Clip
+    export: Export, name: str, tmp_path: Path, context: ExportContext, clip: Clip
 ) -> None:
     if EXPORTERS[name].PICTURES:
         with pytest.raises(OutputError, match="needs the pictures"):

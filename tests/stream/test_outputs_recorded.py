@@ -250,14 +250,11 @@ def test_a_rerun_viewer_that_does_not_answer_is_one_line(recording: Recording) -
 
 
 def test_a_rerun_viewer_receives_every_frame(
-    tmp_path: Path, make_face_row: Maker, recording: Recording
+    tmp_path: Path, make_face_row: Maker, recording: Recording, port: int
 ) -> None:
     pytest.importorskip("rerun")
     from mien.stream.sinks.rerun import RerunSink
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     received = tmp_path / "received.rrd"
     # The viewer's program without its window: it saves what comes in.
     arguments = ["--bind", "127.0.0.1", "--port", str(port), "--save", str(received)]

@@ -17,6 +17,7 @@ from mien.stream.observation import FaceObservation
 from mien.stream.sinks import Recording, Sink
 from mien.stream.sinks.csv import CsvSink
 from mien.stream.sinks.drawing import Annotator, axes_px, magnification, outline_px, project
+from mien.stream.sinks.mp4 import Mp4Writer
 from mien.stream.sinks.overlay import OverlaySink, StillOverlaySink
 from mien.stream.sinks.parquet import ParquetSink
 from mien.stream.sinks.sidecar import Sidecar, SidecarSink, read_sidecar
@@ -195,6 +196,25 @@ def test_an_overlay_video_keeps_times_and_size(
     assert shown_ms == [0, 33, 70, 400, 400]
     assert frames[0].image_bgr.std() > 5
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_the_encoder_refuses_is_told_by_the_name_that_was_given(tmp_path: Path) -> None:
+    odd = np.full((33, 33, 3), 100, dtype=np.uint8)  # H.264 takes even sizes only
+    with (
+        pytest.raises(OutputError, match=r"^a\.mp4: cannot be written: "),
+        Mp4Writer(tmp_path / "hidden.mp4", 30.0, said=Path("a.mp4")) as film,
+    ):
+        film.add(odd, 0)
+
+
+def test_pictures_of_one_time_follow_each_other(tmp_path: Path) -> None:
+    with Mp4Writer(tmp_path / "a.mp4", 30.0) as film:
+        for t_ns in (0, 33_000_000, 33_000_000, 20_000_000):
+            film.add(GREY, t_ns)
+    with open_source(tmp_path / "a.mp4") as source:
+        times_ns = [frame.t_media_ns or 0 for frame in source]
+    assert times_ns == sorted(set(times_ns))
+    assert [round(t_ns / 1e6) for t_ns in times_ns] == [0, 33, 33, 33]
 
 
 def test_an_overlay_without_a_frame_leaves_no_file_handle(tmp_path: Path) -> None:

@@ -244,8 +244,7 @@ def test_the_clock_echo_gives_the_offset_of_another_clock(recording: Recording) 
             here.clock_offset(count=0)
 
 
-def test_no_echo_and_no_hello_are_said() -> None:
-    port = free_port()
+def test_no_echo_and_no_hello_are_said(port: int) -> None:
     with PoseSubscriber(f"tcp://127.0.0.1:{port}") as subscriber:
         assert subscriber.receive(0.01) == []
         with pytest.raises(SourceError, match=r"no hello within 0\.1 s"):
@@ -401,9 +400,3 @@ def test_importing_the_parts_is_light() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "[]"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

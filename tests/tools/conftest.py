@@ -83,6 +83,20 @@ def told() -> Callable[..., None]:
     return check
 
 
+def _bytes_of(folder: Path) -> dict[str, bytes]:
+    """What each file below a folder holds, by its place; of a folder nothing."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else b""
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@pytest.fixture(scope="session")
+def bytes_of() -> Callable[[Path], dict[str, bytes]]:
+    """:func:`_bytes_of`."""
+    return _bytes_of
+
+
 @pytest.fixture(scope="session")
 def tiny_pifuhd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights, but for the depth: a slab is inside, so that there is a surface."""

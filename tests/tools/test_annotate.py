@@ -15,6 +15,7 @@ import pytest
 
 from mien.stream.reading import read_observations, read_parquet_metadata
 
+BytesOf = Callable[[Path], dict[str, bytes]]
 Mien = Callable[..., subprocess.CompletedProcess[str]]
 Told = Callable[..., None]
 
@@ -50,14 +51,6 @@ def cut_program_stream(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
 
 
-def bytes_of(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
 def test_a_face_is_found_and_all_formats_agree(
     mien: Mien, tmp_path: Path, portrait_video: Path
 ) -> None:
@@ -85,7 +78,9 @@ def test_a_face_is_found_and_all_formats_agree(
     assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
 
 
-def test_two_runs_write_the_same_bytes(mien: Mien, tmp_path: Path, portrait_video: Path) -> None:
+def test_two_runs_write_the_same_bytes(
+    bytes_of: BytesOf, mien: Mien, tmp_path: Path, portrait_video: Path
+) -> None:
     for out in ("one", "two"):
         formats = ("--format", "parquet,csv,jsonl", "--overlay")
         assert mien("annotate", portrait_video, "--out", out, *formats).returncode == 0
@@ -93,7 +88,7 @@ def test_two_runs_write_the_same_bytes(mien: Mien, tmp_path: Path, portrait_vide
 
 
 def test_a_second_run_skips_a_mismatch_is_refused_and_overwrite_redoes(
-    mien: Mien, told: Told, tmp_path: Path, empty_room_video: Path
+    bytes_of: BytesOf, mien: Mien, told: Told, tmp_path: Path, empty_room_video: Path
 ) -> None:
     command = ("annotate", empty_room_video, "--out", "out")
     assert mien(*command).returncode == 0
@@ -113,7 +108,7 @@ def test_a_second_run_skips_a_mismatch_is_refused_and_overwrite_redoes(
 
 
 def test_overwriting_removes_what_the_new_run_does_not_make(
-    mien: Mien, tmp_path: Path, empty_room_video: Path
+    bytes_of: BytesOf, mien: Mien, tmp_path: Path, empty_room_video: Path
 ) -> None:
     command = ("annotate", empty_room_video, "--out", "out")
     assert mien(*command, "--format", "csv,parquet", "--overlay").returncode == 0
@@ -213,7 +208,7 @@ def make_bad(kind: str, path: Path) -> None:
     ],
 )
 def test_a_bad_input_fails_alone(
-    mien: Mien, told: Told, tmp_path: Path, kind: str, name: str, word: str
+    bytes_of: BytesOf, mien: Mien, told: Told, tmp_path: Path, kind: str, name: str, word: str
 ) -> None:
     make_bad(kind, tmp_path / name)
     done = mien("annotate", name, "--out", "out")
@@ -235,7 +230,7 @@ def test_of_many_inputs_the_others_complete(
 
 
 def test_an_output_that_cannot_be_written_fails_its_input_alone(
-    mien: Mien, told: Told, tmp_path: Path, empty_room_video: Path
+    bytes_of: BytesOf, mien: Mien, told: Told, tmp_path: Path, empty_room_video: Path
 ) -> None:
     other = tmp_path / "other.mp4"
     other.write_bytes(empty_room_video.read_bytes())
@@ -243,7 +238,7 @@ def test_an_output_that_cannot_be_written_fails_its_input_alone(
     done = mien("annotate", empty_room_video, other, "--out", "out")
     told(done, 1, "empty.parquet", "is a folder")
     assert "1 done, 1 failed" in done.stdout
-    assert sorted(bytes_of(tmp_path / "out")) == ["other.json", "other.parquet"]
+    assert sorted(bytes_of(tmp_path / "out")) == ["empty.parquet", "other.json", "other.parquet"]
 
 
 def test_a_missing_input_is_told(mien: Mien, told: Told) -> None:
@@ -306,6 +301,7 @@ def test_a_bundle_with_a_wrong_hash_is_told(
 
 
 def test_an_interrupted_batch_keeps_what_is_finished(
+    bytes_of: BytesOf,
     start_mien: Callable[..., subprocess.Popen[str]],
     tmp_path: Path,
     empty_room_video: Path,

@@ -17,19 +17,12 @@ from mien.tools.annotate.batch import Shard
 from mien.tools.annotate.inputs import Input
 from mien.tools.annotate.workers import Ended, Progress, Work, Workers
 
+BytesOf = Callable[[Path], dict[str, bytes]]
 Mien = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def bytes_of(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
 def test_two_workers_and_two_shards_write_what_one_process_writes(
-    mien: Mien, tmp_path: Path, portrait_video: Path, empty_room_video: Path
+    bytes_of: BytesOf, mien: Mien, tmp_path: Path, portrait_video: Path, empty_room_video: Path
 ) -> None:
     films = tmp_path / "films"
     for name, video in (("a b", portrait_video), ("ä/b", empty_room_video), ("c", portrait_video)):

@@ -47,14 +47,6 @@ def camera(tmp_path: Path, portrait_video: Path) -> Iterator[WebCamera]:
 
 
 @pytest.fixture
-def port() -> int:
-    """A loopback port that nobody uses now."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-@pytest.fixture
 def start(start_mien: Start) -> Iterator[Start]:
     """``mien ARGUMENTS`` in the background, killed with the test."""
     started: list[subprocess.Popen[str]] = []

@@ -14,18 +14,11 @@ from pathlib import Path
 
 import pytest
 
+BytesOf = Callable[[Path], dict[str, bytes]]
 Mien = Callable[..., subprocess.CompletedProcess[str]]
 Told = Callable[..., None]
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="needs ray (extra: ray)")
-
-
-def bytes_of(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 @pytest.fixture
@@ -62,6 +55,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @needs_ray
 def test_a_cluster_writes_what_one_process_writes(
+    bytes_of: BytesOf,
     mien: Mien,
     told: Told,
     tmp_path: Path,

@@ -19,16 +19,10 @@ from mien.stream.export import ExportOptions
 from mien.stream.sinks.partial import sweep
 from mien.tools.annotate.files import Wanted
 
+BytesOf = Callable[[Path], dict[str, bytes]]
 Mien = Callable[..., subprocess.CompletedProcess[str]]
 Told = Callable[..., None]
 MIEN = Path(sys.executable).parent / "mien"
-
-
-def bytes_of(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else b""
-        for path in sorted(folder.rglob("*"))
-    }
 
 
 def killed(command: list[str], out: Path, steps: int, whole_group: bool) -> bool:
@@ -60,7 +54,7 @@ def killed(command: list[str], out: Path, steps: int, whole_group: bool) -> bool
 
 @pytest.mark.skipif(os.name != "posix", reason="kill -9")
 def test_a_batch_that_is_killed_again_and_again_ends_as_an_undisturbed_one(
-    mien: Mien, tmp_path: Path, portrait_video: Path
+    bytes_of: BytesOf, mien: Mien, tmp_path: Path, portrait_video: Path
 ) -> None:
     films = tmp_path / "films"
     films.mkdir()
@@ -86,6 +80,7 @@ def test_a_batch_that_is_killed_again_and_again_ends_as_an_undisturbed_one(
 
 @pytest.mark.skipif(os.name != "posix", reason="kill -9")
 def test_workers_tidy_up_and_end_when_the_first_process_is_killed(
+    bytes_of: BytesOf,
     start_mien: Callable[..., subprocess.Popen[str]],
     tmp_path: Path,
     make_video: Callable[..., Path],
@@ -104,7 +99,11 @@ def test_workers_tidy_up_and_end_when_the_first_process_is_killed(
 
 
 def test_where_replacing_breaks_off_nothing_stale_counts_as_finished(
-    mien: Mien, tmp_path: Path, portrait_video: Path, monkeypatch: pytest.MonkeyPatch
+    bytes_of: BytesOf,
+    mien: Mien,
+    tmp_path: Path,
+    portrait_video: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     command = ("annotate", portrait_video, "--out", "out")
     assert mien(*command, "--export", "nerfstudio,elan", "--export-every", "12").returncode == 0
@@ -127,7 +126,7 @@ def test_where_replacing_breaks_off_nothing_stale_counts_as_finished(
 
 
 def test_a_sidecar_that_is_empty_after_a_power_cut_is_no_finished_one(
-    mien: Mien, tmp_path: Path, empty_room_video: Path
+    bytes_of: BytesOf, mien: Mien, tmp_path: Path, empty_room_video: Path
 ) -> None:
     command = ("annotate", empty_room_video, "--out", "out")
     assert mien(*command).returncode == 0
@@ -139,7 +138,7 @@ def test_a_sidecar_that_is_empty_after_a_power_cut_is_no_finished_one(
 
 
 def test_another_file_of_the_same_name_is_not_taken_for_a_finished_one(
-    mien: Mien, told: Told, tmp_path: Path, empty_room_video: Path
+    bytes_of: BytesOf, mien: Mien, told: Told, tmp_path: Path, empty_room_video: Path
 ) -> None:
     other = tmp_path / "other" / empty_room_video.name
     other.parent.mkdir()

@@ -22,14 +22,6 @@ Start = Callable[..., subprocess.Popen[str]]
 Told = Callable[..., None]
 
 
-@pytest.fixture
-def port() -> int:
-    """A loopback port that nobody uses now."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def minute(
     tmp_path_factory: pytest.TempPathFactory, portrait_video: Path, make_video: Callable[..., Path]

@@ -9,6 +9,7 @@ import tyro
 from tyro.conf import Positional
 
 from ...models.errors import SourceError
+from ...stream.messages import DEFAULT_ECHO, EchoRequest, encode
 from .keys import KeyOption, ServerKeyOption, client_keys
 
 _TIMEOUT_S = 2.0
@@ -28,9 +29,7 @@ class Center:
         server_key: the publisher's public key, or a file that has it.
     """
 
-    echo: Positional[Annotated[str, tyro.conf.arg(metavar="ECHO_ENDPOINT")]] = (
-        "tcp://127.0.0.1:5571"
-    )
+    echo: Positional[Annotated[str, tyro.conf.arg(metavar="ECHO_ENDPOINT")]] = DEFAULT_ECHO
     stream: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     key: KeyOption = None
     server_key: ServerKeyOption = None
@@ -38,7 +37,6 @@ class Center:
     def run(self) -> int:
         """Ask, and print the answer; the exit status."""
         from ...stream.echo import EchoClient
-        from ...stream.messages import EchoRequest, encode
 
         curve = client_keys(self.key, self.server_key)
         with EchoClient(self.echo, curve=curve, timeout_s=_TIMEOUT_S) as client:

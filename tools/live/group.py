@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final, TextIO
+from typing import Final
 
 from ..memory import give_back_free_memory
 from .interruption import Interruption
@@ -30,8 +30,6 @@ class LiveGroup:
     Args:
         sessions: one a source.
         watch: called about 30 times a second from the main thread; False ends all.
-        line: where the status line goes where it is a terminal.
-        clock: nanoseconds, monotonic.
         interruption: what notes Ctrl-C; None: nothing does.
     """
 
@@ -39,14 +37,10 @@ class LiveGroup:
         self,
         sessions: Sequence[Session],
         watch: Callable[[], bool] | None = None,
-        line: TextIO = sys.stderr,
-        clock: Callable[[], int] = time.perf_counter_ns,
         interruption: Interruption | None = None,
     ) -> None:
         self._sessions = sessions
         self._watch = watch
-        self._line = line
-        self._clock = clock
         self._interruption = interruption or Interruption()
         self._faults: list[BaseException] = []
 
@@ -87,8 +81,8 @@ class LiveGroup:
         for session, thread in started:
             if thread.is_alive():
                 session.leave(left_s(_CLOSE_S))
-        if self._line.isatty():
-            self._line.write("\r\x1b[K")
+        if sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[K")
 
     def _one(self, session: Session) -> None:
         try:
@@ -99,7 +93,7 @@ class LiveGroup:
             self._interruption.wake.put(session)
 
     def _oversee(self, threads: Sequence[threading.Thread]) -> None:
-        told_ns = tidied_ns = self._clock()
+        told_ns = tidied_ns = time.perf_counter_ns()
         pause_s = 0.25 if self._watch is None else 0.03
         left = len(threads)
         while left and not (self._faults or self._interruption.asked):
@@ -108,14 +102,14 @@ class LiveGroup:
                 continue
             if self._watch is not None and not self._watch():
                 return
-            now_ns = self._clock()
+            now_ns = time.perf_counter_ns()
             if now_ns - tidied_ns >= _TIDY_NS:
                 tidied_ns = now_ns
                 give_back_free_memory()
-            if now_ns - told_ns >= _SECOND_NS and self._line.isatty():
+            if now_ns - told_ns >= _SECOND_NS and sys.stderr.isatty():
                 told_ns = now_ns
                 text = " | ".join(session.line(now_ns) for session in self._sessions)
                 # A line that is wrapped could not be written over.
                 columns = shutil.get_terminal_size((80, 24)).columns
-                self._line.write(f"\r{text[: columns - 1]}\x1b[K")
-                self._line.flush()
+                sys.stderr.write(f"\r{text[: columns - 1]}\x1b[K")
+                sys.stderr.flush()

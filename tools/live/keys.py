@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 KeyOption: TypeAlias = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
 ServerKeyOption: TypeAlias = Annotated[str | None, tyro.conf.arg(metavar="KEY")]
-CurveOption: TypeAlias = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
-AllowOption: TypeAlias = Annotated[Path | None, tyro.conf.arg(metavar="LIST")]
 
 
 def client_keys(key: Path | None, server_key: str | None) -> CurveClient | None:
