@@ -26,13 +26,14 @@ import numpy as np
 import torch
 
 from mien.models.errors import InputError, MienError
+from mien.models.learning.device import find_device
 from mien.models.learning.pace import processor_threads
 from mien.models.pifuhd.baselines import MeanShape
 from mien.models.pifuhd.cases import held_out_cases
 from mien.models.pifuhd.dataset import PeopleFolder
 from mien.models.pifuhd.evaluation import Evaluated, Evaluator, Row
 from mien.models.pifuhd.figures import FIGURES, HIGHER_IS_BETTER, Truth
-from mien.models.pifuhd.train import chosen_device, train_pifuhd
+from mien.models.pifuhd.train import train_pifuhd
 from mien.models.pifuhd.train_config import PifuhdTrainConfig, Stage
 from mien.models.pifuhd.weights import load_weights, read_facts, shipped
 from mien.tools.evaluate.pifuhd import summarise
@@ -177,7 +178,7 @@ class Bench:
         return train_pifuhd(config).weights
 
     def _measured(self, variant: Variant, weights: Path) -> Run:
-        model = load_weights(weights).to(chosen_device(self.args.device))
+        model = load_weights(weights).to(find_device(self.args.device))
         rows = tuple(variant.measured)
         evaluator = Evaluator(model, None, self.settings.resolution, rows)
         cases = held_out_cases(self.people, model.config.image_size, self.settings.count)

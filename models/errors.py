@@ -42,3 +42,8 @@ class TruncatedError(SourceError):
 
 class OutputError(MienError, OSError):
     """A file, folder or port cannot be written or bound."""
+
+
+def how_to_install(extra: str) -> str:
+    """What brings the packages of an extra; mien is on no package index, so its name is not it."""
+    return f"pip install '.[{extra}]' in mien's checkout"

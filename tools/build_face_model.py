@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from tyro.conf import Positional
 
-from ..models.errors import InputError, OutputError
+from ..models.errors import InputError
 
 if TYPE_CHECKING:
     from ..models.makehuman.build import FaceModelReport
@@ -57,10 +57,7 @@ class BuildFaceModel:
             expressions=self.expressions,
             seed=self.seed,
         )
-        try:
-            head.save(self.out)
-        except OSError as error:
-            raise OutputError(f"{self.out}: cannot be written: {error.strerror}") from error
+        head.save(self.out)
         if self.sheet is not None:
             from ..models.makehuman.sheet import component_sheet
 

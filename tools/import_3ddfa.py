@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
-from ..models.errors import InputError
+from ..models.errors import InputError, how_to_install
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Import3ddfa:
         from .options import need_torch
 
         if find_spec("onnx") is None:
-            raise InputError("import-3ddfa: needs onnx; pip install 'mien[train]' brings it")
+            raise InputError(f"import-3ddfa: needs onnx; {how_to_install('train')} brings it")
         if self.network.suffix.lower() != ".onnx":
             need_torch("import-3ddfa")
         from ..models.face.bundle import OUTPUTS, BundleInfo

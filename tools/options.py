@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import tyro
 
-from ..models.errors import InputError, OutputError
+from ..models.errors import InputError, OutputError, how_to_install
 from ..stream.detector_names import DetectorName
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def need_torch(command: str) -> None:
     from importlib.util import find_spec
 
     if find_spec("torch") is None:
-        raise InputError(f"{command}: needs torch; pip install 'mien[train]' brings it")
+        raise InputError(f"{command}: needs torch; {how_to_install('train')} brings it")
 
 
 def need_heavy(command: str) -> None:
@@ -143,4 +143,4 @@ def need_heavy(command: str) -> None:
 
     for name in _HEAVY:
         if find_spec(name) is None:
-            raise InputError(f"{command} needs {name}: pip install 'mien[heavy]'")
+            raise InputError(f"{command} needs {name}: {how_to_install('heavy')}")

@@ -8,7 +8,6 @@ encoder (Ntavelis et al. 2023, 3.1). What stands in :mod:`.encoder` shares G2.
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -16,7 +15,7 @@ from jaxtyping import Float
 from torch import nn
 from torch.nn import functional
 
-from .blocks import ResidualBlock, SelfAttention, Voxels, depth_to_space, normalisation
+from .blocks import ResidualBlock, SelfAttention, depth_to_space, normalisation
 from .config import AvatarConfig
 
 Latent = Float[torch.Tensor, "b c l l l"]
@@ -72,8 +71,7 @@ class Generator1(nn.Module):
 class Generator2(nn.Module):
     """Latents to grids.
 
-    Its layers up to the last attention are ``context``; those behind it are purely local, so that
-    a part of the grid can be decoded alone (:mod:`.crops`).
+    Its layers up to the last attention are ``context``; those behind it are purely local.
 
     Args:
         config: sizes.
@@ -94,7 +92,6 @@ class Generator2(nn.Module):
             groups.append(_stack(config, width, config.width(cells), cells, scale=2))
             width = config.width(cells)
         seeing = [i for i, cells in enumerate(levels) if _attends(groups[i]) or cells == levels[0]]
-        self.context_cells = levels[max(seeing)]
         split = max(seeing) + 1
         self.context = nn.Sequential(*[layer for group in groups[:split] for layer in group])
         local = [layer for group in groups[split:] for layer in group]
@@ -107,11 +104,7 @@ class Generator2(nn.Module):
     def forward(self, latent: Latent) -> Volume:
         """(b, latent channels, l, l, l) to grids of N^3 cells."""
         latent = latent.contiguous(memory_format=torch.channels_last_3d)
-        return self.decode_local(self.context(latent))
-
-    def decode_local(self, features: Voxels) -> Volume:
-        """Features behind the last attention, or a block of them, to their part of the grid."""
-        out = self.local(features)
+        out = self.local(self.context(latent))
         if self.config.shuffled:
             out = depth_to_space(out)
         out = out.float()
@@ -119,20 +112,6 @@ class Generator2(nn.Module):
         if self.config.representation == "density":
             shape = functional.softplus(shape - 3.0)
         return Volume(shape, colour, out[:, OUTPUTS:] if self.parts else None)
-
-    @property
-    def halo(self) -> int:
-        """Cells of ``context`` around a block on which the block's decoding depends."""
-        config = self.config
-        reach, edge = 0.0, 1.0
-        for cells in config.resolutions:
-            if cells > self.context_cells:
-                reach += edge
-                edge /= 2
-                reach += edge * (1 + 2 * (config.blocks - 1))
-        if config.shuffled:
-            reach += edge
-        return math.ceil(reach)
 
 
 def _stack(

@@ -13,7 +13,6 @@ so it is 1 and not the 0.5 of pictures between -1 and 1.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
@@ -114,8 +113,3 @@ def noise_like(
     one = (1, *shape[1:]) if shared else shape
     drawn = torch.randn(one, generator=generator)
     return drawn.expand(shape).contiguous().to(device)
-
-
-def no_noise_level(config: DiffusionConfig) -> float:
-    """The level that stands for pure noise where no noise is used (deterministic regression)."""
-    return math.exp(config.p_mean + 2 * config.p_std)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from ..errors import InputError
+from ..errors import InputError, how_to_install
 from ..learning.curves import read_log
 from ..scans.box import FaceBox
 from ..writing import whole_file
@@ -105,7 +105,7 @@ def write_curves(log: Path, path: Path) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise InputError("drawing curves needs matplotlib: pip install 'mien[heavy]'") from error
+        raise InputError(f"drawing curves needs matplotlib: {how_to_install('heavy')}") from error
     lines = read_log(log)
     training = [line for line in lines if "validation" not in line]
     held_out = [{"images": line["images"], **line["validation"]} for line in lines

@@ -22,6 +22,7 @@ from ..documents import one_line
 from ..errors import InputError
 from ..learning.checkpoint_file import DAMAGE, load_content, save_content
 from ..learning.descent import descend, load_optimiser
+from ..learning.device import find_device
 from ..learning.pace import (
     CHECKPOINT_NAME,
     begin_folder,
@@ -130,7 +131,7 @@ def train_avatar(
 def make_stage(config: AvatarTrainConfig) -> AvatarStage:
     """The stage that a configuration names, with its data."""
     folder = ScanFolder(config.data)
-    device = choose_device(config.device)
+    device = find_device(config.device)
     if config.stage == "diffusion":
         from .train_diffusion import DiffusionStage
 
@@ -138,19 +139,6 @@ def make_stage(config: AvatarTrainConfig) -> AvatarStage:
     from .train_grids import GridStage
 
     return GridStage(config, folder, device)
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of a name; ``auto`` is a GPU if there is one.
-
-    Raises:
-        InputError: a GPU is asked for and there is none.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("device cuda: torch finds no GPU; use cpu or auto")
-    return torch.device(name)
 
 
 class AvatarTraining:

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from ..errors import InputError
 from ..learning.budget import check_budget
+from ..learning.device import Device
 from .config import (
     PRESETS,
     AvatarConfig,
@@ -21,7 +22,6 @@ from .words import NAME as CAPTIONS
 from .words import WORDS
 
 Stage = Literal["autodecoder", "encoder", "diffusion"]
-Device = Literal["auto", "cpu", "cuda"]
 ConditionKind = Literal["blendshapes", "expression", "both", "attributes", "captions", "none"]
 _SETS: Final[dict[ConditionKind, tuple[tuple[str, int], ...]]] = {
     "blendshapes": (("blendshapes", 52),),

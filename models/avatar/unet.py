@@ -13,14 +13,14 @@ network is a deterministic regression, the baseline.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import torch
 from jaxtyping import Bool, Float
 from torch import nn
 
-from ..errors import InputError
+from ..errors import InputError, how_to_install
 from ..learning.layout import channels_last
 from .autodecoder import Latent
 from .config import DiffusionConfig
@@ -193,23 +193,11 @@ class LatentDiffusion(nn.Module):
         return self.unet(joined, level * _NOISE_SCALE, tokens).float()
 
 
-def part_of(condition: Condition, rows: slice) -> Condition:
-    """Some examples of a condition."""
-    return replace(
-        condition,
-        vectors={name: values[rows] for name, values in condition.vectors.items()},
-        neutral=None if condition.neutral is None else condition.neutral[rows],
-        seen=None if condition.seen is None else condition.seen[rows],
-        text=None if condition.text is None else condition.text[rows],
-        guide=None if condition.guide is None else condition.guide[rows],
-    )
-
-
 def _unet(config: DiffusionConfig, inputs: int, outputs: int) -> nn.Module:
     try:
         from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
     except ImportError as error:
-        raise InputError("the avatar needs MONAI: pip install 'mien[heavy]'") from error
+        raise InputError(f"the avatar needs MONAI: {how_to_install('heavy')}") from error
     unet = DiffusionModelUNet(
         spatial_dims=3,
         in_channels=inputs,

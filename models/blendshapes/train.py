@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -90,14 +88,12 @@ class BlendshapeTrainConfig:
 def train_blendshapes(
     config: BlendshapeTrainConfig,
     report: Report | None = None,
-    clock: Callable[[], float] = time.monotonic,
 ) -> SteppedResult[BlendshapeValidation]:
     """Train, or go on training; an interrupted run leaves a checkpoint that ``resume`` continues.
 
     Args:
         config: what to do.
         report: told every line of the log.
-        clock: seconds, for the budget in minutes.
 
     Raises:
         InputError: shards, face model or checkpoint cannot be used.
@@ -105,7 +101,7 @@ def train_blendshapes(
     """
     begin_folder(config.out, config.resume)
     with processor_threads(config.threads):
-        return run_through(BlendshapeTraining(config, report, clock))
+        return run_through(BlendshapeTraining(config, report))
 
 
 class BlendshapeTraining(SteppedTraining[BlendshapeNetwork, BlendshapeValidation]):
@@ -115,7 +111,6 @@ class BlendshapeTraining(SteppedTraining[BlendshapeNetwork, BlendshapeValidation
         self,
         config: BlendshapeTrainConfig,
         report: Report | None = None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
         self._model = FaceModel.load(config.face_model)
@@ -135,9 +130,7 @@ class BlendshapeTraining(SteppedTraining[BlendshapeNetwork, BlendshapeValidation
         start, resumed = starting_point(config, BlendshapeCheckpoint.load)
         torch.manual_seed(config.seed)
         log = TrainingLog(config.out, report)
-        super().__init__(
-            config, BlendshapeNetwork(), start, resumed, clip=_CLIP, log=log, clock=clock
-        )
+        super().__init__(config, BlendshapeNetwork(), start, resumed, clip=_CLIP, log=log)
 
     def run(self) -> None:
         """Train until the budget is spent."""

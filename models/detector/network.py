@@ -19,12 +19,10 @@ from torch.nn import functional
 
 from ..errors import InputError
 from ..learning.layers import activated
-from ..regressor.network import FaceNetwork, NetworkConfig, StridedDepthwise
+from ..regressor.network import FaceNetwork, NetworkConfig, separable
 
 STRIDE: Final = 4
 """Pixels a cell of the outputs."""
-MULTIPLE: Final = 32
-"""The input's height and width are multiples of this."""
 BOX_NAMES: Final = ("down", "right", "log_height", "log_width")
 _ENDS: Final = (3 + 3 * 6, 3 + 5 * 6, 3 + 8 * 6)
 """Modules of the regressor's trunk, in all, that reach strides 4, 8 and 16: 3, 5 and 8 blocks."""
@@ -74,7 +72,7 @@ class DetectorNetwork(nn.Module):
         wide = [_channels_of(level) for level in self.trunk]
         narrow, deep = self.config.decoder, self.config.deep
         self.deep = nn.Sequential(
-            *_separable(wide[-1], deep, 2), *_separable(deep, deep), *_separable(deep, deep)
+            *separable(wide[-1], deep, 2), *separable(deep, deep), *separable(deep, deep)
         )
         # From stride 32 up to 4: each level of the trunk is brought to the width of what comes from
         # below, added, and mixed.
@@ -84,7 +82,7 @@ class DetectorNetwork(nn.Module):
             for i, o in zip(wide[::-1], (narrow[2], narrow[1], narrow[0]), strict=True)
         )
         self.mixes = nn.ModuleList(
-            nn.Sequential(*_separable(i, o))
+            nn.Sequential(*separable(i, o))
             for i, o in (
                 (narrow[2], narrow[1]),
                 (narrow[1], narrow[0]),
@@ -135,12 +133,6 @@ class DetectorNetwork(nn.Module):
         with torch.autocast(last.device.type, enabled=False):
             maps = self.out(last.float())
         return DetectorOutput(maps[:, :1], maps[:, 1:])
-
-
-def _separable(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
-    kind = nn.Conv2d if stride == 1 else StridedDepthwise
-    depthwise = kind(inputs, inputs, 3, stride, 1, groups=inputs, bias=False)
-    return activated(depthwise) + activated(nn.Conv2d(inputs, outputs, 1, bias=False))
 
 
 def _channels_of(level: nn.Module) -> int:

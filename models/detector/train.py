@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -108,14 +106,12 @@ class DetectorTrainConfig:
 def train_detector(
     config: DetectorTrainConfig,
     report: Report | None = None,
-    clock: Callable[[], float] = time.monotonic,
 ) -> SteppedResult[DetectorValidation]:
     """Train, or go on training; an interrupted run leaves a checkpoint that ``resume`` continues.
 
     Args:
         config: what to do.
         report: told every line of the log.
-        clock: seconds, for the budget in minutes.
 
     Raises:
         InputError: shards, photographs or checkpoint cannot be used.
@@ -123,7 +119,7 @@ def train_detector(
     """
     begin_folder(config.out, config.resume)
     with processor_threads(config.threads):
-        return run_through(DetectorTraining(config, report, clock))
+        return run_through(DetectorTraining(config, report))
 
 
 class DetectorTraining(SteppedTraining[DetectorNetwork, DetectorValidation]):
@@ -133,7 +129,6 @@ class DetectorTraining(SteppedTraining[DetectorNetwork, DetectorValidation]):
         self,
         config: DetectorTrainConfig,
         report: Report | None = None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
         folder = CutOutFolder(config.shards, config.validation_shards)
@@ -147,7 +142,7 @@ class DetectorTraining(SteppedTraining[DetectorNetwork, DetectorValidation]):
             network.take_trunk(_regressor(config.regressor, self._source))
         self.threshold = start.threshold if start else 0.5
         log = TrainingLog(config.out, report)
-        super().__init__(config, network, start, resumed, clip=_CLIP, log=log, clock=clock)
+        super().__init__(config, network, start, resumed, clip=_CLIP, log=log)
 
     def run(self) -> None:
         """Train until the budget is spent."""

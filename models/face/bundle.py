@@ -21,6 +21,7 @@ from ..documents import toml_of
 from ..errors import BundleError
 from ..weights import default as default_weights
 from ..writing import whole_file
+from .crop import CROP_SIZE
 from .morphable import FaceModel
 from .names import N_BLENDSHAPES, N_EXPRESSION, N_POSE, N_SHAPE
 
@@ -59,8 +60,6 @@ class BundleInfo:
         provenance: where the data and the weights come from, in a sentence or two.
         trained_by: who trained it.
         command: the command that trained it.
-        input_size: side of the square crop, px.
-        colour_order: of the crop: ``bgr``.
         training: further facts (images seen, validation figures) as plain values.
         outputs: what the network says, of :data:`OUTPUTS`; ``params`` is always among them.
     """
@@ -71,8 +70,6 @@ class BundleInfo:
     provenance: str
     trained_by: str
     command: str
-    input_size: int = 120
-    colour_order: str = "bgr"
     training: Mapping[str, Scalar] = field(default_factory=dict)
     outputs: tuple[str, ...] = OUTPUTS
 
@@ -181,7 +178,7 @@ def write_bundle(folder: Path, info: BundleInfo) -> Bundle:
     names = (*REQUIRED_FILES, *OPTIONAL_FILES)
     files = {name: file_sha256(folder / name) for name in names if (folder / name).is_file()}
     header: dict[str, Scalar] = {"format": BUNDLE_FORMAT}
-    header |= {key: getattr(info, key) for key in _INFO_KEYS}
+    header |= {key: getattr(info, key) for key in _INFO_KEYS} | _CROP
     counts = {
         "pose": N_POSE,
         "shape": N_SHAPE,
@@ -200,16 +197,9 @@ def write_bundle(folder: Path, info: BundleInfo) -> Bundle:
     return Bundle.load(folder)
 
 
-_INFO_KEYS: Final[dict[str, type]] = {
-    "name": str,
-    "version": str,
-    "licence": str,
-    "provenance": str,
-    "trained_by": str,
-    "command": str,
-    "input_size": int,
-    "colour_order": str,
-}
+_INFO_KEYS: Final = ("name", "version", "licence", "provenance", "trained_by", "command")
+_CROP: Final[dict[str, Scalar]] = {"input_size": CROP_SIZE, "colour_order": "bgr"}
+"""What a network sees: the side of the square crop, px, and its colours."""
 
 
 def _parse(table: Mapping[str, object], manifest: Path) -> tuple[BundleInfo, dict[str, str]]:
@@ -217,11 +207,15 @@ def _parse(table: Mapping[str, object], manifest: Path) -> tuple[BundleInfo, dic
     if found != BUNDLE_FORMAT:
         raise BundleError(f"{manifest}: format {found!r}, this version reads {BUNDLE_FORMAT}")
     values = {}
-    for key, kind in _INFO_KEYS.items():
+    for key in _INFO_KEYS:
         value = table.get(key)
-        if not isinstance(value, kind):
-            raise BundleError(f"{manifest}: {key} is {value!r}, expected a {kind.__name__}")
+        if not isinstance(value, str):
+            raise BundleError(f"{manifest}: {key} is {value!r}, expected a str")
         values[key] = value
+    for key, accepted in _CROP.items():
+        value = table.get(key)
+        if type(value) is not type(accepted) or value != accepted:
+            raise BundleError(f"{manifest}: {key} is {value!r}, this version reads {accepted!r}")
     training = _part(table, "training", manifest, {})
     said = _part(table, "outputs", manifest, dict.fromkeys(OUTPUTS, True))  # older ones have all
     outputs = tuple(name for name in OUTPUTS if said.get(name) is True)

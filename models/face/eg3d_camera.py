@@ -17,19 +17,15 @@ from jaxtyping import Float, Float64
 from ..errors import InputError
 from .crop import Crop
 from .morphable import FaceModel
+from .rotation import FLIP
 
 FOCAL: Final = 2985.29 / 700.0
 """Of the crop's side."""
 RADIUS: Final = 2.7
-BOX_SIDE: Final = 1.0
-"""Of the cube around the origin in which there is anything."""
 LOOK_AT: Final = (0.0, 0.006, 0.161)
 """The standard face's origin in the world; the axes of the labels' cameras pass near it."""
 UNIT_MM: Final = 100.0 / 0.27
 """A unit of the world, on the standard face."""
-
-FLIP: Final = np.diag([1.0, -1.0, -1.0])
-"""Between OpenCV's axes (y down, z forward) and those of the world (y up, z backward)."""
 
 # Of the recipe: the side of the crop in units of 100 mm of the standard face, EG3D units in such a
 # unit, and where EG3D puts the standard face's origin.
@@ -71,10 +67,6 @@ class StandardFace:
     def world_from_head(self, points: Float[np.ndarray, "N 3"]) -> Float64[np.ndarray, "N 3"]:
         """World places of model points (head frame, mm)."""
         return (points - self.origin) @ FLIP * self.dm * _UNITS_A_DM + _FACE_ORIGIN
-
-    def head_from_world(self, points: Float[np.ndarray, "N 3"]) -> Float64[np.ndarray, "N 3"]:
-        """Model points (head frame, mm) of world places."""
-        return (points - _FACE_ORIGIN) @ FLIP / (self.dm * _UNITS_A_DM) + self.origin
 
     def matrix(self) -> Float64[np.ndarray, "4 4"]:
         """World from head, homogeneous."""

@@ -190,22 +190,6 @@ def still_jitter_percent(landmarks_px: Float[np.ndarray, "T 68 2"]) -> float:
     return float(100.0 * rms / box_size_px(mean))
 
 
-def moving_jitter_percent(landmarks_px: Float[np.ndarray, "T 68 2"]) -> float:
-    """What :func:`still_jitter_percent` would be, seen through a slow motion, percent.
-
-    From second differences, which a steady motion leaves at zero: independent noise of variance
-    ``v`` gives them ``6 v``.
-
-    Raises:
-        InputError: fewer than three frames.
-    """
-    if len(landmarks_px) < 3:
-        raise InputError(f"jitter: needs three frames or more, got {len(landmarks_px)}")
-    second = np.diff(landmarks_px, n=2, axis=0)
-    rms = np.sqrt(np.mean(np.sum(second**2, axis=-1)) / 6.0)
-    return float(100.0 * rms / np.mean(box_size_px(landmarks_px)))
-
-
 def stability_percent(
     predicted_px: Float[np.ndarray, "T 68 2"], true_px: Float[np.ndarray, "T 68 2"]
 ) -> float:

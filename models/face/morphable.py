@@ -12,6 +12,7 @@ from jaxtyping import Float32, Int32
 from ..archives import fitted, read_npz
 from ..documents import one_line
 from ..errors import BundleError
+from ..writing import whole_file
 from .names import N_BLENDSHAPES, N_EXPRESSION, N_LANDMARKS, N_SHAPE
 
 _MAY_LACK: Final = ("blendshape_basis", "uv")
@@ -102,19 +103,23 @@ class FaceModel:
     def save(
         self, path: Path, extra: dict[str, np.ndarray] | None = None, *, half: bool = True
     ) -> None:
-        """Write ``face_model.npz``.
+        """Write ``face_model.npz``; a file of that name stays whole until the new one is.
 
         Args:
-            path: where to.
+            path: where to; ends ``.npz``.
             extra: further arrays to keep in the file, which :meth:`load` does not read.
             half: keep the bases in half precision (under 0.02 mm off).
+
+        Raises:
+            OutputError: it cannot be written.
         """
         own = {field.name: getattr(self, field.name) for field in fields(self)}
         arrays = {name: array for name, array in own.items() if array.size} | (extra or {})
         for name in ("shape_basis", "expression_basis", "blendshape_basis", "uv"):
             if half and name in arrays:
                 arrays[name] = arrays[name].astype(np.float16)
-        np.savez_compressed(path, allow_pickle=False, **arrays)
+        with whole_file(path) as part:
+            np.savez_compressed(part, allow_pickle=False, **arrays)
 
     def decode(
         self,

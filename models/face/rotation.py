@@ -11,11 +11,18 @@ picture's left edge, pitch > 0 is up, roll > 0 is clockwise in the picture.
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from jaxtyping import Float
 
 from ..errors import InputError
 
+FLIP: Final = np.diag([1.0, -1.0, -1.0])
+"""Between OpenCV's axes (y down, z forward) and those of graphics (y up, z backward), either way.
+
+Applied to the head frame, y is up and z comes out of the face.
+"""
 _SMALL = 1e-7  # below this angle (rad) the series are exact to double precision
 _GIMBAL = 1e-9  # |cos yaw| below which pitch and roll turn about one axis
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar, runtime_checkable
@@ -77,7 +77,6 @@ class SteppedTraining(ABC, Generic[Network, Validation]):
         resumed: whether that means going on with the checkpoint's training.
         clip: largest norm of the gradient.
         log: that lines are written into.
-        clock: seconds.
 
     Raises:
         InputError: the checkpoint is of another network.
@@ -92,7 +91,6 @@ class SteppedTraining(ABC, Generic[Network, Validation]):
         *,
         clip: float,
         log: TrainingLog,
-        clock: Callable[[], float],
     ) -> None:
         if start:
             network.load_state_dict(dict(start.weights if resumed else start.averaged))
@@ -103,7 +101,7 @@ class SteppedTraining(ABC, Generic[Network, Validation]):
         if start and resumed:
             with unpacking(self._path):
                 self.descent.load(start.averaged, start.optimiser)
-        self.stepper = Stepper(config, log, clock, start.progress if start and resumed else None)
+        self.stepper = Stepper(config, log, start.progress if start and resumed else None)
 
     @abstractmethod
     def run(self) -> None:

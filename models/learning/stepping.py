@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,6 @@ class Stepper:
     Args:
         config: the run's.
         log: that lines are written into.
-        clock: seconds.
         progress: from which it goes on; a new one where there is none.
     """
 
@@ -77,14 +77,12 @@ class Stepper:
         self,
         config: Steps,
         log: TrainingLog,
-        clock: Callable[[], float],
         progress: StepProgress | None = None,
     ) -> None:
         self.progress = progress or StepProgress()
         self._config = config
         self._log = log
-        self._clock = clock
-        self._began = clock() - self.progress.seconds
+        self._began = time.monotonic() - self.progress.seconds
 
     @property
     def done(self) -> float:
@@ -102,7 +100,7 @@ class Stepper:
         """A step is over that saw so many pictures."""
         self.progress.step += 1
         self.progress.images += images
-        self.progress.seconds = self._clock() - self._began
+        self.progress.seconds = time.monotonic() - self._began
 
     def due(self, every: int) -> bool:
         """Whether the number of steps is a multiple."""

@@ -9,10 +9,10 @@ from typing import Final
 import torch
 
 from ..documents import one_line
-from ..errors import InputError, OutputError
+from ..errors import InputError, OutputError, how_to_install
 from ..writing import make_folder, whole_file
 
-_INSTALL: Final = "pip install 'mien[heavy]'"
+_INSTALL: Final = how_to_install("heavy")
 _SHOWN: Final = 4
 """Names in a message."""
 

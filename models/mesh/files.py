@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..documents import one_line
-from ..errors import InputError
+from ..errors import InputError, how_to_install
 from ..writing import whole_file
 from .glb import glb_bytes, mesh_of_glb
 from .triangle_mesh import TriangleMesh
 
-MISSING = "mesh files need trimesh and Pillow: pip install 'mien[heavy]'"
+MISSING = f"mesh files need trimesh and Pillow: {how_to_install('heavy')}"
 SUFFIXES = (".ply", ".obj", ".glb")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Float32
 
-from ..errors import InputError
+from ..errors import InputError, how_to_install
 from .triangle_mesh import TriangleMesh
 
 _FAR = np.float32(1000.0)
@@ -41,7 +41,7 @@ def surface_of_grid(
     try:
         from skimage.measure import marching_cubes
     except ModuleNotFoundError as error:
-        raise InputError("surfaces need scikit-image: pip install 'mien[heavy]'") from error
+        raise InputError(f"surfaces need scikit-image: {how_to_install('heavy')}") from error
 
     # Inside is positive from here on, and nothing is exactly at the level: vertices stay apart.
     above = (values - np.float32(level)) * np.float32(1 if inside_above else -1)

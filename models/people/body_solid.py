@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 from scipy import ndimage
 
 from ..mesh.marching import surface_of_grid
@@ -69,7 +69,7 @@ def thickened(solid: Sequence[Mesh], sheets: Sheets) -> Mesh:
     """:func:`filled` as a closed mesh."""
     grid, values = filled(solid, sheets)
     values = ndimage.gaussian_filter(values, 0.6)
-    mesh = surface_of_grid(values, 0.0, _corner(grid.low), _corner(grid.high), inside_above=False)
+    mesh = surface_of_grid(values, 0.0, grid.low, grid.high, inside_above=False)
     return mesh.vertices, mesh.triangles
 
 
@@ -107,7 +107,7 @@ def unite(closed: Sequence[Mesh], sheets: Sheets | None = None, cell: float = CE
     if cloth is not None:
         lower(grid, field, *cloth)
     _settle(field, cell)
-    mesh = surface_of_grid(field, 0.0, _corner(grid.low), _corner(grid.high), inside_above=False)
+    mesh = surface_of_grid(field, 0.0, grid.low, grid.high, inside_above=False)
     mesh = mesh.largest_component()
     return BodySolid(mesh, _occlusion(grid, field, mesh))
 
@@ -131,8 +131,3 @@ def _occlusion(grid: Grid, field: Values, mesh: TriangleMesh) -> Float32[np.ndar
     places = ((mesh.vertices - grid.low) / (grid.cell * step)).T
     share = ndimage.map_coordinates(wide, places, order=1, mode="nearest")
     return np.clip(1.45 - 1.2 * share, 0.35, 1.0).astype(np.float32)
-
-
-def _corner(point: Float[np.ndarray, " 3"]) -> tuple[float, float, float]:
-    x, y, z = (float(v) for v in point)
-    return x, y, z

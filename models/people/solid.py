@@ -154,13 +154,8 @@ def solidify(
         if padding is HAIR:
             under = _below(made[0], made[1], padding)
     _drop_islands(field)
-    mesh = surface_of_grid(field, 0.0, _corner(grid.low), _corner(grid.high), inside_above=False)
+    mesh = surface_of_grid(field, 0.0, grid.low, grid.high, inside_above=False)
     return Solid(mesh.largest_component(), under, grid, field)
-
-
-def _corner(point: Float[np.ndarray, " 3"]) -> tuple[float, float, float]:
-    x, y, z = (float(v) for v in point)
-    return x, y, z
 
 
 def _add_balls(grid: Grid, field: Values, head: DressedHead) -> None:
@@ -199,5 +194,5 @@ def _drop_islands(field: Values) -> None:
 def _below(grid: Grid, hair: Values, padding: Padding) -> TriangleMesh | None:
     """The surface of filled hair, lowered by a little more than its sheets' thickness."""
     deeper = hair + np.float32(padding.thickness + 0.6)
-    mesh = surface_of_grid(deeper, 0.0, _corner(grid.low), _corner(grid.high), inside_above=False)
+    mesh = surface_of_grid(deeper, 0.0, grid.low, grid.high, inside_above=False)
     return mesh if len(mesh.triangles) else None

@@ -187,21 +187,14 @@ def part_weights(model: Pifuhd, part: Part) -> dict[str, torch.Tensor]:
 
 
 def export(
-    out: Path,
-    destination: Path | None = None,
-    facts: Mapping[str, Any] | None = None,
-    *,
-    earlier: Path | None = None,
-    half: bool = True,
+    out: Path, facts: Mapping[str, Any] | None = None, *, earlier: Path | None = None
 ) -> Path | None:
-    """Put the parts of a training together into one file of weights.
+    """Put the parts of a training together into ``weights.safetensors``, in half precision.
 
     Args:
         out: folder of the training.
-        destination: the file; None for ``weights.safetensors`` in ``out``.
         facts: what is to be known of them beside each part's own figures.
         earlier: folder of a training that holds the parts that ``out`` lacks.
-        half: in half precision.
 
     Returns:
         the file, or None while parts that the model needs are not trained.
@@ -234,6 +227,6 @@ def export(
         about[part] = {**asdict(checkpoint.progress), **checkpoint.figures}
         if checkpoint.begun_with:
             about[part]["begun_with"] = checkpoint.begun_with
-    written = destination or out / WEIGHTS_NAME
-    save_weights(written, model, {**about, **(facts or {})}, half=half)
+    written = out / WEIGHTS_NAME
+    save_weights(written, model, {**about, **(facts or {})}, half=True)
     return written

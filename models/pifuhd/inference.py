@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from ..errors import InputError
 from .octree import Occupancy
 
 if TYPE_CHECKING:
@@ -70,12 +69,9 @@ class TorchNetwork:
         Raises:
             InputError: CUDA is asked for, and there is none.
         """
-        import torch
+        from ..learning.device import find_device  # torch is slow to import
 
-        found = torch.cuda.is_available()
-        if device == "cuda" and not found:
-            raise InputError("--device cuda: torch finds no CUDA device")
-        self._device = torch.device("cuda" if found and device != "cpu" else "cpu")
+        self._device = find_device(device)
         self._model = model.to(self._device).eval()
 
     @property

@@ -16,6 +16,7 @@ from ..digest import file_sha256
 from ..errors import InputError
 from ..learning.checkpoint_file import unpacking
 from ..learning.descent import descend, load_optimiser
+from ..learning.device import find_device
 from ..learning.pace import (
     begin_folder,
     learning_rate,
@@ -115,21 +116,6 @@ def train_pifuhd(
     return TrainResult(tuple(results), export(config.out, facts=facts, earlier=config.earlier))
 
 
-def chosen_device(name: str) -> torch.device:
-    """The device of that name; ``auto`` is CUDA's where there is one.
-
-    Raises:
-        InputError: there is no such device.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name not in ("cpu", "cuda") or (name == "cuda" and not torch.cuda.is_available()):
-        raise InputError(
-            f"no device {name!r} here; expected cpu, cuda (where there is one) or auto"
-        )
-    return torch.device(name)
-
-
 class PartTraining:
     """The state of one part's training: model, optimiser, progress."""
 
@@ -148,7 +134,7 @@ class PartTraining:
         self._clock = clock
         self._figures: dict[str, float] = {}
         self._begun_with = ""
-        device = chosen_device(config.device)
+        device = find_device(config.device)
         torch.manual_seed(config.seed)
         sizes = config.pifuhd
         self.model = Pifuhd(sizes if people.has_heads else replace(sizes, use_pose=False))

@@ -144,13 +144,13 @@ def plain(said: Description) -> str:
     return ", ".join(PHRASES[slot, values[slot]][0] for slot in SLOTS if slot in values)
 
 
-def sentence(said: Description, rng: np.random.Generator, keep: float = _KEEP) -> str:
+def sentence(said: Description, rng: np.random.Generator) -> str:
     """A sentence that mentions some of a description's properties, in varied words.
 
     ``parse`` of it gives back properties of the description, none else.
     """
     p = {slot: said.properties[slot] for slot in SLOTS if slot in said.properties}
-    kept = {slot for slot in p if rng.random() < keep} | ({"gender"} & p.keys())
+    kept = {slot for slot in p if rng.random() < _KEEP} | ({"gender"} & p.keys())
 
     def phrase(slot: str) -> str:
         phrases = PHRASES[slot, p[slot]]

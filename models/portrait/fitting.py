@@ -19,6 +19,7 @@ from ..learning.budget import check_budget
 from ..learning.checkpoint_file import load_content, save_content, unpacking
 from ..learning.curves import draw_curves, read_log
 from ..learning.descent import Descent
+from ..learning.device import check_device, find_device
 from ..learning.pace import (
     CHECKPOINT_NAME,
     begin_folder,
@@ -81,23 +82,11 @@ class FitOptions:
         check_budget("steps", self.steps, self.minutes)
         if self.batch < 2 or self.threads < 1 or self.learning_rate <= 0:
             raise InputError("training needs batch >= 2, threads >= 1 and learning rate > 0")
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise InputError(f"device {self.device!r}: expected auto, cpu or cuda")
-
-    def torch_device(self) -> torch.device:
-        """The device that ``device`` means here.
-
-        Raises:
-            InputError: cuda is asked for and there is none.
-        """
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise InputError("--device cuda: torch finds no CUDA device here")
-        cuda = self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
-        return torch.device("cuda" if cuda else "cpu")
+        check_device(self.device)
 
     def cast(self) -> torch.autocast:
         """Convolutions within run in bfloat16, if they shall."""
-        return torch.autocast(self.torch_device().type, torch.bfloat16, enabled=self.bfloat16)
+        return torch.autocast(find_device(self.device).type, torch.bfloat16, enabled=self.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -181,7 +170,7 @@ class _Training:
         self._options, self._clock = options, clock
         self._log = TrainingLog(options.out, report)
         torch.manual_seed(options.seed)
-        self._task = make(options.torch_device())
+        self._task = make(find_device(options.device))
         network = self._task.network
         optimiser = torch.optim.AdamW(
             weight_groups(network, options.weight_decay), options.learning_rate, betas=(0.9, 0.99)

@@ -19,6 +19,8 @@ from .limits import LEAST_CELLS
 
 LEVEL: Final = 10.0
 """Density, a world unit, of the surface."""
+_SHARE: Final = 0.94
+"""Of the box that the grid covers, around its centre; at the very border is fog."""
 _POINTS: Final = 1 << 17
 """Asked at once."""
 _Field = Callable[[Float[torch.Tensor, "1 p 3"]], Float[torch.Tensor, "1 p k"]]
@@ -29,7 +31,6 @@ def head_mesh(
     planes: Planes,
     cells: int = 128,
     level: float = LEVEL,
-    share: float = 0.94,
     millimetres: float = UNIT_MM,
 ) -> TriangleMesh:
     """The surface of one head, closed, with colours; mm, axes of the world (y up, z to the front).
@@ -39,7 +40,6 @@ def head_mesh(
         planes: of one head.
         cells: values along each axis of the grid.
         level: density of the surface.
-        share: of the box that the grid covers, around its centre; at the very border is fog.
         millimetres: in a world unit; 1 for world units.
 
     Raises:
@@ -47,11 +47,9 @@ def head_mesh(
     """
     if len(planes.w) != 1:
         raise InputError(f"mesh of {len(planes.w)} heads, expected one")
-    if cells < LEAST_CELLS or not 0 < share <= 1:
-        raise InputError(
-            f"mesh: {cells} cells, share {share}; expected {LEAST_CELLS} or more, and 0 to 1"
-        )
-    half = share * generator.config.box / 2
+    if cells < LEAST_CELLS:
+        raise InputError(f"mesh: {cells} cells, expected {LEAST_CELLS} or more")
+    half = _SHARE * generator.config.box / 2
     low, high = (-half, -half, -half), (half, half, half)
     mesh = surface_of_grid(density_grid(generator, planes, cells, half), level, low, high, True)
     if not len(mesh.triangles):

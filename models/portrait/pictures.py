@@ -76,7 +76,7 @@ _ARRAYS: Final = {
 }  # fmt: skip
 
 
-def load_pictures(folder: Path, held_out: bool, most_persons: int | None = None) -> Pictures:
+def load_pictures(folder: Path, held_out: bool) -> Pictures:
     """The training pictures of a folder, or those of its held-out persons.
 
     Raises:
@@ -85,7 +85,7 @@ def load_pictures(folder: Path, held_out: bool, most_persons: int | None = None)
     meta = read_meta(folder)
     files = sorted(folder.glob("person-[0-9]*.npz"))
     train, kept = split(len(files))
-    chosen = [files[i] for i in (kept if held_out else train)[:most_persons]]
+    chosen = [files[i] for i in (kept if held_out else train)]
     rows = [_person(path, int(meta["size"])) for path in chosen]
     other = [p for p, row in zip(chosen, rows, strict=True)
              if row["images"].shape != rows[0]["images"].shape]  # fmt: skip

@@ -22,7 +22,8 @@ from jaxtyping import Float, Float64
 
 from ..documents import is_file, json_of, one_line
 from ..errors import InputError
-from ..face.eg3d_camera import FLIP, camera_to_world
+from ..face.eg3d_camera import camera_to_world
+from ..face.rotation import FLIP
 
 _ROOT_PI: Final = float(np.sqrt(np.pi))
 HARMONIC: Final = np.array(
@@ -113,16 +114,6 @@ def seen_from(
     return rotate(light, view_from_world(label))
 
 
-def light_of_radiance(
-    directions: Float[np.ndarray, "D 3"], radiance: Float[np.ndarray, " D"]
-) -> Float64[np.ndarray, " 9"]:
-    """Projection of light that arrives from evenly spread directions, radiance 1 / pi counting 1.
-
-    ``radiance`` 1 from everywhere is what makes a white matt patch send back 1.
-    """
-    return harmonics(directions).T @ np.asarray(radiance, np.float64) * (4 / len(directions))
-
-
 def light_of_lamp(
     direction: Float[np.ndarray, " 3"], strength: float = 1.0
 ) -> Float64[np.ndarray, " 9"]:
@@ -136,13 +127,8 @@ def light_of_lamp(
     return strength * harmonics((towards / np.linalg.norm(towards))[None])[0]
 
 
-def light_of_ambient(ambient: Float[np.ndarray, "9 C"]) -> Float64[np.ndarray, "9 C"]:
-    """A light of what the renderer calls ambient: weights of the bare polynomials."""
-    return np.asarray(ambient, np.float64) / (HARMONIC * COSINE)[:, None]
-
-
 def ambient_of_light(light: Float[np.ndarray, "9 C"]) -> Float64[np.ndarray, "9 C"]:
-    """Inverse of :func:`light_of_ambient`."""
+    """A light as what the renderer calls ambient: weights of the bare polynomials."""
     return np.asarray(light, np.float64) * (HARMONIC * COSINE)[:, None]
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64
 
 from ..face.camera import Camera
-from ..face.eg3d_camera import FLIP, FOCAL, LOOK_AT, StandardFace, camera_to_world, side_label
-from ..face.rotation import matrix_from_yaw_pitch_roll
+from ..face.eg3d_camera import FOCAL, LOOK_AT, StandardFace, camera_to_world, side_label
+from ..face.rotation import FLIP, matrix_from_yaw_pitch_roll
 from ..makehuman.build import HeadModel
 from ..makehuman.expression import sample_expression
 from ..render.raster import vertex_normals

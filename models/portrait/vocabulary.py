@@ -162,11 +162,6 @@ class Description:
         return Description({s: v for s, v in self.properties.items() if s not in slots})
 
 
-def empty_tokens() -> Int64[np.ndarray, " T"]:
-    """Tokens of a sentence that says nothing."""
-    return np.zeros(MOST_TOKENS, np.int64)
-
-
 def parse(text: str) -> Description:
     """The properties that a sentence names.
 

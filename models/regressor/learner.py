@@ -8,13 +8,11 @@ from typing import Literal
 
 import torch
 
-from ..errors import InputError
 from ..learning.descent import Descent
 from ..learning.pace import weight_groups
 from .network import FaceNetwork
 from .objective import Objective, TensorBatch, Terms
 
-Device = Literal["auto", "cpu", "cuda"]
 OptimiserKind = Literal["adamw", "sgd"]
 
 
@@ -38,18 +36,6 @@ class OptimiserConfig:
     def of_the_paper(cls) -> OptimiserConfig:
         """SGD with momentum 0.9 and weight decay 5e-4; VDC diverges unless clipped near 1."""
         return cls("sgd", weight_decay=5e-4, momentum=0.9, clip=1.0)
-
-
-def find_device(wanted: Device) -> torch.device:
-    """The device that a training asks for; ``auto`` is CUDA where there is one.
-
-    Raises:
-        InputError: CUDA is asked for and there is none.
-    """
-    there = torch.cuda.is_available()
-    if wanted == "cuda" and not there:
-        raise InputError("device cuda: torch finds no such device here; expected auto or cpu")
-    return torch.device("cuda" if there and wanted != "cpu" else "cpu")
 
 
 def mixed_precision(device: torch.device, wanted: bool) -> bool:

@@ -105,7 +105,7 @@ class FaceNetwork(nn.Module):
         layers = activated(nn.Conv2d(3, channels, 3, 2, 1, bias=False))
         for wide, stride in _BLOCKS:
             outputs = _scaled(wide, self.config.width)
-            layers += _separable(channels, outputs, stride)
+            layers += separable(channels, outputs, stride)
             channels = outputs
         self.trunk = nn.Sequential(*layers)
         self.pool = _pooling(channels, self.config.pooling)
@@ -193,7 +193,8 @@ def _scaled(channels: int, width: float) -> int:
     return max(8, round(channels * width))
 
 
-def _separable(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
+def separable(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
+    """A depthwise 3x3 convolution, then a pointwise one: a block of MobileNet-V1."""
     kind = nn.Conv2d if stride == 1 else StridedDepthwise
     depthwise = kind(inputs, inputs, 3, stride, 1, groups=inputs, bias=False)
     return activated(depthwise) + activated(nn.Conv2d(inputs, outputs, 1, bias=False))

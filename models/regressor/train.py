@@ -16,6 +16,7 @@ import torch
 from ..errors import InputError
 from ..face.morphable import FaceModel
 from ..learning.checkpoint_file import unpacking
+from ..learning.device import find_device
 from ..learning.pace import (
     CHECKPOINT_NAME,
     begin_folder,
@@ -36,7 +37,7 @@ from .dataset import (
     training_batches,
     validation_batches,
 )
-from .learner import Learner, find_device, mixed_precision
+from .learner import Learner, mixed_precision
 from .losses import LossConfig, PointDecoder, RegressorLoss
 from .mirror import Mirror
 from .network import FaceNetwork, without_landmark_head

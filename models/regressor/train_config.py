@@ -7,9 +7,10 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..learning.budget import check_budget
+from ..learning.device import Device
 from ..synthetic.generate import SynthesisConfig
 from .dataset import AugmentationConfig
-from .learner import Device, OptimiserConfig
+from .learner import OptimiserConfig
 from .losses import LossConfig
 from .network import NetworkConfig
 from .objective import PaperLossConfig

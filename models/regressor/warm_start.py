@@ -18,7 +18,7 @@ from jaxtyping import Float32, UInt8
 from numpy.typing import NDArray
 from torch import nn
 
-from ..errors import InputError
+from ..errors import InputError, how_to_install
 from ..face.bundle import Bundle
 from ..face.names import N_PARAMS
 from .network import FaceNetwork, NetworkConfig, Pooling
@@ -88,7 +88,7 @@ def read_export(path: Path) -> ExportedWeights:
         import onnx
         from google.protobuf.message import DecodeError
     except ImportError as error:
-        raise InputError(f"{path}: needs onnx; pip install 'mien[train]' brings it") from error
+        raise InputError(f"{path}: needs onnx; {how_to_install('train')} brings it") from error
     try:
         graph = onnx.ModelProto.FromString(path.read_bytes()).graph
     except OSError as error:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from ..documents import one_line
-from ..errors import InputError
+from ..errors import InputError, how_to_install
 from ..mesh.files import check_indices
 from ..mesh.triangle_mesh import TriangleMesh
 from .intrinsics import UNITS_MM
@@ -89,7 +89,7 @@ def _load(path: Path) -> Any:
     try:
         import trimesh
     except ModuleNotFoundError as error:
-        raise InputError("scans in meshes need trimesh: pip install 'mien[heavy]'") from error
+        raise InputError(f"scans in meshes need trimesh: {how_to_install('heavy')}") from error
     try:
         content = path.read_bytes()
         if not content.strip():

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from scipy.ndimage import map_coordinates
 
-from ..errors import InputError
+from ..errors import InputError, how_to_install
 from ..mesh.triangle_mesh import TriangleMesh
 from .box import FaceBox
 
@@ -29,7 +29,7 @@ def surface_of_box(
     try:
         from skimage.measure import marching_cubes
     except ModuleNotFoundError as error:
-        raise InputError("surfaces need scikit-image: pip install 'mien[heavy]'") from error
+        raise InputError(f"surfaces need scikit-image: {how_to_install('heavy')}") from error
 
     box = FaceBox(len(sdf))
     values = np.asarray(sdf, np.float32)

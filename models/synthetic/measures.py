@@ -148,15 +148,12 @@ def gaze_figures(
     predicted: Float[np.ndarray, "n 52"],
     true: Float[np.ndarray, "n 52"],
     yaw_deg: Float[np.ndarray, " n"],
-    glasses: Bool[np.ndarray, " n"] | None = None,
 ) -> dict[str, Any]:
     """Error of the direction of each open eye of faces that show both, degrees, from the head.
 
     The floor is what a constant, the mean direction, would get.
     """
     seen = np.abs(yaw_deg) <= _SEEN_YAW_DEG
-    if glasses is not None:
-        seen &= ~glasses
     said, truth = [], []
     for side in _SIDES:
         is_open = seen & (true[:, BLENDSHAPE_INDEX["eyeBlink" + side]] < 0.4)

@@ -61,8 +61,7 @@ def import_bundle(
     (folder / WHOLE_REGRESSOR).unlink(missing_ok=True)  # of another network that lay there
     with whole_file(folder / REGRESSOR) as part:
         part.write_bytes(regressor.SerializeToString())
-    with whole_file(folder / FACE_MODEL) as part:
-        converted.save(part, half=False)
+    converted.save(folder / FACE_MODEL, half=False)
     return write_bundle(
         folder, replace(info, outputs=("params",), training={**info.training, **facts})
     )

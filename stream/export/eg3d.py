@@ -31,11 +31,11 @@ from ...models.face.eg3d_camera import (
 )
 from ...models.face.perspective import PerspectivePose, fit_perspective, nearest_scaled_orthography
 from ...models.face.quadrature import Quadrature
+from ...models.face.rotation import FLIP
 from ..frame import Frame
 from ..observation import FaceObservation
 from ..published_pose import pose_of
 from .base import ExportContext, FolderExporter, JsonList, close_all
-from .geometry import FLIP
 
 SIZE: Final = 512
 RESIDUALS: Final = "residuals.csv"

@@ -6,7 +6,6 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64
 
 from ...models.face.morphable import FaceModel
-from ...models.face.rotation import FLIP as FLIP
 from ..observation import FaceObservation
 
 _LEFT_EYE, _RIGHT_EYE = (42, 45), (36, 39)

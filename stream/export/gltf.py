@@ -12,11 +12,12 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from ...models.face.names import BLENDSHAPE_NAMES, N_BLENDSHAPES, N_EXPRESSION, N_SHAPE
+from ...models.face.rotation import FLIP
 from ..frame import Frame
 from ..observation import FaceObservation
 from ..published_pose import pose_of
 from .base import ExportContext, Exporter, Records, close_all
-from .geometry import FLIP, vertex_normals
+from .geometry import vertex_normals
 from .glb import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, UNSIGNED_INT, UNSIGNED_SHORT, GlbBuilder
 
 METRES: Final = 1e-3

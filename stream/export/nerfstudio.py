@@ -12,11 +12,11 @@ import numpy as np
 from jaxtyping import Float64
 
 from ...models.face.perspective import PerspectivePose
+from ...models.face.rotation import FLIP
 from ..frame import Frame
 from ..observation import FaceObservation
 from ..published_pose import camera_from_head_matrix, pose_of
 from .base import ExportContext, FolderExporter, JsonList, Records, close_all
-from .geometry import FLIP
 
 TRANSFORMS: Final = "transforms.json"
 HALF_PIXEL: Final = 0.5

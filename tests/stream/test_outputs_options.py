@@ -181,6 +181,6 @@ for options in (OutputOptions(lsl=True), OutputOptions(rerun="a.rrd")):
         [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == [
-        "--lsl needs pylsl: pip install 'mien[lsl]'",
-        "--rerun needs rerun-sdk: pip install 'mien[rerun]'",
+        "--lsl needs pylsl: pip install '.[lsl]' in mien's checkout",
+        "--rerun needs rerun-sdk: pip install '.[rerun]' in mien's checkout",
     ]

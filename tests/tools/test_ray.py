@@ -92,7 +92,7 @@ def test_a_cluster_that_is_not_there_is_told(
 @pytest.mark.skipif(find_spec("ray") is not None, reason="ray is installed")
 def test_ray_that_is_missing_is_told(mien: Mien, told: Told, empty_room_video: Path) -> None:
     command = ("annotate", empty_room_video, "--out", "out", "--ray", "auto")
-    told(mien(*command), 2, "--ray needs ray", "pip install 'mien[ray]'")
+    told(mien(*command), 2, "--ray needs ray", "pip install '.[ray]' in mien's checkout")
 
 
 def test_a_cluster_and_workers_exclude_each_other(

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final
 
-from ...models.errors import InputError
+from ...models.errors import InputError, how_to_install
 from .annotation import Batch, Result
 from .batch import AnnotateWork, BatchBar, worth_another_try
 from .inputs import Input
@@ -159,5 +159,5 @@ def _ray() -> Any:
         import ray  # pyright: ignore[reportMissingImports] - an optional extra
         import ray.exceptions  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise InputError("--ray needs ray: pip install 'mien[ray]'") from error
+        raise InputError(f"--ray needs ray: {how_to_install('ray')}") from error
     return ray

@@ -12,6 +12,7 @@ import numpy as np
 import tyro
 
 from ...models.errors import InputError, OutputError
+from ...models.learning.device import Device, find_device
 from ..json_file import write_json
 from ..options import BundleOption, choices, load_bundle, need_heavy
 from .expression import Expressions, described, read_expressions
@@ -100,7 +101,7 @@ class MakeAvatar:
     keyframe: Annotated[int | None, tyro.conf.arg(metavar="FRAME")] = None
     track: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     bundle: BundleOption = None
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     threads: int = 1
     overwrite: bool = False
 
@@ -151,12 +152,7 @@ class MakeAvatar:
 
         torch.set_num_threads(self.threads)
         path = self.weights or shipped()
-        device = self.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        elif device == "cuda" and not torch.cuda.is_available():
-            raise InputError("--device cuda: torch sees no CUDA device here")
-        return load_weights(path).to(device), path
+        return load_weights(path).to(find_device(self.device)), path
 
     def _neutral(self, place: Path, networks: Networks) -> Neutral:
         from .neutral import read_neutral

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import tyro
 
 from ...models.errors import InputError
+from ...models.learning.device import Device, find_device
 from ..files import check_place, write_png
 from ..json_file import write_json
 from ..options import BundleOption, load_bundle, need_heavy
@@ -78,7 +79,7 @@ class EvaluateAvatar:
     sheet: Annotated[Path | None, tyro.conf.arg(metavar="FILE.png")] = None
     sheet_count: int = 8
     threads: int = 1
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     bundle: BundleOption = None
 
     def run(self) -> int:
@@ -150,10 +151,9 @@ class EvaluateAvatar:
 
     def _contenders(self, files: Mapping[str, Path], folder: ScanFolder) -> list[Contender]:
         from ...models.avatar.contender import Contender
-        from ...models.avatar.train import choose_device
         from ...models.avatar.weights import load_weights
 
-        device = choose_device(self.device)
+        device = find_device(self.device)
         found = []
         for name, path in files.items():
             avatar = load_weights(path).to(device)

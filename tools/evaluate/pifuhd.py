@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import tyro
 
 from ...models.errors import InputError
+from ...models.learning.device import Device, find_device
 from ..files import check_place, write_png
 from ..json_file import write_json
 from ..options import need_torch
@@ -78,7 +79,7 @@ class EvaluatePifuhd:
     sheet: Annotated[Path | None, tyro.conf.arg(metavar="FILE.png")] = None
     sheet_count: int = 8
     threads: int = 1
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
 
     def run(self) -> int:
         """Evaluate, print the table, write what is asked for."""
@@ -113,11 +114,10 @@ class EvaluatePifuhd:
             raise InputError(f"--mean-of is {self.mean_of}, expected 0 or more")
 
     def _model(self) -> Pifuhd:
-        from ...models.pifuhd.train import chosen_device
         from ...models.pifuhd.weights import load_weights, shipped
 
         path = shipped(self.preset) if self.weights == SHIPPED else Path(self.weights)
-        return load_weights(path).to(chosen_device(self.device))
+        return load_weights(path).to(find_device(self.device))
 
     def _evaluated(
         self, evaluator: Evaluator, folder: PeopleFolder, size: int

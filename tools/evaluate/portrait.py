@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import tyro
 
 from ...models.errors import InputError
+from ...models.learning.device import Device, find_device
 from ..files import check_place, write_png
 from ..json_file import write_json
 from ..options import BundleOption, choices, need_heavy
@@ -128,7 +129,7 @@ class EvaluatePortrait:
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     sheet: Annotated[Path | None, tyro.conf.arg(metavar="FILE.png")] = None
     threads: int = 1
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     bundle: BundleOption = None
 
     def run(self) -> int:
@@ -183,9 +184,9 @@ class EvaluatePortrait:
         )
         from ...stream.tracker import FaceTracker
         from ..options import load_bundle
-        from ..portrait.models import device_of, load_generator
+        from ..portrait.models import load_generator
 
-        device = device_of(self.device)
+        device = find_device(self.device)
         generator = load_generator(files, device)
         cases = self._cases(generator.config.image_size)
         options = self._edit_options()

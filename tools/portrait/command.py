@@ -6,11 +6,12 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import tyro
 
 from ...models.errors import InputError
+from ...models.learning.device import Device, find_device
 from ..json_file import write_json
 from ..options import BundleOption, choices, need_heavy
 from ..reconstruct.files import Outputs, finished, write_meshes
@@ -112,7 +113,7 @@ class Portrait:
     dpr: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     lpips: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     threads: int = 1
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     bundle: BundleOption = None
     resume: bool = False
     overwrite: bool = False
@@ -127,13 +128,13 @@ class Portrait:
         keyframe, out, formats, light = self._checked()
         from ..annotate.command import check_folder
         from .inputs import Choice, read_input
-        from .models import device_of, load_generator
+        from .models import load_generator
 
         files = self._files()
         need_heavy("mien portrait")
         check_folder(out)
         digests = files.digests(self.text is not None, light is not None)
-        device = device_of(self.device)
+        device = find_device(self.device)
         from ...models.learning.pace import processor_threads
 
         with processor_threads(self.threads):
@@ -187,9 +188,7 @@ class Portrait:
         return vocabulary.parse(self.text)
 
     def _files(self) -> Files:
-        return Files(
-            self.weights_dir, self.stable_diffusion, self.arcface, self.dpr, self.lpips
-        )  # fmt: skip
+        return Files(self.weights_dir, self.stable_diffusion, self.arcface, self.dpr, self.lpips)
 
     def options(self) -> EditOptions:
         """Of the edit."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from ...models.portrait.losses import Judges
     from ...models.portrait.sds import ScorePrior
     from ...models.portrait.word_directions import WordDirections
-
-Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True)
@@ -108,20 +106,6 @@ class Files:
         """The same of the classifiers, on which figures depend and edits do not."""
         path = self.optional("attributes")
         return {} if path is None else {"attributes": file_sha256(path)[:16]}
-
-
-def device_of(name: Device) -> torch.device:
-    """The device that ``--device`` means.
-
-    Raises:
-        InputError: cuda is asked for and there is none.
-    """
-    import torch
-
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: torch finds no CUDA device here")
-    cuda = name == "cuda" or (name == "auto" and torch.cuda.is_available())
-    return torch.device("cuda" if cuda else "cpu")
 
 
 def load_generator(files: Files, device: torch.device) -> Generator:

@@ -15,6 +15,7 @@ from tyro.conf import Positional
 
 from ...models.digest import file_sha256
 from ...models.errors import InputError, SourceError
+from ...models.learning.device import Device
 from ..json_file import write_json
 from ..options import BundleOption, choices, need_heavy, read_camera
 from .files import (
@@ -93,7 +94,7 @@ class Reconstruct:
     memory_mb: Annotated[float, tyro.conf.arg(metavar="MB")] = 4096.0
     turntable: bool = True
     threads: int = 1
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     bundle: BundleOption = None
     overwrite: bool = False
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from ...models.errors import InputError
+from ...models.learning.device import Device
 from .bar import training_bar
 
 
@@ -65,7 +66,7 @@ class TrainAvatar:
     minutes: Annotated[float | None, tyro.conf.arg(metavar="MIN")] = None
     steps: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     threads: int = 1
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     seed: int = 0
     resume: bool = False
     robust_normalisation: bool = True

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from ...models.errors import InputError
+from ...models.learning.device import Device
 from ..options import need_torch
 from .bar import training_bar
 
@@ -63,7 +64,7 @@ class TrainPifuhd:
     learning_rate: Annotated[float | None, tyro.conf.arg(metavar="RATE")] = None
     seed: int = 0
     threads: int = 1
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     resume: bool = False
     init: Annotated[str | None, tyro.conf.arg(metavar="FILE|head|body")] = None
     earlier: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from ...models.errors import InputError
+from ...models.learning.device import Device
 from ..options import need_torch
 from .bar import training_bar
 
@@ -60,7 +61,7 @@ class TrainPortrait:
     learning_rate: Annotated[float | None, tyro.conf.arg(metavar="RATE")] = None
     seed: int = 0
     threads: int = 1
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     regressor: Annotated[Path | None, tyro.conf.arg(metavar="FILE.onnx")] = None
     generator: Annotated[Path | None, tyro.conf.arg(metavar="FILE.safetensors")] = None
     attributes: Annotated[Path | None, tyro.conf.arg(metavar="FILE.safetensors")] = None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from ...models.errors import InputError
+from ...models.learning.device import Device
 from .bar import training_bar
 from .start import check_start
 
@@ -70,7 +71,7 @@ class TrainRegressor:
     landmark_regularisation: bool = False
     optimiser: Literal["adamw", "sgd"] = "adamw"
     short_video: bool = False
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     threads: int = 1
     seed: int = 0
     init: Annotated[Path | None, tyro.conf.arg(metavar="FILE|DIR")] = None

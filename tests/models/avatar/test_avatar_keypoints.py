@@ -10,10 +10,12 @@ from torch.nn.functional import interpolate
 from mien.models.avatar.autodecoder import Volume
 from mien.models.avatar.keypoints import KeypointConfig, Keypoints
 from mien.models.avatar.pnp import Poses, project, rotation_from_vector
-from mien.models.avatar.skinning import deform, posed_volume
+from mien.models.avatar.skinning import posed_volume
 from mien.models.avatar.volume_rendering import pixel_rays, render
 from mien.models.errors import InputError
 from mien.models.scans.box import FaceBox
+
+from ..forward_skinning import deform
 
 N = 16
 CENTRES = torch.from_numpy(FaceBox(N).centres())
