@@ -131,6 +131,20 @@ def test_operators_of_two_lines_are_named_in_one(tmp_path: Path) -> None:
         OnnxModule.load(path)
 
 
+def test_sizes_whose_names_are_no_text_are_told(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="reads networks (extra: train)")
+    from mien.models.tddfa.network import read_network
+
+    one = onnx.helper.make_tensor_value_info("x", 1, ["batch", 62])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "g", [one], [one])
+    path = tmp_path / "n.onnx"
+    sets = [onnx.helper.make_opsetid("", 17)]
+    content = onnx.helper.make_model(graph, opset_imports=sets).SerializeToString()
+    path.write_bytes(content.replace(b"batch", b"bat\xe3h"))
+    with pytest.raises(InputError, match=r"takes 'x' \(b'bat\\xe3h', 62\); expected one of 3DDFA"):
+        read_network(path)
+
+
 def test_an_avatar_of_infinitely_many_objects(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="reads weights (extra: heavy)")
     pytest.importorskip("monai")

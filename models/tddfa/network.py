@@ -180,11 +180,17 @@ def _fits(value: onnx.ValueInfoProto, shape: tuple[int, ...]) -> bool:
 def _told(values: list[onnx.ValueInfoProto]) -> str:
     told = ", ".join(
         f"{value.name!r:.40} ("
-        + ", ".join(d.dim_param or str(d.dim_value) for d in value.type.tensor_type.shape.dim)
+        + ", ".join(_size(dim) for dim in value.type.tensor_type.shape.dim)
         + ")"
         for value in values
     )
     return told or "nothing"
+
+
+def _size(dim: onnx.TensorShapeProto.Dimension) -> str:
+    """A dimension's name, which a damaged file may have in bytes that are no text, or its size."""
+    name: str | bytes = dim.dim_param
+    return f"{name!r:.20}" if name else str(dim.dim_value)
 
 
 def _free_batch(graph: onnx.GraphProto) -> None:
