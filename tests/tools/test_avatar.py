@@ -411,5 +411,5 @@ def test_what_cannot_be_begun_is_said(
     with pytest.raises(InputError, match="ply"):
         make(formats="stl")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"needs torch: pip install 'mien\[heavy\]'"):
+    with pytest.raises(InputError, match=r"needs torch: pip install '\.\[heavy\]' in mien"):
         make()
