@@ -153,8 +153,11 @@ class Keyframes:
             raise InputError(f"{rows_path}: face {track} is observed in no frame")
         place = self._write(annotation, video, track, chosen, pool.seen, bundle)
         frames = ", ".join(str(choice.candidate.frame) for choice in chosen)
-        bare = "" if _meshes(annotation, bundle) else "; no meshes: --bundle names another bundle"
-        return f"{name}: {len(chosen)} of {self.count}: frames {frames}: {place}{bare}"
+        said = f"{name}: {len(chosen)} of {self.count}: frames {frames}: {place}"
+        if _meshes(annotation, bundle):
+            return said
+        theirs = annotation.bundle_hash[:12] or "one that they do not name"
+        return f"{said}; no meshes: the rows are of another bundle, {theirs}; --bundle takes it"
 
     def _place(self, annotation: Annotation) -> Path:
         return self.out / f"{annotation.name}{ENDING}"

@@ -220,8 +220,13 @@ class KeyframeFolder:
         """See that coefficients of the rows mean what they mean to a bundle.
 
         Raises:
-            InputError: the rows were made with another one.
+            InputError: the rows were made with another one, or do not say with which.
         """
+        if not self.facts.bundle_hash:
+            raise InputError(
+                f"{self.path}: does not say with which bundle its rows were made; expected rows of "
+                "mien annotate"
+            )
         if self.facts.bundle_hash != bundle_hash:
             raise InputError(
                 f"{self.path}: made with bundle {self.facts.bundle_hash[:12]}, not "

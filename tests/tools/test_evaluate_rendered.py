@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mien.models.errors import InputError, OutputError
+from mien.models.errors import BundleError, InputError, OutputError
 from mien.models.face.bundle import REGRESSOR, WHOLE_REGRESSOR, Bundle, write_bundle
 from mien.models.face.rotation import angle_between_deg
 from mien.models.makehuman.build import HeadModel
@@ -152,6 +152,18 @@ def test_films_are_searched_by_the_detector_that_is_named(
     monkeypatch.setattr(films, "FaceTracker", Tracker)
     measure_rendered(rendered, Bundle.default(), "60", 1, "own")
     assert set(asked) == {"own"}
+
+
+def test_a_detector_that_the_bundle_lacks_is_told_before_the_work(
+    rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "bundle"
+    leave_out = shutil.ignore_patterns("*.py", "__*", "detector.onnx")
+    shutil.copytree(Bundle.default().folder, place, ignore=leave_out)
+    bundle = write_bundle(place, Bundle.default().info)
+    monkeypatch.setattr("mien.tools.evaluate.rendered.measure_shards", pytest.fail)
+    with pytest.raises(BundleError, match="no detector of its own"):
+        measure_rendered(rendered, bundle, "60", 1, "own")
 
 
 def test_options_of_stills_are_refused(mien: Mien, told: Told, rendered: Path) -> None:

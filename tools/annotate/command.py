@@ -73,8 +73,8 @@ class Annotate:
             share the work; default: the task of a Slurm job array, or all inputs.
         ray: address of a Ray cluster that does the work, as host:6379, or auto for the one that
             this machine belongs to; each input takes --threads of its cores.
-        patience: seconds without a frame after which one of several inputs has failed; a single
-            one is worked on in this process, for as long as it takes.
+        patience: seconds without a frame after which one of several inputs (with --ray: any) has
+            failed; a single one is worked on in this process, for as long as it takes.
     """
 
     inputs: Positional[tuple[Path, ...]]

@@ -10,6 +10,7 @@ from ...models.errors import InputError
 from ...models.face.bundle import Bundle
 from ...models.face.names import BLENDSHAPE_NAMES
 from ...models.synthetic.evaluation import clip_paths
+from ...stream.detector.choice import open_detector
 from ...stream.detector_names import DEFAULT_DETECTOR, DetectorName
 from ...stream.smoother import PRESETS
 from .estimator import Estimator
@@ -48,12 +49,15 @@ def measure_rendered(
 
     Raises:
         InputError: the folder holds neither, or a file of it is damaged.
+        BundleError: the bundle has no detector of its own, and that is asked for.
     """
     from tqdm import tqdm
 
     films, pictures = clip_paths(folder), count_pictures(folder)
     if not films and not pictures:
         raise InputError(f"{folder}: no finished shard and no film in it")
+    if films:
+        open_detector(detector, bundle, threads)  # one that cannot be had is told before the work
     summary: dict[str, Any] = {}
     faces: list[Scored] = []
     false: list[dict[str, Any]] = []
