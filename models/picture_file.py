@@ -55,7 +55,8 @@ def _has_its_chunks(content: UInt8[np.ndarray, " B"]) -> bool:
     """Whether a PNG has the bytes that its chunks declare: OpenCV makes room before it looks."""
     if content[:8].tobytes() != _PNG:
         return True
-    at = len(_PNG)
-    while at + 12 <= len(content) and content[at + 4 : at + 8].tobytes() != b"IEND":
+    at, kind = len(_PNG), b""
+    while at + 12 <= len(content) and kind != b"IEND":
+        kind = content[at + 4 : at + 8].tobytes()
         at += 12 + int.from_bytes(content[at : at + 4].tobytes(), "big")
     return at <= len(content)

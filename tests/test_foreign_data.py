@@ -67,6 +67,15 @@ def test_pictures_that_declare_more_than_there_is(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_bgr(path), np.full((4, 5, 3), 9, np.uint8))
 
 
+@pytest.mark.parametrize("kind", [b"IDAT", b"IEND"])
+def test_opencv_makes_no_room_for_bytes_that_a_png_has_not(
+    kind: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("OpenCV was asked"))
+    content = png((13, b"IHDR", bytes(13)), (0xAEFFFFFF, kind, b""))
+    assert decoded(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) is None
+
+
 def test_a_small_file_of_a_very_large_picture(tmp_path: Path) -> None:
     path = tmp_path / "a.gif"
     colours = b"\0\0\0\xff\xff\xff"
