@@ -99,15 +99,30 @@ def _explained(path: Path) -> Iterator[None]:
         ) from error
 
 
+def _steps(data: bytes) -> Iterator[tuple[pickletools.OpcodeInfo, Any, int]]:
+    """Each step of the program, its argument, and where it ends."""
+    program = io.BytesIO(data)
+    for step, argument, _ in pickletools.genops(program):
+        yield step, argument, program.tell()
+
+
 def _check_steps(data: bytes) -> None:
     """Walk over the program without running it; memory is bounded by the file's size.
 
     Raises:
         pickle.UnpicklingError: it does what no pickle of arrays does.
     """
-    for count, (step, argument, _) in enumerate(pickletools.genops(data)):
+    begin = frame_end = 0
+    for count, (step, argument, end) in enumerate(_steps(data)):
         if count >= _MOST_STEPS:
             raise pickle.UnpicklingError(f"it has more than {_MOST_STEPS} steps")
+        # Of a frame that a step leaves half-way the rest is dropped when the program runs: what
+        # follows is another program, which nobody has looked at.
+        if begin < frame_end and (end > frame_end or step.name == "FRAME"):
+            raise pickle.UnpicklingError(f"the step at byte {begin} leaves its frame")
+        if step.name == "FRAME":
+            frame_end = end + argument
+        begin = end
         if step.name in _REFUSED_STEPS:
             raise pickle.UnpicklingError(f"it makes objects ({step.name})")
         # The memo is a list: a high index alone would fill the machine's memory.

@@ -154,3 +154,21 @@ def test_missing_and_too_large_files(
     monkeypatch.setattr("mien.models.tddfa.pickles.MOST_BYTES", 100)
     with pytest.raises(InputError, match="larger than"):
         read_array(write(pickle.dumps(ARRAYS["double"])))
+
+
+def frame(size: int) -> bytes:
+    """The step that begins a frame."""
+    return b"\x95" + size.to_bytes(8, "little")
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        frame(12) + b"N0" + frame(12) + b"N." + bytes(10),  # begins another half-way
+        frame(4) + b"N0U\x05abcde.",  # its last step's text goes on behind it
+    ],
+)
+def test_steps_that_leave_their_frame(write: Callable[[bytes], Path], program: bytes) -> None:
+    # Python's reader in C drops the rest of such a frame: what it runs was not looked at.
+    with pytest.raises(InputError, match="leaves its frame"):
+        read_array(write(b"\x80\x04" + program))
