@@ -14,6 +14,7 @@ from .errors import InputError
 
 LENGTH_DELIMITED: Final = 2
 _EXTERNAL_DATA, _DATA_LOCATION, _NAME = 13, 14, 8
+_MOST_KEY: Final = (1 << 32) - 1
 _DEEPEST: Final = 32
 """Graphs within graphs."""
 _TENSORS: Final[dict[str, dict[int, str]]] = {
@@ -80,6 +81,8 @@ def fields(message: bytes) -> Iterator[tuple[int, int, bytes, bytes]]:
     while at < len(message):
         start = at
         key, at = _read_varint(message, at)
+        if key > _MOST_KEY:  # protobuf drops the bits above: another field than is seen here
+            raise InputError(f"not an ONNX model: field {key >> 3} at byte {start}")
         wire_type = key & 7
         if wire_type == 0:
             _, end = _read_varint(message, at)

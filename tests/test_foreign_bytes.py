@@ -20,7 +20,6 @@ from mien.models.errors import BundleError, InputError, MienError, SourceError
 from mien.models.face.bundle import Bundle
 from mien.models.face.camera import Camera
 from mien.models.face.morphable import FaceModel
-from mien.models.onnx_wire import check_one_file
 from mien.models.portrait.sh import light_by_name_or_file, read_light
 from mien.models.scans.depth_files import read_depth
 from mien.models.scans.intrinsics import intrinsics_of
@@ -30,7 +29,6 @@ from mien.stream.echo import EchoClient
 from mien.stream.keyframes.folder import CropFacts
 from mien.stream.messages import check_topic, decode
 from mien.stream.observation import FaceObservation
-from mien.stream.onnx_session import open_session
 from mien.stream.reading import read_observations
 from mien.stream.sinks.zeromq_endpoints import check_endpoint
 from mien.stream.smoother.config import SmoothingConfig, resolve_smoothing
@@ -339,34 +337,6 @@ def test_units_that_are_no_names() -> None:
             intrinsics_of({**lens, "depth_unit": unit}, Path("i.json"))
     with pytest.raises(InputError, match="no intrinsics"):
         intrinsics_of({**lens, "fx": int(HUGE)}, Path("i.json"))
-
-
-def field(number: int, payload: bytes) -> bytes:
-    return bytes([number << 3 | 2]) + len(payload).to_bytes(1, "big") + payload
-
-
-def outside(location: bytes) -> bytes:
-    """A tensor that names another file, as ``onnx.proto`` has it."""
-    entry = field(1, b"location") + field(2, location)
-    return field(8, b"w") + bytes([13 << 3 | 2]) + bytes([len(entry)]) + entry + b"\x70\x01"
-
-
-@pytest.mark.parametrize("location", [b"../w.bin", b"/etc/passwd", b"w.bin"])
-def test_networks_that_keep_weights_in_other_files_are_refused(
-    location: bytes, tmp_path: Path
-) -> None:
-    (tmp_path / "w.bin").write_bytes(b"\0" * 64)
-    initializer = field(7, field(5, outside(location)))
-    of_node = field(7, field(1, field(5, field(5, outside(location)))))
-    of_branch = field(7, field(1, field(5, field(6, field(5, outside(location))))))
-    for model in (initializer, of_node, of_branch):
-        with pytest.raises(InputError, match="in another file"):
-            check_one_file(model, "a.onnx")
-        (tmp_path / "a.onnx").write_bytes(model)
-        with pytest.raises(BundleError, match="in another file"):
-            open_session(tmp_path / "a.onnx")
-    with pytest.raises(BundleError, match="cannot be read"):
-        open_session(tmp_path / "none.onnx")
 
 
 def test_checkpoints_that_break_torch_s_own_reader(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints and weights that once brought mien down, one kind of fault a test."""
+"""Networks, checkpoints and weights that once brought mien down, one kind of fault a test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,43 @@ from typing import Any
 
 import pytest
 
-from mien.models.errors import InputError
+from mien.models.errors import BundleError, InputError
+from mien.models.onnx_wire import check_one_file
+from mien.stream.onnx_session import open_session
+
+
+def field(number: int, payload: bytes) -> bytes:
+    return bytes([number << 3 | 2]) + len(payload).to_bytes(1, "big") + payload
+
+
+def outside(location: bytes, keys: tuple[bytes, bytes] = (b"\x6a", b"\x70")) -> bytes:
+    """A tensor that names another file, as ``onnx.proto`` has it: fields 13 and 14."""
+    entry = field(1, b"location") + field(2, location)
+    return field(8, b"w") + keys[0] + bytes([len(entry)]) + entry + keys[1] + b"\x01"
+
+
+@pytest.mark.parametrize("location", [b"../w.bin", b"/etc/passwd", b"w.bin"])
+def test_networks_that_keep_weights_in_other_files_are_refused(
+    location: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "w.bin").write_bytes(b"\0" * 64)
+    initializer = field(7, field(5, outside(location)))
+    of_node = field(7, field(1, field(5, field(5, outside(location)))))
+    of_branch = field(7, field(1, field(5, field(6, field(5, outside(location))))))
+    for model in (initializer, of_node, of_branch):
+        with pytest.raises(InputError, match="in another file"):
+            check_one_file(model, "a.onnx")
+        (tmp_path / "a.onnx").write_bytes(model)
+        with pytest.raises(BundleError, match="in another file"):
+            open_session(tmp_path / "a.onnx")
+    with pytest.raises(BundleError, match="cannot be read"):
+        open_session(tmp_path / "none.onnx")
+
+
+def test_fields_that_protobuf_knows_by_the_lower_bits_of_their_number() -> None:
+    beyond = (b"\xea\x80\x80\x80\x10", b"\xf0\x80\x80\x80\x10")  # 13 and 14 plus 2^29
+    with pytest.raises(InputError, match="not an ONNX model: field 536870925"):
+        check_one_file(field(7, field(5, outside(b"w.bin", beyond))), "a.onnx")
 
 
 def test_entries_of_checkpoints_that_do_not_fit(tmp_path: Path) -> None:
