@@ -13,7 +13,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import BufferedIOBase
 from pathlib import Path
 from typing import IO, Any, Final
@@ -31,6 +31,8 @@ DAMAGE: Final = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError),
 )
 """What NumPy and zipfile raise over damaged files."""
+_MOST_PACKED: Final = 1100
+"""Bytes out of one; deflate makes at most 1032."""
 _HEADERS: Final = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -67,6 +69,7 @@ def read_npz(
             size = sum(members[name].file_size for name in chosen)
             if size > most_bytes:
                 raise ValueError(f"it unpacks to {size >> 20} MB, more than {most_bytes >> 20} MB")
+            check_sizes([members[name] for name in chosen], path.stat().st_size)
             arrays = {}
             for name in chosen:
                 with archive.open(members[name]) as stream:
@@ -74,6 +77,24 @@ def read_npz(
             return arrays
     except DAMAGE as error:
         raise ValueError(one_line(error)) from error
+
+
+def check_sizes(entries: Iterable[zipfile.ZipInfo], size: int) -> None:
+    """Entries of a zip must have the bytes that its directory says: room is made for them.
+
+    Args:
+        entries: of the archive.
+        size: of the archive's file, bytes.
+
+    Raises:
+        ValueError: they cannot come out of so few bytes.
+    """
+    packed = 0
+    for entry in entries:
+        most = 1 if entry.compress_type == zipfile.ZIP_STORED else _MOST_PACKED
+        packed += entry.compress_size
+        if entry.file_size > most * entry.compress_size or packed > size:
+            raise ValueError(f"{entry.filename!r:.60} lacks the bytes it declares")
 
 
 def read_npy(path: Path, *, mapped: bool = False) -> NDArray[Any]:

@@ -73,11 +73,12 @@ def allow(allowed: Path, key: str, name: str = "") -> bool:
         Whether it was added: False where the list has it already.
 
     Raises:
-        InputError: the list is damaged, or the name has a line break.
+        InputError: the list is damaged, or the name has more than letters and spaces in it (what
+            ends a line for one reader would be another key to the next).
         OutputError: the list cannot be written.
     """
-    if "\n" in name or "\r" in name:
-        raise InputError(f"{name!r}: expected a name of one line")
+    if not name.isprintable():
+        raise InputError(f"{name!r:.80}: expected a name of one line, of characters that show")
     try:
         text = _list_text(allowed) if allowed.exists() else ""
         if key.encode("ascii") in parse_allow_list(text, allowed):
@@ -97,7 +98,7 @@ def parse_allow_list(text: str, path: Path) -> frozenset[bytes]:
         InputError: a line does not begin with a key.
     """
     keys = set()
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip() or line.startswith("# ") or line.strip() == "#":
             continue
         key = line.split(maxsplit=1)[0].encode("utf-8")

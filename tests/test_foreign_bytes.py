@@ -98,6 +98,19 @@ def test_archives_say_what_is_wrong(content: bytes, words: str, tmp_path: Path) 
         read_npz(path, ("a",), most_bytes=1 << 20)
 
 
+@pytest.mark.parametrize("form", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_archives_whose_directory_says_more_than_there_is(form: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w", form) as archive:
+        archive.writestr("a.npy", npy("(1000000,)"))
+    content = bytearray(path.read_bytes())
+    at = content.index(b"PK\1\2") + 24
+    content[at : at + 4] = struct.pack("<I", 4_000_128)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"'a.npy' lacks the bytes it declares"):
+        read_npz(path)
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_archives_that_are_packed_in_other_ways(method: int, tmp_path: Path) -> None:
     path = tmp_path / "a.npz"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -250,3 +252,42 @@ def test_groups_that_divide_no_channels_of_a_pifuhd(tmp_path: Path) -> None:
     write_tensors(path, {}, {"format": WEIGHTS_FORMAT, "config": json.dumps(table)})
     with pytest.raises(InputError, match="header is damaged"):
         load_weights(path)
+
+
+def torch_file(program: bytes, packed: bool = False) -> bytes:
+    """What torch takes for one of its files, with a program of one's own in it."""
+    out = io.BytesIO()
+    form = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(out, "w", form) as archive:
+        archive.writestr("archive/DATA.pkl", program)
+        archive.writestr("archive/version", b"3\n")
+    return out.getvalue()
+
+
+OVER_AND_OVER = b"q\x01h\x01\x86"  # a tuple of the last value, twice
+BYTES_OF_ANY_SIZE = b"\x80\x02c__builtin__\nbytearray\n\x8a\x05\0\0\0\x80\0\x85R."
+
+
+@pytest.mark.parametrize(
+    ("program", "packed", "words"),
+    [
+        (b"\x80\x02}q\x00)" + OVER_AND_OVER * 40 + b"Ns.", False, "over and over"),
+        (BYTES_OF_ANY_SIZE, False, "bytes of a size"),
+        (b"\x80\x02" + b"N0" * 100_000 + b"N.", True, "packed"),
+        (b"\x80\x02q\x01.", False, "not there"),
+    ],
+)
+def test_programs_that_torch_would_run(
+    program: bytes, packed: bool, words: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch", reason="reads checkpoints (extra: train)")
+    from mien.models.learning.checkpoint_file import load_plain
+
+    path = tmp_path / "c.pt"
+    path.write_bytes(torch_file(program, packed))
+    with pytest.raises(ValueError, match=words):
+        load_plain(path)
+    if not packed:  # torch goes by the first bytes; an archive may begin anywhere
+        path.write_bytes(program * 5 + torch_file(b"N."))
+        with pytest.raises(ValueError, match=words):
+            load_plain(path)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import io
 import pickle
-import pickletools
 import re
 import struct
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +15,10 @@ from typing import Any
 
 import torch
 
+from ..archives import check_sizes
 from ..documents import one_line
 from ..errors import InputError, MienError, OutputError
+from ..pickle_steps import Spread, steps
 from ..writing import whole_file
 
 DAMAGE = (
@@ -26,7 +26,11 @@ DAMAGE = (
     *(AttributeError, MemoryError, ArithmeticError, AssertionError, ImportError, struct.error),
 )
 """What torch raises over damaged files."""
+_NO_WEIGHTS = "it is no file of torch's weights"
 _LONGEST_NAME = 1000
+_ZIP = b"PK\3\4"
+_OLD_PROGRAMS = 5
+"""Pickles at the beginning of a file of before torch 1.6; numbers follow."""
 _CLASS = re.compile(r"GLOBAL ([\w.]{1,200}) was not an allowed global")
 
 
@@ -47,32 +51,46 @@ def save_content(path: Path, content: dict[str, Any]) -> None:
             raise OutputError(f"{path}: cannot be written: {one_line(error)}") from error
 
 
-def names_fault(path: Path) -> str:
-    """What is wrong with names of classes in a file of torch's; "" for nothing.
+def program_fault(path: Path) -> str:
+    """What a file of torch's must not do, although torch would let it; "" for nothing.
 
     Of a class that it does not allow torch searches its own message, in time that grows with the
-    square of the name: 2 s for 15 kB.
+    square of the name: 2 s for 15 kB. It makes byte arrays of any size, unpacks whatever is packed
+    (its own files never are), and hashes values that stand in themselves over and over.
     """
     try:
-        if zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            is_zip = file.read(len(_ZIP)) == _ZIP  # as torch decides it
+        if is_zip:
             with zipfile.ZipFile(path) as archive:
-                inside = [name for name in archive.namelist() if name.endswith("data.pkl")]
-                contents = [archive.read(name) for name in inside]
+                if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+                    raise ValueError("it is packed")
+                check_sizes(archive.infolist(), path.stat().st_size)
+                # torch takes no notice of capitals
+                inside = [n for n in archive.namelist() if n.lower().endswith("data.pkl")]
+                programs = [(archive.read(name), 1) for name in inside]
         else:
-            contents = [path.read_bytes()]
-        for content in contents:
-            stream = io.BytesIO(content)
-            # Files of before torch 1.6 are five pickles, then numbers.
-            for _ in range(5):
-                for code, argument, _ in pickletools.genops(stream):
-                    length = len(str(argument)) if code.name == "GLOBAL" else 0
-                    if length > _LONGEST_NAME:
-                        return f"it names a class of {length} letters"
+            programs = [(path.read_bytes(), _OLD_PROGRAMS)]
+        for content, count in programs:
+            _check_programs(io.BytesIO(content), count)
     except UnicodeDecodeError:
-        return "it names a class in letters that no class has"
-    except (zipfile.BadZipFile, zlib.error, *DAMAGE):
-        return ""  # torch says what is wrong
+        return f"{_NO_WEIGHTS}: it names a class in letters that no class has"
+    except (zipfile.BadZipFile, *DAMAGE) as error:
+        return f"{_NO_WEIGHTS}: {one_line(error)}"
     return ""
+
+
+def _check_programs(stream: io.BytesIO, count: int) -> None:
+    for _ in range(count):
+        spread = Spread()
+        for step, argument, end in steps(stream):
+            if step.name in ("GLOBAL", "STACK_GLOBAL"):
+                name = str(argument or "")
+                if len(name) > _LONGEST_NAME:
+                    raise ValueError(f"it names a class of {len(name)} letters")
+                if name.endswith(" bytearray"):
+                    raise ValueError("it makes bytes of a size that it names")
+            spread.take(step, argument, end)
 
 
 def words_of(error: BaseException) -> str:
@@ -82,7 +100,7 @@ def words_of(error: BaseException) -> str:
     if found is not None:
         return f"it holds a {found[1]}, and only tensors and plain containers are read"
     if "weights_only" in text or isinstance(error, LookupError):
-        return "it is no file of torch's weights"
+        return _NO_WEIGHTS
     lines = text.splitlines()
     return lines[0][:200] if lines else "it breaks off"
 
@@ -94,7 +112,7 @@ def load_plain(path: Path) -> Any:
         OSError: it cannot be read.
         ValueError: it is damaged, or holds more.
     """
-    fault = names_fault(path)
+    fault = program_fault(path)
     if fault:
         raise ValueError(fault)
     try:

@@ -9,12 +9,15 @@ from typing import Final
 import numpy as np
 import onnx
 import torch
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ..documents import one_line
 from ..errors import InputError
+from ..onnx_wire import check_one_file
 from ..writing import make_folder, whole_file
 
 _OPSET: Final = 17
@@ -111,6 +114,20 @@ def folded(layers: Iterable[nn.Module]) -> list[nn.Conv2d]:
 def plain_array(tensor: torch.Tensor) -> NDArray[np.float32]:
     """A tensor's values, float32."""
     return tensor.detach().contiguous().numpy().astype(np.float32)
+
+
+def read_model(path: Path) -> onnx.ModelProto:
+    """A model of one file.
+
+    Raises:
+        InputError: it cannot be read, is no model, or keeps weights in other files.
+    """
+    try:
+        content = path.read_bytes()
+        check_one_file(content, path)
+        return onnx.ModelProto.FromString(content)
+    except (OSError, DecodeError) as error:
+        raise InputError(f"{path}: not an ONNX network: {one_line(error)}") from error
 
 
 def write_model(model: onnx.ModelProto, path: Path) -> None:

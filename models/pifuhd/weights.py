@@ -15,7 +15,7 @@ import torch
 
 from ..documents import json_of, one_line
 from ..errors import InputError
-from ..learning.checkpoint_file import DAMAGE, names_fault, words_of
+from ..learning.checkpoint_file import DAMAGE, program_fault, words_of
 from ..learning.tensor_file import check_state, read_tensors, write_tensors
 from .config import PifuhdConfig, preset
 from .network import Pifuhd
@@ -115,7 +115,7 @@ def _read_safetensors(
 def _read_published(path: Path) -> dict[str, torch.Tensor]:
     """The state dict in ``pifuhd.pt``; of its objects only ``argparse.Namespace`` is admitted."""
     try:
-        fault = names_fault(path)
+        fault = program_fault(path)
         if fault:
             raise pickle.UnpicklingError(fault)
         with (

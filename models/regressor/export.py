@@ -10,13 +10,11 @@ from typing import Final
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
 from jaxtyping import Float
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from ..documents import one_line
 from ..errors import InputError, OutputError
 from ..face.bundle import (
     FACE_MODEL,
@@ -30,7 +28,7 @@ from ..face.bundle import (
 )
 from ..face.crop import CROP_SIZE
 from ..face.morphable import FaceModel
-from ..learning.onnx_graph import OnnxGraph, folded, plain_array, write_model
+from ..learning.onnx_graph import OnnxGraph, folded, plain_array, read_model, write_model
 from .checkpoint import Checkpoint
 from .network import FaceNetwork, count_parameters
 
@@ -82,10 +80,7 @@ def offset_log_variance(path: Path, offset: Float[np.ndarray, " 62"]) -> None:
     """
     if not np.all(np.isfinite(offset)):
         raise InputError("calibration: an offset of the log-variance is not finite")
-    try:
-        model = onnx.load(path)
-    except (OSError, DecodeError) as error:
-        raise InputError(f"{path}: not an exported network: {one_line(error)}") from error
+    model = read_model(path)
     for value in model.graph.initializer:
         if value.name == _UNITS:
             units = numpy_helper.to_array(value).astype(np.float64) + offset

@@ -32,7 +32,7 @@ from onnxruntime.quantization import (
 )
 
 from ..errors import InputError
-from ..learning.onnx_graph import write_model
+from ..learning.onnx_graph import read_model, write_model
 from .export import INPUT_NAME
 
 _BATCH: Final = 16
@@ -84,12 +84,12 @@ def quantise(source: Path, out: Path, crops: UInt8[np.ndarray, "n 120 120 3"]) -
         crops: BGR crops on which the ranges of the activations are observed.
 
     Raises:
-        InputError: there is no crop.
+        InputError: there is no crop, or no such network.
         OutputError: the file cannot be written.
     """
     if not len(crops):
         raise InputError("int8: no crop to calibrate on")
-    model = onnx.load(source)
+    model = read_model(source)
     equalise(model, crops)
     layers = _layers(model.graph)
     within = {layer.node.name for layer in layers[_FIRST_WHOLE:-1]}

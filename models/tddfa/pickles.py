@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import math
 import pickle
-import pickletools
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..pickle_steps import Spread, steps
 
 MOST_BYTES: Final = 1 << 30
 """Largest file that is read; 3DDFA_V2's largest has about 0.2 GB."""
@@ -99,13 +99,6 @@ def _explained(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _steps(data: bytes) -> Iterator[tuple[pickletools.OpcodeInfo, Any, int]]:
-    """Each step of the program, its argument, and where it ends."""
-    program = io.BytesIO(data)
-    for step, argument, _ in pickletools.genops(program):
-        yield step, argument, program.tell()
-
-
 def _check_steps(data: bytes) -> None:
     """Walk over the program without running it; memory is bounded by the file's size.
 
@@ -113,7 +106,8 @@ def _check_steps(data: bytes) -> None:
         pickle.UnpicklingError: it does what no pickle of arrays does.
     """
     begin = frame_end = 0
-    for count, (step, argument, end) in enumerate(_steps(data)):
+    spread = Spread()
+    for count, (step, argument, end) in enumerate(steps(data)):
         if count >= _MOST_STEPS:
             raise pickle.UnpicklingError(f"it has more than {_MOST_STEPS} steps")
         # Of a frame that a step leaves half-way the rest is dropped when the program runs: what
@@ -128,6 +122,7 @@ def _check_steps(data: bytes) -> None:
         # The memo is a list: a high index alone would fill the machine's memory.
         if step.name.endswith("PUT") and argument is not None and argument > _MOST_STEPS:
             raise pickle.UnpicklingError(f"it keeps notes at place {argument}")
+        spread.take(step, argument, end)
 
 
 class _Named:

@@ -266,5 +266,5 @@ def test_calibration_moves_the_variances_alone(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not finite"):
         offset_log_variance(path, np.full(62, np.nan))
     path.write_bytes(b"\xff\xff no network")
-    with pytest.raises(InputError, match="not an exported network"):
+    with pytest.raises(InputError, match="not an ONNX"):
         offset_log_variance(path, offset)

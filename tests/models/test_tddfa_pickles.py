@@ -172,3 +172,12 @@ def test_steps_that_leave_their_frame(write: Callable[[bytes], Path], program: b
     # Python's reader in C drops the rest of such a frame: what it runs was not looked at.
     with pytest.raises(InputError, match="leaves its frame"):
         read_array(write(b"\x80\x04" + program))
+
+
+@pytest.mark.parametrize("end", [b"}2Ns.", b"."])
+def test_values_that_stand_in_themselves_over_and_over(
+    write: Callable[[bytes], Path], end: bytes
+) -> None:
+    # A tuple of the last value twice, forty times: to hash or to print it takes hours.
+    with pytest.raises(InputError, match="over and over"):
+        read_array(write(b"\x80\x02)" + b"2\x86" * 40 + end))

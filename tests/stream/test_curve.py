@@ -212,8 +212,12 @@ def test_allow_lists(tmp_path: Path) -> None:
     assert parse_allow_list(f"{odd} name\n", path) == {odd.encode()}
     with pytest.raises(InputError, match=r"list, line 2: expected a public key"):
         parse_allow_list(f"{keys[0]}\nmallory\n", path)
-    with pytest.raises(InputError, match="one line"):
-        allow(path, keys[0], "two\nlines")
+    unlisted = "A" * 40  # a key for whoever reads the list, where a break before it ends a line
+    for name in ("two\nlines", *(f"client{c}{unlisted}" for c in "\u2028\x85\v\f\x1c\x1e")):
+        with pytest.raises(InputError, match="one line"):
+            allow(path, keys[0], name)
+    seen = parse_allow_list(f"{keys[0]} client\u2028{unlisted}\n", path)
+    assert seen == {keys[0].encode()}
     with pytest.raises(InputError, match=r"nowhere: not an allow list: No such file"):
         AllowList(tmp_path / "nowhere")
     with pytest.raises(OutputError, match="cannot be written"):
