@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from ..models.documents import one_line
 from ..models.errors import InputError
-from .observation import FaceObservation
+from .observation import FaceObservation, Int32, Int64
 from .schema import DAMAGE, SCHEMA_VERSION, from_plain, to_plain
 
 DEFAULT_ENDPOINT: Final = "tcp://127.0.0.1:5570"
@@ -30,8 +30,10 @@ def _meta(description: str, unit: str = "", dtype: str | None = None) -> Meta:
 
 
 _Version = Annotated[int, _meta("version of the schema", dtype="int")]
-_Seq = Annotated[int, _meta("counts the messages of this topic, from 0", dtype="int64")]
-_Published = Annotated[int, _meta("time of sending, the publisher's clock", "ns", "int64")]
+_Seq = Annotated[Int64, _meta("counts the messages of this topic, from 0", dtype="int64")]
+_Published = Annotated[Int64, _meta("time of sending, the publisher's clock", "ns", "int64")]
+_Three = Meta(min_length=3, max_length=3)
+_Matrix3 = Annotated[list[Annotated[list[float], _Three]], _Three]
 
 
 class PoseMessage(FaceObservation, frozen=True, kw_only=True, eq=False):
@@ -48,10 +50,10 @@ class FrameMessage(msgspec.Struct, frozen=True, kw_only=True):
     v: _Version
     seq: _Seq
     t_publish_ns: _Published
-    frame: Annotated[int, _meta("index of the frame in its source, from 0", dtype="int64")]
-    t_media_ns: Annotated[int | None, _meta("as in pose", "ns", "int64")]
-    t_capture_ns: Annotated[int | None, _meta("as in pose", "ns", "int64")]
-    tracks: Annotated[list[int], _meta("the tracks whose poses were sent", dtype="int32[]")]
+    frame: Annotated[Int64, _meta("index of the frame in its source, from 0", dtype="int64")]
+    t_media_ns: Annotated[Int64 | None, _meta("as in pose", "ns", "int64")]
+    t_capture_ns: Annotated[Int64 | None, _meta("as in pose", "ns", "int64")]
+    tracks: Annotated[list[Int32], _meta("the tracks whose poses were sent", dtype="int32[]")]
 
 
 class StatusMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,17 +90,17 @@ class HelloMessage(msgspec.Struct, frozen=True, kw_only=True):
     ]
     conventions: Annotated[dict[str, str], _meta("frames and signs in words", dtype="map")]
     camera_matrix: Annotated[
-        list[list[float]] | None, _meta("3x3; the poses hold for it", "px", "float64[][]")
+        _Matrix3 | None, _meta("3x3; the poses hold for it", "px", "float64[][]")
     ]
     bundle_hash: Annotated[str, _meta("of the model bundle", dtype="str")]
     source: Annotated[str, _meta("name of the source", dtype="str")]
-    width: Annotated[int, _meta("of a frame", "px", "int32")]
-    height: Annotated[int, _meta("of a frame", "px", "int32")]
+    width: Annotated[Int32, _meta("of a frame", "px", "int32")]
+    height: Annotated[Int32, _meta("of a frame", "px", "int32")]
     rate: Annotated[float | None, _meta("nominal frame rate", "1/s", "float64")]
     landmark_names: Annotated[list[str], _meta("names of the 68 points", dtype="str[]")]
     blendshape_names: Annotated[list[str], _meta("names of the 52 values", dtype="str[]")]
-    clock_monotonic_ns: Annotated[int, _meta("the publisher's clock", "ns", "int64")]
-    clock_unix_ns: Annotated[int, _meta("wall clock at that moment, for people", "ns", "int64")]
+    clock_monotonic_ns: Annotated[Int64, _meta("the publisher's clock", "ns", "int64")]
+    clock_unix_ns: Annotated[Int64, _meta("wall clock at that moment, for people", "ns", "int64")]
     echo: Annotated[str | None, _meta("endpoint of the clock echo", dtype="str")]
 
 
@@ -112,7 +114,7 @@ class EchoRequest(msgspec.Struct, frozen=True):
 class EchoReply(msgspec.Struct, frozen=True, omit_defaults=True):
     """The answer of the echo; without a request the clock is all of it."""
 
-    t_ns: Annotated[int, _meta("the publisher's clock", "ns", "int64")]
+    t_ns: Annotated[Int64, _meta("the publisher's clock", "ns", "int64")]
     reply: Annotated[
         str, _meta("what a request did, for people; absent without one", "", "str")
     ] = ""

@@ -7,7 +7,7 @@ generates the Parquet schema, the CSV header, JSON lines, the wire message and t
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 import numpy as np
@@ -22,6 +22,11 @@ Shape40: TypeAlias = Float32[np.ndarray, "40"]
 Expression10: TypeAlias = Float32[np.ndarray, "10"]
 Landmarks136: TypeAlias = Float32[np.ndarray, "136"]
 Blendshapes52: TypeAlias = Float32[np.ndarray, "52"]
+
+LIMITS: Final = {"int32": (-(1 << 31), (1 << 31) - 1), "int64": (-(1 << 63), (1 << 63) - 1)}
+"""What whole numbers of a type lie between, both included."""
+Int32: TypeAlias = Annotated[int, Meta(ge=LIMITS["int32"][0], le=LIMITS["int32"][1])]
+Int64: TypeAlias = Annotated[int, Meta(ge=LIMITS["int64"][0], le=LIMITS["int64"][1])]
 
 _FLOAT32 = np.dtype(np.float32)
 _LENGTHS = {
@@ -51,14 +56,14 @@ class FaceObservation(  # noqa: PLW1641 - arrays inside: equal by value, not has
         InputError: a list has another shape or type than its column.
     """
 
-    frame: Annotated[int, _meta("index of the frame in its source, from 0", dtype="int64")]
+    frame: Annotated[Int64, _meta("index of the frame in its source, from 0", dtype="int64")]
     t_media_ns: Annotated[
-        int | None, _meta("presentation time; null where the source has none", "ns", "int64")
+        Int64 | None, _meta("presentation time; null where the source has none", "ns", "int64")
     ]
     t_capture_ns: Annotated[
-        int | None, _meta("time of capture, monotonic clock; null for files", "ns", "int64")
+        Int64 | None, _meta("time of capture, monotonic clock; null for files", "ns", "int64")
     ]
-    track: Annotated[int, _meta("identity of the face within the source", dtype="int32")]
+    track: Annotated[Int32, _meta("identity of the face within the source", dtype="int32")]
     observed: Annotated[bool, _meta("false: predicted through a gap, at most 0.5 s", dtype="bool")]
     confidence: Annotated[float | None, _meta("probability that a face is present")]
     box_x: Annotated[float, _meta("left edge of the tight box of the 68 points", "px")]

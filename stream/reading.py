@@ -13,11 +13,10 @@ import numpy as np
 
 from ..models.documents import one_line
 from ..models.errors import InputError
-from .observation import FaceObservation
+from .observation import LIMITS, FaceObservation
 from .schema import COLUMNS, CSV_HEADER, DAMAGE, from_plain, observation_from_csv, rounded
 
-_MOST = 1 << 63
-"""Of frames, tracks and nanoseconds: Parquet has no larger ones, other files could."""
+_WHOLE = tuple(column for column in COLUMNS if column.dtype in LIMITS)
 
 
 def read_observations(path: str | os.PathLike[str]) -> Iterator[FaceObservation]:
@@ -32,11 +31,7 @@ def read_observations(path: str | os.PathLike[str]) -> Iterator[FaceObservation]
     if reader is None:
         raise InputError(f"{place}: expected a name that ends with {', '.join(readers)}")
     try:
-        for row in reader(place):
-            whole = row.frame, row.track, row.t_media_ns or 0, row.t_capture_ns or 0
-            if not all(-_MOST <= number < _MOST for number in whole):
-                raise InputError(f"row of frame {row.frame!s:.20}: a number beyond 64 bits")
-            yield row
+        yield from reader(place)
     except InputError as error:
         raise InputError(f"{place}: {error}") from error
     except (OSError, csv.Error, *DAMAGE) as error:
@@ -92,7 +87,15 @@ def _rows_of(batch: Any) -> Iterator[FaceObservation]:
         else:
             columns[column.name] = array.to_pylist()
     for values in zip(*columns.values(), strict=True):
-        yield FaceObservation(**dict(zip(columns, values, strict=True)))
+        row = dict(zip(columns, values, strict=True))
+        for column in _WHOLE:  # a foreign writer's may be of any type
+            low, high = LIMITS[column.dtype]
+            number = row[column.name]
+            if number is None and column.nullable:
+                continue
+            if not isinstance(number, int) or not low <= number <= high:
+                raise InputError(f"{column.name}: {number!r:.60} is not {column.type_name}")
+        yield FaceObservation(**row)
 
 
 def _read_csv(path: Path) -> Iterator[FaceObservation]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -18,7 +19,7 @@ from msgspec import Meta, Struct
 
 from ..models.errors import InputError
 from ..models.face.names import BLENDSHAPE_NAMES, N_LANDMARKS
-from .observation import FaceObservation
+from .observation import LIMITS, FaceObservation
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -80,7 +81,7 @@ def columns_of(struct: type[Struct]) -> tuple[Column, ...]:
 def _column(name: str, hint: object) -> Column:
     meta = Meta()
     if get_origin(hint) is Annotated:
-        hint, meta = get_args(hint)[:2]
+        hint, *_, meta = get_args(hint)  # before it the limits of the type
     nullable = get_origin(hint) in (Union, types.UnionType) and type(None) in get_args(hint)
     if nullable:
         (hint,) = (kind for kind in get_args(hint) if kind is not type(None))
@@ -233,9 +234,16 @@ def csv_row(observation: FaceObservation) -> Iterator[str]:
             yield repr(value)
 
 
+def _whole(dtype: str, text: str) -> int:
+    number = int(text)
+    low, high = LIMITS[dtype]
+    if not low <= number <= high:
+        raise OverflowError
+    return number
+
+
 _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
-    "int64": int,
-    "int32": int,
+    **{dtype: partial(_whole, dtype) for dtype in LIMITS},
     "float32": float,
     "bool": {"true": True, "false": False}.__getitem__,
 }

@@ -29,6 +29,8 @@ from .schema import DAMAGE
 
 _RECEIVE_HWM: Final = 10_000  # 25 MB at most
 _TOPICS: Final = 4096  # whose sequence is followed: tracks come and go for days
+_STREAMS: Final = 256  # whose hellos are kept, 10 kB each
+_MOST_BYTES: Final = 1 << 20  # of a message; a longer one ends the connection
 _TCP = re.compile(r"tcp://(.+):(\d{1,9})")
 
 
@@ -132,6 +134,7 @@ class Subscription:
         self.socket = self.context.socket(zmq.SUB)
         self.socket.linger = 0
         self.socket.rcvhwm = _RECEIVE_HWM
+        self.socket.setsockopt(zmq.MAXMSGSIZE, _MOST_BYTES)
         # Trying again costs little on the way, and what is published meanwhile is missed.
         self.socket.setsockopt(zmq.RECONNECT_IVL_MAX, 200)
         self.socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
@@ -221,7 +224,10 @@ class Subscription:
             self._refuse(str(error))
             return None
         if isinstance(message, HelloMessage):
+            self.hellos.pop(message.stream, None)
             self.hello = self.hellos[message.stream] = message
+            if len(self.hellos) > _STREAMS:
+                del self.hellos[next(iter(self.hellos))]
         return Received(name.decode("ascii"), message, self.clock())
 
     def _refuse(self, why: str) -> None:

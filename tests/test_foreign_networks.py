@@ -137,20 +137,16 @@ def test_networks_larger_than_their_files_are_not_made(tmp_path: Path) -> None:
         LightEstimator.load(path)
 
 
-def test_numbers_that_a_file_repeats_are_looked_at_once(tmp_path: Path) -> None:
+def test_numbers_that_a_file_repeats_are_refused(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="reads weights (extra: heavy)")
     from mien.models.learning.tensor_file import check_state
 
     begun = time.process_time()
-    for value in (torch.tensor(0.5), torch.tensor(float("nan"))):
-        state = {"w": value.expand(1 << 16, 1 << 18)}  # 64 GB of them
-        if bool(value.isfinite()):
-            check_state(tmp_path, "this", state, state)
-        else:
-            with pytest.raises(InputError, match="1 not finite: w"):
-                check_state(tmp_path, "this", state, state)
+    state = {"w": torch.tensor(0.5).expand(1 << 16, 1 << 18)}  # 64 GB of them
+    with pytest.raises(InputError, match="1 repeating fewer numbers: w"):
+        check_state(tmp_path, "this", state, state)
     assert time.process_time() - begun < 1.0
-    state = {"w": torch.tensor([[1.0, float("inf")]]).expand(3, 2)}
+    state = {"w": torch.tensor([[1.0, float("inf")], [0.0, 0.0]])}
     with pytest.raises(InputError, match="1 not finite: w"):
         check_state(tmp_path, "this", state, state)
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 import torch
 
 from ..learning.checkpoint_file import is_checkpoint, load_content, save_content, unpacking
+from ..learning.sizes import check_kinds
 from ..learning.stepping import StepProgress
 from ..learning.tensor_file import check_state
 from .network import DetectorNetwork, DetectorNetworkConfig
@@ -61,6 +62,7 @@ class DetectorCheckpoint:
         content = load_content(path, DETECTOR_CHECKPOINT_FORMAT)
         with unpacking(path):
             table = {name: _tuple(value) for name, value in content["network"].items()}
+            check_kinds(DetectorNetworkConfig, table, f"{path}: detector")
             config = DetectorNetworkConfig(**table)
             with torch.device("meta"):
                 network = DetectorNetwork(config)

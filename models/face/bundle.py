@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..digest import file_sha256
-from ..documents import toml_of
+from ..documents import one_line, shown, toml_of
 from ..errors import BundleError
 from ..weights import default as default_weights
 from ..writing import whole_file
@@ -106,7 +106,7 @@ class Bundle:
         try:
             table = toml_of(content.decode())
         except ValueError as error:
-            raise BundleError(f"{manifest}: not TOML: {error}") from error
+            raise BundleError(f"{manifest}: not TOML: {one_line(error)}") from error
         info, files = _parse(table, manifest)
         for name, expected in files.items():
             _check_file(folder, name, expected)
@@ -205,17 +205,19 @@ _CROP: Final[dict[str, Scalar]] = {"input_size": CROP_SIZE, "colour_order": "bgr
 def _parse(table: Mapping[str, object], manifest: Path) -> tuple[BundleInfo, dict[str, str]]:
     found = table.get("format")
     if found != BUNDLE_FORMAT:
-        raise BundleError(f"{manifest}: format {found!r}, this version reads {BUNDLE_FORMAT}")
+        raise BundleError(f"{manifest}: format {found!r:.60}, this version reads {BUNDLE_FORMAT}")
     values = {}
     for key in _INFO_KEYS:
         value = table.get(key)
         if not isinstance(value, str):
-            raise BundleError(f"{manifest}: {key} is {value!r}, expected a str")
+            raise BundleError(f"{manifest}: {key} is {value!r:.60}, expected a str")
         values[key] = value
     for key, accepted in _CROP.items():
         value = table.get(key)
         if type(value) is not type(accepted) or value != accepted:
-            raise BundleError(f"{manifest}: {key} is {value!r}, this version reads {accepted!r}")
+            raise BundleError(
+                f"{manifest}: {key} is {value!r:.60}, this version reads {accepted!r}"
+            )
     training = _part(table, "training", manifest, {})
     said = _part(table, "outputs", manifest, dict.fromkeys(OUTPUTS, True))  # older ones have all
     outputs = tuple(name for name in OUTPUTS if said.get(name) is True)
@@ -224,7 +226,9 @@ def _parse(table: Mapping[str, object], manifest: Path) -> tuple[BundleInfo, dic
     files: dict[str, str] = {}
     for name, digest in _part(table, "files", manifest, None).items():
         if not _PLAIN_NAME.fullmatch(name) or not isinstance(digest, str):
-            raise BundleError(f"{manifest}: {name!r} is not the plain name of a file with its hash")
+            raise BundleError(
+                f"{manifest}: {name!r:.60} is not the plain name of a file with its hash"
+            )
         files[name] = digest
     missing = [name for name in REQUIRED_FILES if name not in files]
     if missing:
@@ -259,7 +263,8 @@ def _check_file(folder: Path, name: str, expected: str) -> None:
     except OSError as error:
         raise BundleError(f"{path}: named in {MANIFEST}, but {error.strerror}") from error
     if actual != expected:
-        raise BundleError(f"{path}: SHA-256 is {actual[:12]}…, {MANIFEST} says {expected[:12]}…")
+        said = shown(expected, 12)
+        raise BundleError(f"{path}: SHA-256 is {actual[:12]}…, {MANIFEST} says {said}…")
 
 
 def _to_toml(tables: Mapping[str, Mapping[str, Scalar]]) -> str:

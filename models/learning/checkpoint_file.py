@@ -20,6 +20,7 @@ from ..documents import one_line
 from ..errors import InputError, MienError, OutputError
 from ..pickle_steps import Spread, steps
 from ..writing import whole_file
+from .tensor_file import check_content
 
 DAMAGE = (
     *(RuntimeError, EOFError, pickle.UnpicklingError, ValueError, TypeError, LookupError),
@@ -141,6 +142,7 @@ def load_content(path: Path, kind: object) -> dict[str, Any]:
         raise InputError(f"{path}: not a checkpoint: {one_line(error)}") from error
     if not isinstance(content, dict) or content.get("format") != kind:
         raise InputError(f"{path}: not a checkpoint of format {kind}")
+    check_content(path, content)
     return content
 
 

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 
-from ..documents import one_line
+from ..documents import one_line, shown
 from ..errors import InputError, OutputError, how_to_install
 from ..writing import make_folder, whole_file
 
 _INSTALL: Final = how_to_install("heavy")
 _SHOWN: Final = 4
 """Names in a message."""
+_LONGEST: Final = 100
+"""Characters of each."""
+_NUMBERS: Final = frozenset(
+    {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool}
+    | {torch.int8, torch.int16, torch.int32, torch.int64}
+    | {torch.uint8, torch.uint16, torch.uint32, torch.uint64}
+)
+"""Types of weights; torch can hardly do anything with others."""
 
 
 def write_tensors(
@@ -72,7 +80,7 @@ def read_tensors(
             return about, {name: file.get_tensor(name) for name in file.keys() if tensors}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise InputError(
-            f"{path}: not a safetensors file (pickles are not opened): {error}"
+            f"{path}: not a safetensors file (pickles are not opened): {one_line(error)}"
         ) from error
 
 
@@ -91,35 +99,73 @@ def check_state(
         found: the weights.
 
     Raises:
-        InputError: weights are missing, unexpected, of other sizes or not finite.
+        InputError: weights are missing, unexpected, of other sizes or types, not finite, or more
+            than the file has numbers for.
     """
     odd = [
         f"{name} {tuple(found[name].shape)} for {tuple(wanted[name].shape)}"
         for name in sorted(set(wanted) & set(found))
         if found[name].shape != wanted[name].shape
     ]
+    same = {
+        name: value
+        for name, value in found.items()
+        if name in wanted and wanted[name].shape == value.shape
+    }
+    strange = [name for name, value in same.items() if not _is_plain(value)]
+    plain = {name: value for name, value in same.items() if name not in strange}
+    repeated = [name for name, value in plain.items() if _is_repeated(value)]
     endless = [
         name
-        for name, value in found.items()
-        if name in wanted and wanted[name].shape == value.shape and not _is_finite(value)
+        for name, value in plain.items()
+        if name not in repeated and value.is_floating_point() and not torch.isfinite(value).all()
     ]
     faults = []
     for kind, names in (
         ("missing", sorted(set(wanted) - set(found))),
         ("unexpected", sorted(set(found) - set(wanted))),
         ("of another size", odd),
+        ("of another type", strange),
+        ("repeating fewer numbers", repeated),
         ("not finite", endless),
     ):
         if names:
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            faults.append(f"{len(names)} {kind}: {', '.join(names[:_SHOWN])}{more}")
+            first = ", ".join(shown(name, _LONGEST) for name in names[:_SHOWN])
+            faults.append(f"{len(names)} {kind}: {first}{more}")
     if faults:
         raise InputError(f"{path}: not the weights of {what}: {'; '.join(faults)}")
 
 
-def _is_finite(value: torch.Tensor) -> bool:
-    """Whether all numbers are; those that a file's strides repeat are looked at once."""
-    for axis, step in enumerate(value.stride()):
-        if step == 0 and value.shape[axis] > 1:
-            value = value.narrow(axis, 0, 1)
-    return not value.is_floating_point() or bool(torch.isfinite(value).all())
+def check_content(path: Path, content: Any) -> None:
+    """Refuse what a checkpoint holds besides weights where it is larger in use than in the file.
+
+    Args:
+        path: for the message.
+        content: tensors and plain containers, however they stand in each other.
+
+    Raises:
+        InputError: a tensor repeats fewer numbers, or has none in memory.
+    """
+    waiting, seen = [content], set[int]()
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:  # a list may hold itself
+            continue
+        seen.add(id(value))
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, (list, tuple)):
+            waiting += value
+        elif isinstance(value, torch.Tensor) and (not _is_plain(value) or _is_repeated(value)):
+            raise InputError(f"{path}: a tensor {list(value.shape)!s:.40} repeats fewer numbers")
+
+
+def _is_plain(value: torch.Tensor) -> bool:
+    """Whether it is numbers in memory, rather than sparse, quantised or only told of."""
+    return value.dtype in _NUMBERS and value.layout is torch.strided and not value.is_meta
+
+
+def _is_repeated(value: torch.Tensor) -> bool:
+    """Whether strides make more of a file's numbers than there are: copied, they fill memory."""
+    return value.numel() * value.itemsize > value.untyped_storage().nbytes()

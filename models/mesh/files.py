@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from .triangle_mesh import TriangleMesh
 
 MISSING = f"mesh files need trimesh and Pillow: {how_to_install('heavy')}"
 SUFFIXES = (".ply", ".obj", ".glb")
+_MOST_MATERIALS: Final = 1000
 
 
 def write_mesh(path: Path, mesh: TriangleMesh) -> None:
@@ -54,7 +55,7 @@ def read_mesh(path: Path) -> TriangleMesh:
         if suffix == ".glb":
             mesh = mesh_of_glb(content)
         else:
-            check_indices(content, suffix)
+            content = checked_obj(content, materials=False) if suffix == ".obj" else content
             load = _trimesh().load_mesh
             mesh = _plain(
                 load(io.BytesIO(content), file_type=suffix[1:], process=False, maintain_order=True)
@@ -69,18 +70,30 @@ def read_mesh(path: Path) -> TriangleMesh:
     return mesh
 
 
-def check_indices(content: bytes, suffix: str) -> None:
-    """Refuse an OBJ whose faces name places far beyond its lines: trimesh makes room for them.
+def checked_obj(content: bytes, materials: bool) -> bytes:
+    """An OBJ file's text as trimesh may read it: with materials within bounds, or without.
+
+    trimesh makes room for whatever vertex a face names, and a mesh of its own, with a look at all
+    vertices, for every material.
 
     Raises:
-        ValueError: it does so.
+        ValueError: a face names a vertex far beyond the last, or there are too many materials.
     """
-    if suffix != ".obj":
-        return
-    joined = content.replace(b"\r", b"").replace(b"\\\n", b" ")
-    digits = len(str(joined.count(b"\n") + 1)) + 1
-    if re.search(rb"^[ \t]*f[^\n]*\d{%d}" % digits, joined, re.MULTILINE):
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:  # in names only; trimesh would guess, and drop what does not fit
+        text = content.decode("latin-1")
+    # Lines are joined here, and none is left to join: what is seen is what trimesh reads.
+    text = text.replace("\r", "").replace("\\\n", " ").replace("\\\n", " \n")
+    digits = len(str(text.count("\n") + 1)) + 1
+    if re.search(rf"^[ \t]*f[^\n]*[0-9]{{{digits}}}", text, re.MULTILINE):
         raise ValueError("a face names a vertex far beyond the last one")
+    if not materials:
+        return text.replace("usemtl", "#").encode()
+    names = {part.partition("\n")[0].strip() for part in text.split("usemtl ")[1:]}
+    if len(names) > _MOST_MATERIALS:
+        raise ValueError(f"{len(names)} materials, expected up to {_MOST_MATERIALS}")
+    return text.encode()
 
 
 def _plain_bytes(mesh: TriangleMesh, suffix: str) -> bytes:

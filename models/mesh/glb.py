@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import struct
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -24,6 +24,10 @@ _VERTICES, _INDICES = 34962, 34963
 _AXES = np.array([1, -1, -1], np.float32)
 """mien's x right, y down, z away against glTF's x right, y up, z towards the viewer."""
 _MM = np.float32(1000.0)
+_PLAUSIBLE: Final = 1_000_000
+_DEEPEST: Final = 64
+_MOST_TIMES: Final = 4
+"""By so much the elements of larger files may outnumber their bytes."""
 
 
 def glb_bytes(mesh: TriangleMesh) -> bytes:
@@ -90,7 +94,9 @@ def mesh_of_glb(content: bytes) -> TriangleMesh:
     import PIL.Image  # noqa: F401  without it trimesh reads no materials, and deep colours wrongly
     import trimesh
 
-    scene = trimesh.load_scene(io.BytesIO(_with_materials(content)), file_type="glb", process=False)
+    plain = _with_plain_materials(content)
+    scene = trimesh.load_scene(io.BytesIO(plain), file_type="glb", process=False)
+    count = 0
     vertices: list[np.ndarray] = []
     triangles: list[np.ndarray] = []
     colours: list[np.ndarray] = []
@@ -101,7 +107,8 @@ def mesh_of_glb(content: bytes) -> TriangleMesh:
             continue
         mirrored = np.linalg.det(placement[:3, :3]) < 0
         faces = np.asarray(part.faces)[:, :: -1 if mirrored else 1]
-        triangles.append(faces + sum(map(len, vertices)))
+        triangles.append(faces + count)
+        count += len(part.vertices)
         vertices.append(part.vertices @ placement[:3, :3].T + placement[:3, 3])
         look: Any = part.visual
         if "color" in look.vertex_attributes:
@@ -130,21 +137,72 @@ def _packed(tree: dict[str, Any], binary: bytes) -> bytes:
     )
 
 
-def _with_materials(content: bytes) -> bytes:
-    """Give a material to what has none: only then does trimesh keep colours as they are stored."""
+def _with_plain_materials(content: bytes) -> bytes:
+    """Give all the same material, without pictures: only of what has one trimesh keeps colours.
+
+    Raises:
+        ValueError: it is no GLB, or declares more than its bytes can hold.
+    """
     if content[:4] != b"glTF" or content[16:20] != b"JSON":
         raise ValueError("it does not begin as a GLB does")
     end = 20 + struct.unpack("<I", content[12:16])[0]
     tree = json_of(content[20:end])
-    for accessor in tree.get("accessors", []):
-        if accessor["count"] > len(content):
-            raise ValueError(f"an accessor of {accessor['count']} elements, beyond the file")
-    materials = tree.setdefault("materials", [])
+    _check_counts(tree, len(content))
     for mesh in tree.get("meshes", []):
         for primitive in mesh["primitives"]:
-            primitive.setdefault("material", len(materials))
-    materials.append({})
-    return _packed(tree, content[end + 8 :])
+            primitive["material"] = 0
+    tree = {key: tree[key] for key in tree.keys() - {"images", "textures", "samplers"}}
+    return _packed(tree | {"materials": [{}]}, content[end + 8 :])
+
+
+def _check_counts(tree: dict[str, Any], size: int) -> None:
+    """Refuse a file whose parts are named so often that they come to far more than its bytes.
+
+    Each accessor is copied, and each mesh for every node that shows it. Real files show some meshes
+    several times, and have several materials on the same vertices.
+
+    Raises:
+        ValueError: it is one.
+    """
+    accessors = tree.get("accessors", [])
+    counts = [accessor["count"] for accessor in accessors]
+    for count in counts:
+        if not 0 <= count <= size:
+            raise ValueError(f"an accessor of {count} elements, beyond the file")
+    lengths = [view["byteLength"] for view in tree.get("bufferViews", [])]
+    if min(lengths, default=0) < 0:
+        raise ValueError("a view of less than nothing")
+    meshes: list[int] = []
+    for mesh in tree.get("meshes", []):
+        parts = [(p["attributes"]["POSITION"], p.get("indices")) for p in mesh["primitives"]]
+        meshes.append(sum(counts[at] for part in parts for at in part if at is not None))
+    nodes = tree.get("nodes", [])
+    roots = [root for scene in tree.get("scenes", []) for root in scene.get("nodes", [])]
+    _check_depth(nodes, roots)
+    placed = roots + [child for node in nodes for child in node.get("children", [])]
+    shown = sum(meshes[nodes[node]["mesh"]] for node in placed if "mesh" in nodes[node])
+    most = max(_PLAUSIBLE, _MOST_TIMES * size)
+    for what, total in (
+        ("bytes in views", sum(lengths)),
+        ("elements in accessors", sum(counts)),
+        ("elements in meshes", sum(meshes)),
+        ("elements in nodes", shown),
+    ):
+        if total > most:
+            raise ValueError(f"{total} {what}, of a file of {size} bytes")
+
+
+def _check_depth(nodes: list[dict[str, Any]], roots: list[int]) -> None:
+    """Refuse nodes within nodes beyond what bones need: trimesh walks up from each, and back.
+
+    Raises:
+        ValueError: they are deeper, or in a ring.
+    """
+    level = set(roots)
+    for _ in range(_DEEPEST):
+        level = {child for node in level for child in nodes[node].get("children", [])}
+    if level:
+        raise ValueError(f"nodes within nodes, over {_DEEPEST} deep")
 
 
 def _srgb(linear: np.ndarray) -> UInt8[np.ndarray, "V 3"]:

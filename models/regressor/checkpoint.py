@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ..learning.checkpoint_file import load_content, save_content, unpacking
+from ..learning.sizes import check_kinds
 from ..learning.tensor_file import check_state
 from .dataset import SamplerState
 from .learner import OptimiserKind
@@ -106,6 +107,7 @@ class Checkpoint:
         content = load_content(path, CHECKPOINT_FORMAT)
         with unpacking(path):
             sampler = content["sampler"]
+            check_kinds(NetworkConfig, content["network"], f"{path}: regressor")
             config = NetworkConfig(**content["network"])
             with torch.device("meta"):
                 network = FaceNetwork(config)

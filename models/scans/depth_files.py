@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import struct
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +14,7 @@ from ..archives import read_npy
 from ..documents import one_line
 from ..errors import InputError
 from ..picture_file import decoded
+from ..picture_size import declared_size, size_fault
 
 DEPTH_SUFFIXES: Final = (".png", ".npy", ".tif", ".tiff", ".pfm")
 _MOST_PX: Final = 1 << 26
@@ -77,13 +77,16 @@ def _raw(path: Path) -> np.ndarray:
         if suffix == ".pfm":
             return _pfm(path)
         content = np.fromfile(path, np.uint8)
-        head = content[:24].tobytes()  # of a PNG: its size, for which OpenCV would make room
-        if head[12:16] == b"IHDR" and math.prod(struct.unpack(">II", head[16:24])) > _MOST_PX:
+        size = declared_size(content) or (0, 0)
+        if math.prod(size) > _MOST_PX:
             raise ValueError("it declares more than 64 million pixels")
+        fault = size_fault(*size, content.size)
+        if fault:
+            raise ValueError(f"it {fault}")
         raw = decoded(content, cv2.IMREAD_UNCHANGED)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError, struct.error) as error:
+    except (ValueError, EOFError) as error:
         raise InputError(f"{path}: not a depth map: {one_line(error)}") from error
     if raw is None:
         raise InputError(f"{path}: not a picture")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,11 +12,13 @@ from jaxtyping import Float64, UInt8
 
 from ..documents import one_line
 from ..errors import InputError, how_to_install
-from ..mesh.files import check_indices
+from ..mesh.files import checked_obj
 from ..mesh.triangle_mesh import TriangleMesh
+from ..picture_size import size_fault
 from .intrinsics import UNITS_MM
 
 MESH_SUFFIXES: Final = (".ply", ".obj")
+_MOST_TEXTURE_PX: Final = 1 << 26
 SMALLEST_MM, LARGEST_MM = 60.0, 1500.0
 """Extents of a scan of a face, of part of one, or of a head with shoulders."""
 
@@ -61,10 +64,16 @@ class _Beside:
 
     A name that leads out of the folder (absolute, with ``..`` or through a link) is taken for one
     in it, as programs write the places of their own machine; what is not there has no colours.
+
+    Attributes:
+        fault: of a texture that the mesh named and must not have, else "".
     """
 
     def __init__(self, folder: Path) -> None:
+        self.fault = ""
         self._folder = folder.resolve()
+        self._known: dict[Path, bytes] = {}
+        self._given_px = 0
 
     def __getitem__(self, name: str) -> bytes:
         """The content of a file.
@@ -77,12 +86,49 @@ class _Beside:
             try:
                 path = (self._folder / place).resolve()
                 if path.is_relative_to(self._folder) and path.is_file():
-                    return path.read_bytes()
+                    return self._content(path)
             except (OSError, ValueError, RuntimeError):
                 continue  # a name that no file can have, or links in a ring
         raise FileNotFoundError(f"{plain[:80]!r}: not in the mesh's folder")
 
     get = __getitem__
+
+    def _content(self, path: Path) -> bytes:
+        """What a file has; read once, as a mesh may name it often."""
+        if path not in self._known:
+            self._known[path] = path.read_bytes()
+        content = self._known[path]
+        width, height = _texture_size(content)
+        # Every mention becomes a picture of its own in trimesh.
+        self._given_px += width * height
+        fault = size_fault(width, height, len(content))
+        if not fault and self._given_px > _MOST_TEXTURE_PX:
+            fault = size_fault(1, self._given_px, sum(map(len, self._known.values())))
+            fault = fault and f"comes to {self._given_px} px with the textures before it"
+        if fault:
+            self.fault = f"its texture {path.name!r:.80} {fault}"
+            raise FileNotFoundError(self.fault)
+        return content
+
+
+def _texture_size(content: bytes) -> tuple[int, int]:
+    """Width and height, px, that a picture's header says; 0 of what Pillow does not open.
+
+    Pillow is what trimesh opens it with, and knows more formats than OpenCV.
+
+    Raises:
+        FileNotFoundError: it is a program, which Pillow would have Ghostscript run.
+    """
+    try:
+        from PIL import Image
+
+        with Image.open(io.BytesIO(content)) as picture:
+            kind, size = picture.format, picture.size
+    except Exception:  # noqa: BLE001 - what Pillow's readers raise; without it nobody decodes it
+        return 0, 0
+    if kind == "EPS":
+        raise FileNotFoundError("PostScript is no texture")
+    return size
 
 
 def _load(path: Path) -> Any:
@@ -94,18 +140,23 @@ def _load(path: Path) -> Any:
         content = path.read_bytes()
         if not content.strip():
             raise InputError(f"{path}: an empty mesh (an empty file)")
-        check_indices(content, path.suffix.lower())
         kind = path.suffix.lower()[1:]
-        beside: Any = _Beside(path.parent)
-        scene = trimesh.load_scene(
-            io.BytesIO(content), file_type=kind, resolver=beside, process=False
-        )
-        return scene.to_mesh()
+        content = checked_obj(content, materials=True) if kind == "obj" else content
+        files = _Beside(path.parent)
+        beside: Any = files
+        with warnings.catch_warnings():  # of Pillow's, over pictures that have their bytes
+            warnings.filterwarnings("ignore", "Image size", module="PIL")
+            scene = trimesh.load_scene(
+                io.BytesIO(content), file_type=kind, resolver=beside, process=False
+            )
+            if files.fault:  # which trimesh passes over
+                raise InputError(f"{path}: {files.fault}")
+            return scene.to_mesh()
+    except InputError:
+        raise
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        raise InputError(f"{path}: cannot be read: {error.strerror or one_line(error)}") from error
     except Exception as error:  # trimesh's readers raise whatever comes
-        if isinstance(error, InputError):
-            raise
         why = one_line(error)
         raise InputError(f"{path}: not a readable mesh, or an empty one ({why})") from error
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
 
+SCHEMES = "rtsp, rtmp, http, udp, rtp, tcp or srt"
 _NETWORK = re.compile(r"(rtsps?|rtmps?|https?|udp|rtp|tcp|srt)://", re.IGNORECASE)
 _ENDLESS = re.compile(r"(rtsps?|rtmps?|udp|rtp|tcp|srt)://", re.IGNORECASE)
 _USER = re.compile(r"(?<=://)[^/?#]*@")
-_SECRET = re.compile(
-    r"([?&][^=&#]*(?:pass|pwd|token|secret|key|auth|sig)[^=&#]*=)[^&#]*", re.IGNORECASE
-)
+_ODD_USER = re.compile(r"(?!\[)[^/?#@:]*:(?!\d*(?:[/?#]|$)).*@", re.DOTALL)
+"""With a password that has / ? or # in it, as none should: else a port would stand there."""
+_SECRET = re.compile("pas|pw|psw|token|secret|key|auth|sig|cred|streamid", re.IGNORECASE)
+_RTMP = re.compile(r"(rtmp\w*+://[^/?#\s]*+/*+[^/?#\s]*+).+", re.IGNORECASE | re.DOTALL)
+_MOST_CODED = 4
+"""Times that a part may be percent-encoded before it is hidden as it stands."""
 
 
 def is_network(spec: str) -> bool:
@@ -23,5 +28,39 @@ def is_endless(url: str) -> bool:
 
 
 def without_secrets(url: str) -> str:
-    """The address without user, password, and the values of keys that look like secrets."""
-    return _SECRET.sub(r"\1***", _USER.sub("", url))
+    """The address without user, password, and the values of keys that look like secrets.
+
+    Of RTMP the path's first part is left, as the next is what a stream is published with. What is
+    no address stays as it is.
+    """
+    scheme, mark, rest = _USER.sub("", url).partition("://")
+    if not mark:
+        return url
+    odd = _ODD_USER.match(rest)
+    shown = scheme + mark + (rest if odd is None else rest[odd.end() :])
+    shown = _RTMP.sub(r"\1/***", shown)
+    return "".join(map(_without_secret, re.split(r"([&#])", shown)))
+
+
+def _without_secret(part: str) -> str:
+    """A parameter, or all before the second, without what follows a secret's key."""
+    plain = part
+    for _ in range(_MOST_CODED):
+        pieces = plain.split("=")
+        for k, piece in enumerate(pieces[:-1], 1):
+            if _SECRET.search(piece.rpartition("/")[2]):
+                return _cut(part, "=".join(pieces[:k]) + "=")
+        if plain is not part and _USER.search(plain):
+            break
+        plain, coded = unquote(plain), plain
+        if plain == coded:
+            return part
+    return _cut(part, "")
+
+
+def _cut(part: str, shown: str) -> str:
+    """A part up to a secret; up to the first value or code where the secret is coded itself."""
+    if not part.startswith(shown) or not shown:
+        shown = part[: min(at for at in (part.find("="), part.find("%")) if at >= 0)]
+        shown += "=" if part.startswith(shown + "=") else ""
+    return shown + "***"

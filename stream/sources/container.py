@@ -17,6 +17,7 @@ import av.error
 import av.video.stream
 
 from ...models.errors import SourceError, TruncatedError
+from ...models.picture_size import size_fault
 from ..frame import Frame
 from .base import Clock, SourceInfo, SourceKind, SourceStats
 from .capture_clock import CaptureClock
@@ -26,8 +27,6 @@ from .truncation import missing_bytes
 _log = logging.getLogger(__name__)
 _FALLBACK_RATE = Fraction(25)
 _NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS
-_PLAUSIBLE_PX = 1 << 24
-_MOST_PX_A_BYTE = 200  # of larger pictures; even plain black, JPEG packs fewer into one
 _PENDING = 64  # packets whose arrival is remembered until their pictures come
 
 
@@ -144,14 +143,12 @@ class ContainerSource:
         raise SourceError(f"{self._name}: holds no video stream")
 
     def _check_size(self, width: int, height: int) -> None:
-        """Refuse a small file that says it is very large: decoders make room before they look."""
-        if self._path is None or width * height <= _PLAUSIBLE_PX:
+        """Refuse a small file that says it is very large."""
+        if self._path is None:
             return
-        size = self._path.stat().st_size
-        if width * height > _MOST_PX_A_BYTE * size:
-            raise SourceError(
-                f"{self._name}: says that it is {width}x{height} px, and has only {size} bytes"
-            )
+        fault = size_fault(width, height, self._path.stat().st_size)
+        if fault:
+            raise SourceError(f"{self._name}: {fault}")
 
     def _beginning(self) -> list[Frame]:
         """The first picture; with the next one where a file's first is damaged.

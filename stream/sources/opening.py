@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Literal, get_args
@@ -18,7 +19,7 @@ import av.container
 import av.error
 
 from ...models.errors import InputError, SourceError, TruncatedError
-from .addresses import is_endless, is_network, without_secrets
+from .addresses import SCHEMES, is_endless, is_network, without_secrets
 from .base import Clock, Source
 from .cameras import capture_format, describe, find_camera, is_camera_number, list_cameras
 from .container import ContainerSource, is_image_format, reason
@@ -35,6 +36,11 @@ _LIVE_SETTINGS = {
     "fpsprobesize": "8",  # frames, of 20, that the nominal rate is told from
 }
 # Not "nobuffer": it throws away what was read to find the streams, the first key frame too.
+
+_LISTS = frozenset(
+    ("avisynth", "concat", "dash", "hls", "imf", "rtp", "rtsp", "sap", "sdp", "vapoursynth")
+)
+"""Formats that say what to read elsewhere, or to run: of a live one FFmpeg waits for ever."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,16 +160,17 @@ def _reopening(spec: str, options: SourceOptions, clock: Clock) -> Callable[[], 
 def _open(spec: str, options: SourceOptions, clock: Clock) -> ContainerSource:
     threads = options.decode_threads
     if spec == "-":
-        settings = _LIVE_SETTINGS if options.live else {}
+        settings = {"format_whitelist": _formats_by_themselves()}
+        settings |= _LIVE_SETTINGS if options.live else {}
         container = _open_container("pipe:0", "standard input", settings, options)
         return ContainerSource(
             container, "-", kind="video", live=options.live, decode_threads=threads, clock=clock
         )
     if spec.startswith("lavfi:"):
-        graph = spec.removeprefix("lavfi:")
-        container = _open_container(graph, spec, {}, options, "lavfi")
+        graph, name = spec.removeprefix("lavfi:"), without_secrets(spec)
+        container = _open_container(graph, name, {}, options, "lavfi")
         live = re.search(r"\brealtime\b", graph) is not None
-        return ContainerSource(container, spec, kind="pattern", live=live, clock=clock)
+        return ContainerSource(container, name, kind="pattern", live=live, clock=clock)
     if is_network(spec):
         return _open_network(spec, options, clock)
     path = Path(spec)
@@ -173,8 +180,21 @@ def _open(spec: str, options: SourceOptions, clock: Clock) -> ContainerSource:
             return _open_camera(spec, device, options, clock)
         if is_camera_number(spec):
             raise SourceError(f"camera {spec}: there is none; {describe(list_cameras())}")
+        if "://" in spec:
+            shown = without_secrets(spec)
+            raise SourceError(f"{shown}: no such file, and no address of {SCHEMES}")
         raise SourceError(f"{spec}: no such file, and no camera of that name")
     return _open_file(path, options)
+
+
+def _file_settings() -> dict[str, str]:
+    """FFmpeg's settings for a file: as it is named, and by itself, not as a list of others."""
+    return {"pattern_type": "none", "format_whitelist": _formats_by_themselves()}
+
+
+@cache
+def _formats_by_themselves() -> str:
+    return ",".join(sorted(av.formats_available - _LISTS))
 
 
 def _open_file(path: Path, options: SourceOptions) -> ContainerSource:
@@ -186,7 +206,7 @@ def _open_file(path: Path, options: SourceOptions) -> ContainerSource:
         if regular and path.stat().st_size == 0:
             raise SourceError(f"{name}: is empty")
         # "file:" keeps FFmpeg from reading a colon in the name as a protocol.
-        container = _open_container(f"file:{path}", name, {"pattern_type": "none"}, options)
+        container = _open_container(f"file:{path}", name, _file_settings(), options)
         return ContainerSource(
             container,
             name,
@@ -298,6 +318,10 @@ def _open_container(
     except av.error.ExitError as error:
         raise SourceError(f"{name}: no answer within {options.open_timeout_s:g} s") from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        refused = interface == capture_format() and getattr(error, "errno", None) == errno.EINVAL
-        hint = "; mien track --list says what it can be asked for" if refused else ""
+        refused = getattr(error, "errno", None) == errno.EINVAL
+        hint = ""
+        if refused and interface == capture_format():
+            hint = "; mien track --list says what it can be asked for"
+        elif refused and "format_whitelist" in settings:
+            hint = "; lists of other files (.m3u8, .sdp, ffconcat) are not followed"
         raise SourceError(f"{name}: cannot be opened: {reason(error)}{hint}") from error

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath, PureWindowsPath
 from typing import Final, TypeVar
 
 import msgspec
@@ -193,18 +193,19 @@ class VideoFinder:
         """The video and "", or None and in a few words why there is none.
 
         Of several files of the right name, the one whose folders are called most alike; where two
-        are alike, none.
+        are alike, none. Whatever the rows say, it lies in the places or below the rows' folder.
         """
-        wanted = annotation.source or Path(annotation.name).name
+        source = _inside(annotation.source)
+        wanted = source or Path(annotation.name).name
         inside = Path(annotation.name).parent
-        if annotation.source:
+        if source:
             mirrored = {folder / inside / wanted for folder in self._folders}
             there = [place for place in sorted(mirrored) if place.is_file()]
             if len(there) == 1:
                 return there[0], ""
         found = sorted(set(self._by_name.get(wanted, [])))
         place = self._annotations / inside / wanted
-        if not found and annotation.source and place.is_file():
+        if not found and source and place.is_file():
             return place, ""
         if not found:
             return None, f"{wanted} was not found; --videos says where it lies"
@@ -213,6 +214,17 @@ class VideoFinder:
         if alike.count(best) > 1:
             return None, f"{len(found)} files are called {wanted}; --videos should name one folder"
         return found[alike.index(best)], ""
+
+
+def _inside(source: str) -> str:
+    """A source that lies below any folder it is joined to; of one that leads out, its last name.
+
+    Rows come from others too, and pages show pictures of what their source names.
+    """
+    path = PureWindowsPath(source) if "\\" in source else PurePath(source)
+    if path.anchor or ".." in path.parts:
+        return path.name if path.name != ".." else ""
+    return source
 
 
 def _common_end(one: Path, other: Path) -> int:

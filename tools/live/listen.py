@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 _POLL_S = 0.2
 _PATIENCE_S = 5.0
 _ENDS = ("ended", "failed")
+_MOST_WAITING = 4096
+"""Poses whose frame has not come: 10 MB."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,8 @@ class Listen:
         print(line, file=sys.stderr)
         if recorder is not None:
             where = str(recorder.path) if recorder.rows else f"no pose came, no {recorder.path}"
-            print(f"recorded {recorder.rows} rows: {where}", file=sys.stderr)
+            dropped = f", dropped {recorder.dropped} without a frame" if recorder.dropped else ""
+            print(f"recorded {recorder.rows} rows{dropped}: {where}", file=sys.stderr)
 
 
 def pose_line(row: FaceObservation, stream: str = "") -> str:
@@ -169,13 +173,15 @@ class Recorder:
         path: of the file.
         stream: name of the stream; None: the first one heard of.
         rows: written so far.
+        dropped: rows given up because too many others came before their frame.
     """
 
     path: Path
     stream: str | None
     rows: int = 0
+    dropped: int = 0
     _sink: FileSink | None = None
-    _waiting: list[PoseMessage] = field(default_factory=list)
+    _waiting: deque[PoseMessage] = field(default_factory=lambda: deque(maxlen=_MOST_WAITING))
 
     def take(self, received: Received) -> None:
         """Take a message; rows are written when their frame is complete.
@@ -192,6 +198,7 @@ class Recorder:
         if isinstance(message, HelloMessage) and self._sink is None:
             self._sink = self._open(message)
         elif isinstance(message, PoseMessage):
+            self.dropped += len(self._waiting) == _MOST_WAITING  # the oldest makes room
             self._waiting.append(message)
         elif isinstance(message, FrameMessage) and self._sink is not None:
             self._write(self._sink, message)

@@ -94,11 +94,17 @@ def _write_published(path: Path, shapes: dict[str, tuple[int, ...]], extra: obje
     return path
 
 
-def test_the_published_names_are_these_networks_own(tmp_path: Path):
+def test_the_published_names_are_these_networks_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     with torch.device("meta"):
         ours = {n: tuple(v.shape) for n, v in Pifuhd(preset("paper")).state_dict().items()}
     assert ours == _published_shapes()
     path = _write_published(tmp_path / "pifuhd.pt", _published_shapes())
+    with pytest.raises(InputError, match="762 repeating fewer numbers"):
+        load_weights(path)
+    # Written out it would have 1.5 GB.
+    monkeypatch.setattr("mien.models.learning.tensor_file._is_repeated", lambda _: False)
     model = load_weights(path)
     assert model.config == preset("paper")
     assert not model.training
