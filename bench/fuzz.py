@@ -29,7 +29,8 @@ from typing import Final
 
 from fuzz_guard import Finding, Lines, check
 from fuzz_mutate import MOST_BYTES, spoiled
-from fuzz_parsers import Parser, all_parsers
+from fuzz_parser import Parser
+from fuzz_parsers import all_parsers
 
 _EVERY: Final = 4
 """Of so many inputs one is run with its lines counted."""

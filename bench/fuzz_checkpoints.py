@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fuzz_parsers import Parser, in_file
+from fuzz_parser import Parser, in_file
 
 if TYPE_CHECKING:
     import torch

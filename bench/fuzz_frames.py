@@ -12,7 +12,7 @@ from typing import Any, Final
 import av
 import cv2
 import numpy as np
-from fuzz_parsers import Parser, fixed, in_file
+from fuzz_parser import Parser, fixed, in_file
 from fuzz_tables import keyframes_seed
 from fuzz_wire import row
 

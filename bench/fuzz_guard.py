@@ -15,7 +15,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, Final
 
-from fuzz_parsers import Parser
+from fuzz_parser import Parser
 
 import mien.models
 import mien.stream

@@ -9,7 +9,7 @@ from typing import Final
 
 import cv2
 import numpy as np
-from fuzz_parsers import Parser, fixed, in_file, written
+from fuzz_parser import Parser, fixed, in_file, written
 
 from mien.models.mesh.files import read_mesh, write_mesh
 from mien.models.mesh.triangle_mesh import TriangleMesh

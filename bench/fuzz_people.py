@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from fuzz_parsers import Parser, as_text, fixed, in_file, written
+from fuzz_parser import Parser, as_text, fixed, in_file, written
 
 from mien.models.errors import OutputError
 from mien.models.face.morphable import FaceModel

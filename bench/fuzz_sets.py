@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from fuzz_parsers import Parser, written
+from fuzz_parser import Parser, written
 
 from mien.models.people.record import Meta
 from mien.models.synthetic import closeup_shards, scenes_bank, shards

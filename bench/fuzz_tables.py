@@ -10,7 +10,7 @@ from typing import Any, Final
 import cv2
 import msgspec
 import numpy as np
-from fuzz_parsers import Parser, as_text, fixed, in_file, written
+from fuzz_parser import Parser, as_text, fixed, in_file, written
 from fuzz_wire import row
 
 from mien.models.errors import SourceError

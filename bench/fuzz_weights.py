@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from fuzz_parsers import Parser, in_file
+from fuzz_parser import Parser, in_file
 
 from mien.models.face.bundle import Bundle
 from mien.models.face.crop import CROP_SIZE

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import zmq
 import zmq.auth
-from fuzz_parsers import Parser, as_text, fixed
+from fuzz_parser import Parser, as_text, fixed
 
 from mien.models.errors import MienError
 from mien.stream import curve

@@ -22,7 +22,8 @@ from mien.models.face.rotation import (
     quaternion_multiply,
     rotation_vector_from_quaternion,
 )
-from mien.stream.fit import Candidate, FaceFitter
+from mien.stream.candidate import Candidate
+from mien.stream.fit import FaceFitter
 from mien.stream.smoother import PRESETS, FaceMeasurement, FaceSmoother, FaceState, SmoothingConfig
 from mien.stream.smoother.offline import OfflineSmoother
 from mien.tools.tune_smoother.recorded_film import RecordedVideo, follow

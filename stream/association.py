@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32
 
+from .candidate import Candidate
 from .detector.protocol import overlap
-from .fit import Candidate
 from .track import Track
 
 _YOUNG_FRAMES = 5  # a track seen so few times gives way at once to an older one on the same face

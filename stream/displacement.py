@@ -9,7 +9,7 @@ grey levels, as Lucas and Kanade 1981 align patches, here by the six numbers of 
 from __future__ import annotations
 
 from types import ModuleType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -19,11 +19,9 @@ from ..models.face.camera import Camera
 from ..models.face.crop import Crop
 from ..models.face.morphable import FaceModel
 from ..models.face.perspective import PerspectivePose
+from .candidate import Candidate
 from .smoother import FaceMeasurement
 from .smoother.pose import Displacement
-
-if TYPE_CHECKING:
-    from .fit import Candidate
 
 _POINTS: Final = 440
 _EYES: Final = (range(36, 42), range(42, 48))

@@ -8,7 +8,8 @@ from jaxtyping import Float64
 from ..models.errors import InputError
 from ..models.face.camera import Camera
 from ..models.face.crop import CROP_SIZE, Crop, crop_from_landmarks, tight_box
-from .fit import Candidate, FaceFitter
+from .candidate import Candidate
+from .fit import FaceFitter
 from .smoother import FaceSmoother, FaceState, SmoothingConfig
 from .smoother.smoother import FilterStep
 

@@ -25,10 +25,11 @@ from .association import (
     slid_off,
     uncovered,
 )
+from .candidate import Candidate
 from .detector.choice import open_detector
 from .detector.protocol import Detector
 from .detector_names import DEFAULT_DETECTOR, DetectorName
-from .fit import Candidate, FaceFitter
+from .fit import FaceFitter
 from .frame_camera import FrameCamera
 from .observation import FaceObservation
 from .rows import check_image, checked_boxes, checked_time, row_of

@@ -18,7 +18,8 @@ from mien.models.face.perspective import (
     split_orthography,
 )
 from mien.models.face.rotation import matrix_from_yaw_pitch_roll, rotation_vector_from_matrix
-from mien.stream.fit import Candidate, FaceFitter
+from mien.stream.candidate import Candidate
+from mien.stream.fit import FaceFitter
 from mien.stream.regression import Regression
 
 CAMERA = Camera.from_fov(640, 480)

@@ -26,7 +26,8 @@ from mien.models.synthetic.hands import HandMaker
 from mien.models.synthetic.headmap import HeadMap
 from mien.models.synthetic.scene import Look
 from mien.models.synthetic.surroundings import sample_background, sample_lights
-from mien.stream.fit import Candidate, FaceFitter
+from mien.stream.candidate import Candidate
+from mien.stream.fit import FaceFitter
 
 SIDE = 288
 FOCAL = 900.0

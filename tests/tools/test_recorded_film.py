@@ -14,7 +14,8 @@ from mien.models.face.crop import FACE_BOX, BoxStyle, Crop, crop_from_landmarks,
 from mien.models.face.morphable import FaceModel
 from mien.models.noise.kinds import NOISE_KINDS
 from mien.models.synthetic.evaluation import Clip
-from mien.stream.fit import Candidate, FaceFitter
+from mien.stream.candidate import Candidate
+from mien.stream.fit import FaceFitter
 from mien.stream.regression import Regression
 from mien.tools.tune_smoother.recorded_film import record_film, record_video
 

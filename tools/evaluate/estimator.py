@@ -12,8 +12,9 @@ from ...models.face.crop import CROP_SCALE, Crop, tight_box
 from ...models.face.metrics import match
 from ...models.face.perspective import nearest_scaled_orthography, split_orthography
 from ...models.face.rotation import yaw_pitch_roll_from_matrix
+from ...stream.candidate import Candidate
 from ...stream.detector_names import DEFAULT_DETECTOR, DetectorName
-from ...stream.fit import Candidate, FaceFitter
+from ...stream.fit import FaceFitter
 from ...stream.observation import FaceObservation
 from ...stream.tracker import FaceTracker
 from ..options import read_camera

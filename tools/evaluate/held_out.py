@@ -21,7 +21,7 @@ from ...models.synthetic.degradation import DEGRADATIONS
 from ...models.synthetic.evaluation import PeopleTable, load_people
 from ...models.synthetic.groups import expression_classes, image_qualities, people_groups
 from ...models.synthetic.shards import META_NAME, Shard, ShardFolder
-from ...stream.fit import Candidate
+from ...stream.candidate import Candidate
 from ...stream.tracker_config import TrackerConfig
 from .estimator import Estimator
 from .labels import TrueFace

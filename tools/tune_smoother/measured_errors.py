@@ -29,7 +29,8 @@ from ...stream.smoother.tuning import channels_of
 from ...stream.smoother.unrest import Unrest
 
 if TYPE_CHECKING:
-    from ...stream.fit import Candidate, FaceFitter
+    from ...stream.candidate import Candidate
+    from ...stream.fit import FaceFitter
 
 FRAMES: Final = 26
 _SETTLED: Final = 6

@@ -18,8 +18,9 @@ from ...models.face.crop import Crop, crop_from_box, crop_from_landmarks, tight_
 from ...models.face.names import N_SHAPE
 from ...models.noise.video import VideoNoise, degraded
 from ...models.synthetic.evaluation import Clip
+from ...stream.candidate import Candidate
 from ...stream.detector.protocol import Detector
-from ...stream.fit import Candidate, FaceFitter
+from ...stream.fit import FaceFitter
 from ...stream.smoother import FaceMeasurement, FaceSmoother, SmoothingConfig
 from ...stream.sources import open_source
 from ...stream.tracker_config import TrackerConfig
