@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import pickletools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pickle import UnpicklingError
 from typing import Any, Final
 
@@ -16,7 +17,6 @@ _PER_BYTE: Final = 32
 _FREE: Final = 100_000
 """Values that a program may pass on, in all: so many, and so many for each of its bytes."""
 _GROWING: Final = frozenset({"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD"})
-_MARK: Final = [0]
 
 
 def steps(data: bytes | io.BytesIO) -> Iterator[tuple[pickletools.OpcodeInfo, Any, int]]:
@@ -33,15 +33,33 @@ def steps(data: bytes | io.BytesIO) -> Iterator[tuple[pickletools.OpcodeInfo, An
         yield step, argument, program.tell()
 
 
+@dataclass(eq=False)
+class _Value:
+    """What stands on a program's stack.
+
+    Attributes:
+        count: of the values in it, itself among them.
+        placed: whether it stands in another value, whose count would miss what it gets later.
+    """
+
+    count: int
+    placed: bool = False
+
+
+_MARK: Final = _Value(0)
+
+
 class Spread:
     """How many values a program passes on, those within them counted each time.
 
-    Stack and memo hold, for every value, the number of values in it.
+    What is printed, hashed or copied later takes as many steps. A value that stands in another
+    already may not be filled: no writer does so, and from the top down thirty lists, each twice in
+    the one before, would be counted while they are empty.
     """
 
     def __init__(self) -> None:
-        self._stack: list[list[int]] = []
-        self._memo: dict[int, list[int]] = {}
+        self._stack: list[_Value] = []
+        self._memo: dict[int, _Value] = {}
         self._spent = 0
 
     def take(self, step: pickletools.OpcodeInfo, argument: Any, end: int) -> None:
@@ -53,8 +71,8 @@ class Spread:
             end: of the step, bytes.
 
         Raises:
-            pickle.UnpicklingError: it takes what is not there, or the program passes on many more
-                values than it has bytes.
+            pickle.UnpicklingError: it takes what is not there, fills what stands in another value,
+                or the program passes on many more values than it has bytes.
         """
         try:
             self._follow(step, argument)
@@ -80,7 +98,7 @@ class Spread:
 
     def _make(self, step: pickletools.OpcodeInfo) -> None:
         stack, before = self._stack, step.stack_before
-        taken: list[list[int]] = []
+        taken: list[_Value] = []
         left = len(before)
         if pickletools.markobject in before:
             while (value := stack.pop()) is not _MARK:
@@ -91,15 +109,19 @@ class Spread:
             stack.pop()
         if step.name in _GROWING:
             whole = taken.pop()  # the lowest: the others go into it
-            inside = sum(value[0] for value in taken)
-            whole[0] += inside
+            if whole.placed:
+                raise UnpicklingError("it fills what stands in another value")
+            inside = sum(value.count for value in taken)
+            whole.count += inside
             stack.append(whole)
         else:
-            inside = sum(value[0] for value in taken)
-            stack.extend([1 + inside] for _ in step.stack_after)
+            inside = sum(value.count for value in taken)
+            stack.extend(_Value(1 + inside) for _ in step.stack_after)
+        for value in taken:
+            value.placed = True
         self._spent += inside
 
-    def _top(self) -> list[int]:
+    def _top(self) -> _Value:
         if self._stack[-1] is _MARK:
             raise ValueError("a mark where a value is to be")
         return self._stack[-1]

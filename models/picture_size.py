@@ -16,12 +16,13 @@ from jaxtyping import UInt8
 
 PNG: Final = b"\x89PNG\r\n\x1a\n"
 """How such a file begins."""
+_JPEG: Final = b"\xff\xd8\xff"
 _PLAUSIBLE_PX: Final = 1 << 24
 _MOST_PX_A_BYTE: Final = 200
 """Of larger pictures; even plain black, JPEG packs fewer into one."""
 _MASK_PX: Final = 1 << 26
 _MASK_PX_A_BYTE: Final = 2000
-"""Of a PNG, which may be a mask: a white figure on black, of 60 million pixels, has 50 kB."""
+"""Of a mask, or a face before a plain wall: a figure on black, of 60 million pixels, has 50 kB."""
 _GAP: Final = rb"(?:\s|#[^\r\n]*[\r\n])+"
 _PXM: Final = re.compile(rb"P[1-6]" + _GAP + rb"(\d{1,10})" + _GAP + rb"(\d{1,10})")
 _PFM: Final = re.compile(rb"P[Ff]\s+(\d{1,10})\s+(\d{1,10})")
@@ -35,7 +36,7 @@ _JPEG_SIZES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 def size_fault(width: int, height: int, size_bytes: int) -> str:
-    """Why a file can be no picture of that size, else "": decoders make room before they look."""
+    """Why a film can have no frames of that size, else "": decoders make room before they look."""
     if width * height <= max(_PLAUSIBLE_PX, _MOST_PX_A_BYTE * size_bytes):
         return ""
     return f"says that it is {width}x{height} px, and has only {size_bytes} bytes"
@@ -58,14 +59,19 @@ def declared_size(content: UInt8[np.ndarray, " B"]) -> tuple[int, int] | None:
 
 
 def content_fault(content: UInt8[np.ndarray, " B"]) -> str:
-    """Why a picture's size cannot be true, else ""."""
-    size = declared_size(content)
-    if size is None:
+    """Why a picture's size is not known or cannot be true, else ""."""
+    width, height = declared_size(content) or (0, 0)
+    if not width * height:  # OpenCV knows more ways to say it, which are nobody's
+        return "is of no format that is known here, or says no size"
+    return picture_fault(width, height, content)
+
+
+def picture_fault(width: int, height: int, content: UInt8[np.ndarray, " B"]) -> str:
+    """Why a picture's size, wherever it is known from, cannot be true, else ""."""
+    may_be_plain = content[:3].tobytes() != _JPEG and width * height <= _MASK_PX
+    if may_be_plain and width * height <= _MASK_PX_A_BYTE * content.size:
         return ""
-    mask = content[:8].tobytes() == PNG and size[0] * size[1] <= _MASK_PX
-    if mask and size[0] * size[1] <= _MASK_PX_A_BYTE * content.size:
-        return ""
-    return size_fault(*size, content.size)
+    return size_fault(width, height, content.size)
 
 
 def _at(layout: str, at: int) -> Callable[[memoryview], tuple[int, int]]:
@@ -165,7 +171,7 @@ def _pam(data: memoryview) -> tuple[int, int]:
 
 _FORMATS: Final[tuple[tuple[bytes, Callable[[memoryview], tuple[int, int] | None]], ...]] = (
     (re.escape(PNG) + rb"....IHDR", _at(">II", 16)),
-    (rb"\xff\xd8\xff", _jpeg),
+    (_JPEG, _jpeg),
     (rb"GIF8", _at("<HH", 6)),
     (rb"BM.{12}\x0c\0\0\0", _at("<HH", 18)),
     (rb"BM", _at("<ii", 18)),

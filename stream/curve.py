@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import unicodedata
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,12 +74,12 @@ def allow(allowed: Path, key: str, name: str = "") -> bool:
         Whether it was added: False where the list has it already.
 
     Raises:
-        InputError: the list is damaged, or the name has more than letters and spaces in it (what
-            ends a line for one reader would be another key to the next).
+        InputError: the list is damaged, or the name has line ends or control characters in it
+            (what ends a line for one reader would be another key to the next).
         OutputError: the list cannot be written.
     """
-    if not name.isprintable():
-        raise InputError(f"{name!r:.80}: expected a name of one line, of characters that show")
+    if len(f"{name}.".splitlines()) > 1 or any(unicodedata.category(c) == "Cc" for c in name):
+        raise InputError(f"{name!r:.80}: expected a name of one line, without control characters")
     try:
         text = _list_text(allowed) if allowed.exists() else ""
         if key.encode("ascii") in parse_allow_list(text, allowed):

@@ -93,6 +93,8 @@ def _rows_of(batch: Any) -> Iterator[FaceObservation]:
             number = row[column.name]
             if number is None and column.nullable:
                 continue
+            if isinstance(number, float) and number.is_integer():  # of one without whole numbers
+                number = row[column.name] = int(number)
             if not isinstance(number, int) or not low <= number <= high:
                 raise InputError(f"{column.name}: {number!r:.60} is not {column.type_name}")
         yield FaceObservation(**row)

@@ -271,6 +271,7 @@ BYTES_OF_ANY_SIZE = b"\x80\x02c__builtin__\nbytearray\n\x8a\x05\0\0\0\x80\0\x85R
         (BYTES_OF_ANY_SIZE, False, "bytes of a size"),
         (b"\x80\x02" + b"N0" * 100_000 + b"N.", True, "packed"),
         (b"\x80\x02q\x01.", False, "not there"),
+        (b"\x80\x02]q\x00]q\x01h\x00h\x01ah\x01h\x00a.", False, "fills what stands in another"),
     ],
 )
 def test_programs_that_torch_would_run(

@@ -94,3 +94,10 @@ def test_a_file_that_lists_others_is_refused(name: str, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
     with open_source(tmp_path / "demo.mp4") as source:
         assert source.info.codec
+
+
+def test_a_damaged_film_is_no_list(tmp_path: Path) -> None:
+    (tmp_path / "a.y4m").write_bytes(b"YUV4MPEG2 W-1 H-1\n")
+    with pytest.raises(SourceError, match=r"a\.y4m") as caught:
+        open_source(tmp_path / "a.y4m")
+    assert "lists" not in str(caught.value)

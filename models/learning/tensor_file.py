@@ -157,8 +157,12 @@ def check_content(path: Path, content: Any) -> None:
             waiting += value.values()
         elif isinstance(value, (list, tuple)):
             waiting += value
-        elif isinstance(value, torch.Tensor) and (not _is_plain(value) or _is_repeated(value)):
-            raise InputError(f"{path}: a tensor {list(value.shape)!s:.40} repeats fewer numbers")
+        elif isinstance(value, torch.Tensor):
+            what = f"{path}: a tensor {list(value.shape)!s:.40}"
+            if not _is_plain(value):
+                raise InputError(f"{what} is not of plain numbers ({value.dtype})")
+            if _is_repeated(value):
+                raise InputError(f"{what} repeats fewer numbers")
 
 
 def _is_plain(value: torch.Tensor) -> bool:

@@ -83,8 +83,8 @@ def checked_obj(content: bytes, materials: bool) -> bytes:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:  # in names only; trimesh would guess, and drop what does not fit
         text = content.decode("latin-1")
-    # Lines are joined here, and none is left to join: what is seen is what trimesh reads.
-    text = text.replace("\r", "").replace("\\\n", " ").replace("\\\n", " \n")
+    # Continued lines are joined here, not by trimesh: what is looked at is what it reads.
+    text = text.replace("\r", "").replace("\\\n", " ")
     digits = len(str(text.count("\n") + 1)) + 1
     if re.search(rf"^[ \t]*f[^\n]*[0-9]{{{digits}}}", text, re.MULTILINE):
         raise ValueError("a face names a vertex far beyond the last one")

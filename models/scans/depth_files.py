@@ -14,7 +14,7 @@ from ..archives import read_npy
 from ..documents import one_line
 from ..errors import InputError
 from ..picture_file import decoded
-from ..picture_size import declared_size, size_fault
+from ..picture_size import content_fault, declared_size
 
 DEPTH_SUFFIXES: Final = (".png", ".npy", ".tif", ".tiff", ".pfm")
 _MOST_PX: Final = 1 << 26
@@ -80,7 +80,7 @@ def _raw(path: Path) -> np.ndarray:
         size = declared_size(content) or (0, 0)
         if math.prod(size) > _MOST_PX:
             raise ValueError("it declares more than 64 million pixels")
-        fault = size_fault(*size, content.size)
+        fault = content_fault(content)
         if fault:
             raise ValueError(f"it {fault}")
         raw = decoded(content, cv2.IMREAD_UNCHANGED)

@@ -14,11 +14,13 @@ from ..documents import one_line
 from ..errors import InputError, how_to_install
 from ..mesh.files import checked_obj
 from ..mesh.triangle_mesh import TriangleMesh
-from ..picture_size import size_fault
+from ..picture_size import picture_fault
 from .intrinsics import UNITS_MM
 
 MESH_SUFFIXES: Final = (".ply", ".obj")
-_MOST_TEXTURE_PX: Final = 1 << 26
+_MOST_TEXTURE_PX: Final = 3 << 25
+_MOST_PX_A_BYTE: Final = 200
+"""Of all textures of a mesh, where they come to more."""
 SMALLEST_MM, LARGEST_MM = 60.0, 1500.0
 """Extents of a scan of a face, of part of one, or of a head with shoulders."""
 
@@ -85,26 +87,36 @@ class _Beside:
         for place in (plain, plain.rpartition("/")[2]):
             try:
                 path = (self._folder / place).resolve()
-                if path.is_relative_to(self._folder) and path.is_file():
-                    return self._content(path)
+                there = path.is_relative_to(self._folder) and path.is_file()
             except (OSError, ValueError, RuntimeError):
                 continue  # a name that no file can have, or links in a ring
+            if there:
+                return self._content(path)
         raise FileNotFoundError(f"{plain[:80]!r}: not in the mesh's folder")
 
     get = __getitem__
 
     def _content(self, path: Path) -> bytes:
-        """What a file has; read once, as a mesh may name it often."""
+        """What a file has; read once, as a mesh may name it often.
+
+        Raises:
+            FileNotFoundError: it cannot be read, or the mesh must not have it.
+        """
+        if self.fault:
+            raise FileNotFoundError(self.fault)
         if path not in self._known:
-            self._known[path] = path.read_bytes()
+            try:
+                self._known[path] = path.read_bytes()
+            except OSError as error:
+                raise FileNotFoundError(f"{path.name[:80]!r}: {error.strerror}") from error
         content = self._known[path]
         width, height = _texture_size(content)
         # Every mention becomes a picture of its own in trimesh.
         self._given_px += width * height
-        fault = size_fault(width, height, len(content))
-        if not fault and self._given_px > _MOST_TEXTURE_PX:
-            fault = size_fault(1, self._given_px, sum(map(len, self._known.values())))
-            fault = fault and f"comes to {self._given_px} px with the textures before it"
+        most = max(_MOST_TEXTURE_PX, _MOST_PX_A_BYTE * sum(map(len, self._known.values())))
+        fault = picture_fault(width, height, np.frombuffer(content, np.uint8))
+        if not fault and self._given_px > most:
+            fault = f"comes to {self._given_px} px with the textures before it"
         if fault:
             self.fault = f"its texture {path.name!r:.80} {fault}"
             raise FileNotFoundError(self.fault)

@@ -13,6 +13,7 @@ _ODD_USER = re.compile(r"(?!\[)[^/?#@:]*:(?!\d*(?:[/?#]|$)).*@", re.DOTALL)
 """With a password that has / ? or # in it, as none should: else a port would stand there."""
 _SECRET = re.compile("pas|pw|psw|token|secret|key|auth|sig|cred|streamid", re.IGNORECASE)
 _RTMP = re.compile(r"(rtmp\w*+://[^/?#\s]*+/*+[^/?#\s]*+).+", re.IGNORECASE | re.DOTALL)
+_UNCODED = re.compile("([^=%]*=?).*", re.DOTALL)
 _MOST_CODED = 4
 """Times that a part may be percent-encoded before it is hidden as it stands."""
 
@@ -44,23 +45,23 @@ def without_secrets(url: str) -> str:
 
 def _without_secret(part: str) -> str:
     """A parameter, or all before the second, without what follows a secret's key."""
+    if key := _secret_key(part):
+        return f"{key}***"
     plain = part
     for _ in range(_MOST_CODED):
-        pieces = plain.split("=")
-        for k, piece in enumerate(pieces[:-1], 1):
-            if _SECRET.search(piece.rpartition("/")[2]):
-                return _cut(part, "=".join(pieces[:k]) + "=")
-        if plain is not part and _USER.search(plain):
-            break
         plain, coded = unquote(plain), plain
         if plain == coded:
             return part
-    return _cut(part, "")
+        if _secret_key(plain) or _USER.search(plain):
+            break
+    # Coded themselves, its places cannot be told: no more is shown than stands before any code.
+    return _UNCODED.sub(r"\1***", part, count=1)
 
 
-def _cut(part: str, shown: str) -> str:
-    """A part up to a secret; up to the first value or code where the secret is coded itself."""
-    if not part.startswith(shown) or not shown:
-        shown = part[: min(at for at in (part.find("="), part.find("%")) if at >= 0)]
-        shown += "=" if part.startswith(shown + "=") else ""
-    return shown + "***"
+def _secret_key(text: str) -> str:
+    """The text up to the first value that a key like a secret's has, else ""."""
+    pieces = text.split("=")
+    for k, piece in enumerate(pieces[:-1], 1):
+        if _SECRET.search(piece.rpartition("/")[2]):
+            return "=".join(pieces[:k]) + "="
+    return ""

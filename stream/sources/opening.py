@@ -18,6 +18,7 @@ import av
 import av.container
 import av.error
 
+from ...models.documents import is_file
 from ...models.errors import InputError, SourceError, TruncatedError
 from .addresses import SCHEMES, is_endless, is_network, without_secrets
 from .base import Clock, Source
@@ -37,6 +38,7 @@ _LIVE_SETTINGS = {
 }
 # Not "nobuffer": it throws away what was read to find the streams, the first key frame too.
 
+_LIST_STARTS = (b"#EXTM3U", b"ffconcat", b"v=0")
 _LISTS = frozenset(
     ("avisynth", "concat", "dash", "hls", "imf", "rtp", "rtsp", "sap", "sdp", "vapoursynth")
 )
@@ -322,6 +324,14 @@ def _open_container(
         hint = ""
         if refused and interface == capture_format():
             hint = "; mien track --list says what it can be asked for"
-        elif refused and "format_whitelist" in settings:
+        elif refused and _begins_a_list(target.removeprefix("file:")):
             hint = "; lists of other files (.m3u8, .sdp, ffconcat) are not followed"
         raise SourceError(f"{name}: cannot be opened: {reason(error)}{hint}") from error
+
+
+def _begins_a_list(path: str) -> bool:
+    """Whether a file begins as one that names others."""
+    if not is_file(path):
+        return False
+    with open(path, "rb") as file:
+        return file.read(16).startswith(_LIST_STARTS)

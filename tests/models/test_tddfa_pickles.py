@@ -174,6 +174,14 @@ def test_steps_that_leave_their_frame(write: Callable[[bytes], Path], program: b
         read_array(write(b"\x80\x04" + program))
 
 
+def test_values_that_are_filled_from_the_top_down(write: Callable[[bytes], Path]) -> None:
+    # Lists, each twice in the one before, that are empty while they are placed: 2^26 in the first.
+    lists = b"".join(b"]q%c" % k for k in range(27))
+    filled = b"".join(b"h%c(h%ch%ce" % (k, k + 1, k + 1) for k in range(26))
+    with pytest.raises(InputError, match="fills what stands in another"):
+        read_array(write(b"\x80\x02" + lists + filled + b"."))
+
+
 @pytest.mark.parametrize("end", [b"}2Ns.", b"."])
 def test_values_that_stand_in_themselves_over_and_over(
     write: Callable[[bytes], Path], end: bytes

@@ -202,6 +202,8 @@ def test_allow_lists(tmp_path: Path) -> None:
     keys = [make_keys(tmp_path / f"{i}.key") for i in range(3)]
     assert allow(path, keys[0], "Ada's laptop")
     assert not allow(path, keys[0], "again")
+    for name in ("田中\u3000太郎", "نام\u200cمن", "a\u00a0b", ""):
+        assert allow(tmp_path / "names", make_keys(tmp_path / f"{name}.key"), name)
     path.write_text(path.read_text() + f"# a remark\n\n#\n{keys[1]}")  # no line break at the end
     assert allow(path, keys[2])
     text = path.read_text()

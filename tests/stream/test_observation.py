@@ -214,6 +214,23 @@ def test_files_of_others_are_refused(tmp_path: Path, name: str, content: str, me
         list(read_observations(tmp_path / name))
 
 
+def test_whole_numbers_that_another_writer_kept_as_doubles(
+    tmp_path: Path, make_face_row: Maker, recording: Recording
+) -> None:
+    path = tmp_path / "a.parquet"
+    with open_sink(path, recording) as sink:
+        sink.write(Frame(BLANK, 3), [make_face_row(frame=3)])
+    table = pq.read_table(path)
+    k = table.column_names.index("frame")
+    for value, fine in ((3.0, True), (3.5, False), (float("nan"), False), (1e300, False)):
+        pq.write_table(table.set_column(k, "frame", [[value]]), path)
+        if fine:
+            assert [read.frame for read in read_observations(path)] == [3]
+        else:
+            with pytest.raises(InputError, match=r"frame: .* is not int64"):
+                list(read_observations(path))
+
+
 def open_sink(path: Path, recording: Recording) -> FileSink:
     if path.suffix == ".parquet":
         return ParquetSink(path, recording)

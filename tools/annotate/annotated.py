@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 import msgspec
 import numpy as np
 
-from ...models.documents import one_line
+from ...models.documents import is_file, one_line
 from ...models.errors import InputError
 from ...stream.observation import FaceObservation
 from ...stream.reading import read_observations, read_parquet_metadata
@@ -200,12 +200,12 @@ class VideoFinder:
         inside = Path(annotation.name).parent
         if source:
             mirrored = {folder / inside / wanted for folder in self._folders}
-            there = [place for place in sorted(mirrored) if place.is_file()]
+            there = [place for place in sorted(mirrored) if is_file(place)]
             if len(there) == 1:
                 return there[0], ""
         found = sorted(set(self._by_name.get(wanted, [])))
         place = self._annotations / inside / wanted
-        if not found and source and place.is_file():
+        if not found and source and is_file(place):
             return place, ""
         if not found:
             return None, f"{wanted} was not found; --videos says where it lies"
