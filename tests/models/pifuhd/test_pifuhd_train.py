@@ -23,7 +23,7 @@ from mien.models.pifuhd.checkpoint import (  # noqa: E402
 )
 from mien.models.pifuhd.config import PifuhdConfig  # noqa: E402
 from mien.models.pifuhd.train import train_pifuhd  # noqa: E402
-from mien.models.pifuhd.train_config import PifuhdTrainConfig  # noqa: E402
+from mien.models.pifuhd.train_config import Part, PifuhdTrainConfig  # noqa: E402
 from mien.models.pifuhd.weights import load_weights, read_facts  # noqa: E402
 
 STEPS = 6
@@ -161,18 +161,21 @@ def test_a_training_begins_with_weights_of_others_as_far_as_they_fit(
     for stage in ("normals", "coarse"):
         train_pifuhd(replace(still, stage=stage))
 
-    def moved(name: str, part: Any) -> float:
-        found = PartCheckpoint.load(part_path(out, part)).weights[name]
-        return float((found - others[name]).abs().max())
+    begun: tuple[tuple[Part, str], ...] = (
+        ("normals-back", "netG.netB."), ("coarse", "netG.image_filter."),
+    )  # fmt: skip
+    learnt = {part: PartCheckpoint.load(part_path(out, part)) for part, _ in begun}
 
-    for part, prefix in (("normals-back", "netG.netB."), ("coarse", "netG.image_filter.")):
+    def moved(name: str, part: Part) -> float:
+        return float((learnt[part].weights[name] - others[name]).abs().max())
+
+    for part, prefix in begun:
         names = [name for name in others if name.startswith(prefix)]
         assert names
         assert max(moved(name, part) for name in names) < 1e-6
     # Bodies are not told where the head is: that network begins anew.
     assert moved("netG.mlp.filters.1.bias", "coarse") > 1e-6
-    saved = PartCheckpoint.load(part_path(out, "coarse"))
-    assert saved.begun_with.startswith("out/weights.safetensors sha256 ")
+    assert learnt["coarse"].begun_with.startswith("out/weights.safetensors sha256 ")
     # What an encoder that does not fit would have told, no network of points takes up.
     plain = replace(still, out=tmp_path / "plain", stage="coarse", use_normals=False)
     with pytest.raises(InputError, match="its coarse has other sizes or inputs"):
