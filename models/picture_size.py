@@ -18,7 +18,7 @@ PNG: Final = b"\x89PNG\r\n\x1a\n"
 """How such a file begins."""
 _JPEG: Final = b"\xff\xd8\xff"
 _PLAUSIBLE_PX: Final = 1 << 24
-_MOST_PX_A_BYTE: Final = 200
+MOST_PX_A_BYTE: Final = 200
 """Of larger pictures; even plain black, JPEG packs fewer into one."""
 _MASK_PX: Final = 1 << 26
 _MASK_PX_A_BYTE: Final = 2000
@@ -37,7 +37,7 @@ _JPEG_SIZES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 def size_fault(width: int, height: int, size_bytes: int) -> str:
     """Why a film can have no frames of that size, else "": decoders make room before they look."""
-    if width * height <= max(_PLAUSIBLE_PX, _MOST_PX_A_BYTE * size_bytes):
+    if width * height <= max(_PLAUSIBLE_PX, MOST_PX_A_BYTE * size_bytes):
         return ""
     return f"says that it is {width}x{height} px, and has only {size_bytes} bytes"
 

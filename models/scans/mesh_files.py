@@ -14,13 +14,12 @@ from ..documents import one_line
 from ..errors import InputError, how_to_install
 from ..mesh.files import checked_obj
 from ..mesh.triangle_mesh import TriangleMesh
-from ..picture_size import picture_fault
+from ..picture_size import MOST_PX_A_BYTE, picture_fault
 from .intrinsics import UNITS_MM
 
 MESH_SUFFIXES: Final = (".ply", ".obj")
 _MOST_TEXTURE_PX: Final = 3 << 25
-_MOST_PX_A_BYTE: Final = 200
-"""Of all textures of a mesh, where they come to more."""
+"""Of all textures of a mesh, unless they have a byte for so many as other pictures."""
 SMALLEST_MM, LARGEST_MM = 60.0, 1500.0
 """Extents of a scan of a face, of part of one, or of a head with shoulders."""
 
@@ -113,7 +112,7 @@ class _Beside:
         width, height = _texture_size(content)
         # Every mention becomes a picture of its own in trimesh.
         self._given_px += width * height
-        most = max(_MOST_TEXTURE_PX, _MOST_PX_A_BYTE * sum(map(len, self._known.values())))
+        most = max(_MOST_TEXTURE_PX, MOST_PX_A_BYTE * sum(map(len, self._known.values())))
         fault = picture_fault(width, height, np.frombuffer(content, np.uint8))
         if not fault and self._given_px > most:
             fault = f"comes to {self._given_px} px with the textures before it"
@@ -124,19 +123,22 @@ class _Beside:
 
 
 def _texture_size(content: bytes) -> tuple[int, int]:
-    """Width and height, px, that a picture's header says; 0 of what Pillow does not open.
+    """Width and height, px, that a picture's header says; 0 of what is none, as a material.
 
-    Pillow is what trimesh opens it with, and knows more formats than OpenCV.
+    Pillow is what trimesh opens it with, and knows more formats than OpenCV. What else its readers
+    raise comes out: trimesh, which would meet it next, takes the texture for missing.
 
     Raises:
         FileNotFoundError: it is a program, which Pillow would have Ghostscript run.
     """
     try:
-        from PIL import Image
-
+        from PIL import Image, UnidentifiedImageError
+    except ModuleNotFoundError:
+        return 0, 0  # nobody decodes it
+    try:
         with Image.open(io.BytesIO(content)) as picture:
             kind, size = picture.format, picture.size
-    except Exception:  # noqa: BLE001 - what Pillow's readers raise; without it nobody decodes it
+    except UnidentifiedImageError:
         return 0, 0
     if kind == "EPS":
         raise FileNotFoundError("PostScript is no texture")
