@@ -7,6 +7,7 @@ A process that cannot prepare itself, or that dies, ends the work with an error;
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -64,7 +65,8 @@ def share_out(
     # Spawned, not forked: numba's and OpenCV's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, context, _leave_interrupts)
+    most = 60 if os.name == "nt" else workers  # Windows waits for 63 things at most
+    pool = ProcessPoolExecutor(min(workers, most), context, _leave_interrupts)
     done = False
     try:
         for future in as_completed([pool.submit(_do, prepare, config, make, t) for t in tasks]):

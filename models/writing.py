@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Iterator
@@ -13,8 +14,25 @@ from typing import Final
 from .documents import one_line
 from .errors import MienError, OutputError
 
-_LEFT_BEHIND_S: Final = 24 * 3600.0
+LEFT_BEHIND_S: Final = 24 * 3600.0
 """After so long what is not complete is of a writer that was killed."""
+_HELD_S: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8) if os.name == "nt" else ()
+"""On Windows scanners and indexers hold new files for moments, which refuse a new name then."""
+
+
+def rename(source: Path, target: Path) -> None:
+    """Give a file or folder another name, in the place of what has it; on Windows with patience.
+
+    Raises:
+        OSError: it cannot be done.
+    """
+    for wait_s in _HELD_S:
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError:
+            time.sleep(wait_s)
+    os.replace(source, target)
 
 
 @contextmanager
@@ -32,7 +50,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         _sweep(path)
         yield part
-        part.replace(path)
+        rename(part, path)
     except MienError:
         raise
     except OSError as error:
@@ -47,7 +65,7 @@ def _sweep(path: Path) -> None:
     pattern = f".{escape(path.stem)}.{8 * '[0-9a-f]'}.part{escape(path.suffix)}"
     for part in path.parent.glob(pattern):
         with suppress(OSError):
-            if time.time() - part.stat().st_mtime > _LEFT_BEHIND_S:
+            if time.time() - part.stat().st_mtime > LEFT_BEHIND_S:
                 part.unlink()
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..models.documents import one_line
 from ..models.errors import BundleError, InputError
@@ -11,6 +12,10 @@ from ..models.onnx_wire import check_one_file
 
 if TYPE_CHECKING:
     import onnxruntime
+
+_RUNTIME: Final = (
+    "; it needs the Microsoft Visual C++ Redistributable 2015-2022 (x64)" if os.name == "nt" else ""
+)
 
 
 def open_session(model: Path | bytes, threads: int = 1) -> onnxruntime.InferenceSession:
@@ -21,10 +26,15 @@ def open_session(model: Path | bytes, threads: int = 1) -> onnxruntime.Inference
         threads: that one inference may use.
 
     Raises:
-        InputError: ``threads`` is below 1.
+        InputError: ``threads`` is below 1, or onnxruntime cannot be loaded.
         BundleError: the file is missing, no ONNX model, or keeps weights in other files.
     """
-    import onnxruntime
+    try:
+        import onnxruntime
+    except ModuleNotFoundError:
+        raise
+    except ImportError as error:
+        raise InputError(f"onnxruntime cannot be loaded: {one_line(error)}{_RUNTIME}") from error
     from onnxruntime.capi.onnxruntime_pybind11_state import (
         Fail,
         InvalidArgument,

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from enum import IntEnum
+from io import TextIOWrapper
 from types import FrameType
 
 from ..models.errors import MienError
@@ -29,6 +30,9 @@ class ExitStatus(IntEnum):
 def main() -> int:
     """Entry point of the console script."""
     signal.signal(signal.SIGTERM, _interrupt)
+    if os.name == "nt":
+        speak_utf8(sys.stdout)
+        speak_utf8(sys.stderr)
     try:
         arguments = sys.argv[1:]
         if arguments == ["--version"]:
@@ -63,6 +67,15 @@ def _told(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return f"{str(error.filename)[:60]!r}: such a name no file can have"
     return None
+
+
+def speak_utf8(stream: object) -> None:
+    """Write UTF-8 where a program reads: Windows' code page lacks most names, and no one asks it.
+
+    A console's stream stays as it is.
+    """
+    if isinstance(stream, TextIOWrapper) and not stream.isatty():
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def _behind(error: BaseException) -> KeyboardInterrupt | None:

@@ -7,16 +7,19 @@ import os
 import re
 import secrets
 import shutil
+import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from ...models.errors import OutputError
+from ...models.writing import LEFT_BEHIND_S, rename
 
 _HIDDEN: Final = re.compile(r"\..+\.[0-9a-f]{8}\.(part|old)")
 _ATTEMPTS: Final = 1 if os.name == "nt" else 3
-_LOCK_WINDOWS: Final = os.name == "nt"
+_NO_LOCKS: Final = os.name == "nt"
+"""There folders have none, and a file that is locked could not be written through its name."""
 
 
 class PartialFile:
@@ -69,7 +72,7 @@ class PartialFile:
         self._unlock()
 
     def _rename(self) -> None:
-        os.replace(self.path, self.final)
+        rename(self.path, self.final)
 
     def _begin(
         self, path: Path, remove: Callable[[Path], None], make: Callable[[Path], object]
@@ -111,9 +114,15 @@ class PartialFolder(PartialFile):
 
     def _rename(self) -> None:
         old = self.path.with_suffix(".old")
-        if self.final.is_dir():  # a folder with something in it cannot be replaced in one step
-            os.replace(self.final, old)
-        os.replace(self.path, self.final)
+        replaces = self.final.is_dir()  # with something in it, it cannot be replaced in one step
+        if replaces:
+            rename(self.final, old)
+        try:
+            rename(self.path, self.final)
+        except OSError:
+            if replaces:
+                rename(old, self.final)
+            raise
         _remove(old)
 
 
@@ -121,7 +130,7 @@ def sweep(folder: Path) -> list[Path]:
     """Remove what processes that were killed have left under their hidden names.
 
     Files that another process is writing, also on another machine that shares the folder, are
-    locked and stay.
+    locked and stay; on Windows, which knows no such locks, whatever was changed within a day stays.
 
     Returns:
         What was removed.
@@ -131,6 +140,11 @@ def sweep(folder: Path) -> list[Path]:
         for name in (*folders, *files):
             place = Path(root) / name
             if not _HIDDEN.fullmatch(name) or place.is_symlink():
+                continue
+            if _NO_LOCKS:
+                if _age_s(place) > LEFT_BEHIND_S:
+                    _remove(place)
+                    found.append(place)
                 continue
             lock = _lock(place)
             if lock is not None:
@@ -143,7 +157,7 @@ def sweep(folder: Path) -> list[Path]:
 
 def _lock(path: Path) -> int | None:
     """A handle that holds the lock of a file or folder; None where another has it, or none can."""
-    if _LOCK_WINDOWS:  # an open file cannot be removed there anyway, and folders have no locks
+    if _NO_LOCKS:
         return None
     import fcntl
 
@@ -157,6 +171,13 @@ def _lock(path: Path) -> int | None:
         os.close(handle)
         return None
     return handle
+
+
+def _age_s(path: Path) -> float:
+    """Since it was last changed; of what is gone, none."""
+    with contextlib.suppress(OSError):
+        return time.time() - path.stat().st_mtime
+    return 0.0
 
 
 def _remove(path: Path) -> None:

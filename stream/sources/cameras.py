@@ -16,6 +16,8 @@ import av.error
 from ...models.errors import SourceError
 from .camera_mode import CameraMode
 
+_SCREEN = re.compile(r"Capture screen \d+")
+"""What AVFoundation lists among the cameras; to open it asks for the right to record the screen."""
 _FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 
 
@@ -41,12 +43,17 @@ def list_cameras() -> list[CameraDevice]:
     """The cameras of this machine; opens none of them."""
     try:
         devices = av.enumerate_input_devices(capture_format())
-    except (av.error.FFmpegError, ValueError):  # this build of FFmpeg lacks the interface
-        return []
+    except (av.error.FFmpegError, ValueError):
+        if capture_format() != "dshow":  # this build of FFmpeg lacks the interface
+            return []
+        from .printed_modes import printed_cameras
+
+        return [CameraDevice(*names) for names in printed_cameras()]
     return [
         CameraDevice(device.name, device.description)
         for device in devices
-        if not device.media_types or "video" in device.media_types
+        if (not device.media_types or "video" in device.media_types)
+        and not _SCREEN.fullmatch(device.description)
     ]
 
 

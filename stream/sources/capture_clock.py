@@ -18,10 +18,12 @@ class CaptureClock:
     (frames that piled up on the way really are old).
 
     Where the time stamps are already of the arrival clock (video4linux stamps with the monotonic
-    clock), they are taken as they are, delay included.
+    clock), they are taken as they are, delay included; where a device's own clock may happen to be
+    near (DirectShow's begins with the machine, as Windows' does), ``may_be_ours`` is False.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, may_be_ours: bool = True) -> None:
+        self._may_be_ours = may_be_ours
         self._offset_ns: int | None = None
         self._arrival_ns = 0
         self._source_ns = 0
@@ -50,7 +52,7 @@ class CaptureClock:
     def _offset(self, t_source_ns: int, t_arrival_ns: int) -> int:
         difference = t_arrival_ns - t_source_ns
         if self._offset_ns is None:
-            self._same_clock = 0 <= difference < _SAME_CLOCK_NS
+            self._same_clock = self._may_be_ours and 0 <= difference < _SAME_CLOCK_NS
             return self._anchor(0 if self._same_clock else difference, difference, t_arrival_ns)
         if self._same_clock:
             if not 0 <= difference < _SAME_CLOCK_NS:

@@ -73,7 +73,7 @@ class ContainerSource:
         # FFmpeg makes their time stamps up, at 25 a second.
         self._untimed = live and bool(form.flags & _NO_TIMESTAMPS or is_image_format(form.name))
         self._clock = clock
-        self._capture = CaptureClock()
+        self._capture = CaptureClock(may_be_ours=form.name != "dshow")
         self._converter = PictureConverter()
         self._arrivals: dict[int, int] = {}
         self._arrival_ns = 0

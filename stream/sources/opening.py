@@ -38,6 +38,12 @@ _LIVE_SETTINGS = {
 }
 # Not "nobuffer": it throws away what was read to find the streams, the first key frame too.
 
+_REFUSED = {
+    "avfoundation": "; may this program use the camera (System Settings, Privacy & Security, "
+    "Camera)? mien track --list says which there are",
+    "dshow": "; another program may be using it, mien track --list says what it can be asked for",
+}
+"""What a camera that only fails may mean, by FFmpeg's interface."""
 _LIST_STARTS = (b"#EXTM3U", b"ffconcat", b"v=0")
 _LISTS = frozenset(
     ("avisynth", "concat", "dash", "hls", "imf", "rtp", "rtsp", "sap", "sdp", "vapoursynth")
@@ -324,6 +330,8 @@ def _open_container(
         hint = ""
         if refused and interface == capture_format():
             hint = "; mien track --list says what it can be asked for"
+        elif getattr(error, "errno", None) == errno.EIO and interface in _REFUSED:
+            hint = _REFUSED[interface]
         elif refused and _begins_a_list(target.removeprefix("file:")):
             hint = "; lists of other files (.m3u8, .sdp, ffconcat) are not followed"
         raise SourceError(f"{name}: cannot be opened: {reason(error)}{hint}") from error

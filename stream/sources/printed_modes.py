@@ -1,7 +1,7 @@
-"""The modes of a camera on Windows and macOS, from what FFmpeg prints about it.
+"""Cameras and their modes on Windows and macOS, from what FFmpeg prints about them.
 
 DirectShow has an option that lists them. AVFoundation prints them when it is asked for a rate that
-no camera has. The two parsers follow the format strings of FFmpeg's ``dshow.c`` and
+no camera has. The parsers follow the format strings of FFmpeg's ``dshow.c`` and
 ``avfoundation.m``; they have not been tried on such machines.
 """
 
@@ -23,6 +23,7 @@ _DSHOW = re.compile(
 )
 _AVFOUNDATION = re.compile(rf"{_SIZE}@\[{_RATE} {_RATE}\]fps")
 _IMPOSSIBLE_RATE = "0.001"
+_DSHOW_DEVICE = re.compile(r'"([^"\n]+)" \(([a-z, ]+)\)\s+Alternative name "([^"\n]+)"')
 
 
 def modes_in_dshow(text: str) -> list[CameraMode]:
@@ -45,6 +46,20 @@ def modes_in_avfoundation(text: str) -> list[CameraMode]:
     return sorted_modes(
         [CameraMode("", *size, tuple(sorted(rates, reverse=True))) for size, rates in found.items()]
     )
+
+
+def cameras_in_dshow(text: str) -> list[tuple[str, str]]:
+    """From DirectShow's list of devices: what each camera is opened by, and what people call it."""
+    return [
+        (name, called)
+        for called, kinds, name in _DSHOW_DEVICE.findall(text)
+        if kinds == "none" or "video" in kinds.split(", ")
+    ]
+
+
+def printed_cameras() -> list[tuple[str, str]]:
+    """Ask DirectShow; FFmpeg's own list fails as a whole where there is no microphone."""
+    return cameras_in_dshow(_printed("dshow", "dummy", {"list_devices": "true"}))
 
 
 def printed_modes(interface: str, device: str) -> list[CameraMode]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ...models.errors import InputError, OutputError
+from ...models.writing import rename
 from ...stream.export import EXPORTERS, ExportContext, ExportOptions, open_exporter
 from ...stream.sinks.base import Recording, Sink
 from ...stream.sinks.overlay import OverlaySink, StillOverlaySink
@@ -150,7 +151,7 @@ def _remove(place: Path) -> None:
         place.unlink(missing_ok=True)
         return
     old = place.with_name(f".{place.name}.{secrets.token_hex(4)}.old")
-    place.rename(old)
+    rename(place, old)
     shutil.rmtree(old)
 
 

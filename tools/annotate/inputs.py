@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from pathlib import Path, PurePath
+from typing import Final, TypeVar
 
 from ...models.errors import InputError
 
@@ -26,6 +29,10 @@ STILL_OVERLAY: Final = ".overlay.png"
 """Endings of outputs that look like inputs."""
 EXPORT_FOLDERS: Final = (".eg3d", ".nerfstudio", ".coco", ".obj_frames", ".ply_frames")
 """Endings of folders of outputs that hold such files."""
+_ALIKE: Final = sys.platform in ("win32", "darwin")
+"""Whether two names that differ in case alone are one file's."""
+
+AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 
 @dataclass(frozen=True)
@@ -106,26 +113,43 @@ def _walk(folder: Path, out: Path) -> list[Path]:
 
 def _name(found: dict[Path, Path]) -> list[Input]:
     shown = dict(found)
-    full = Counter(place.as_posix() for place in shown.values())
-    clashing = [path for path, place in shown.items() if full[place.as_posix()] > 1]
+    full = Counter(_on_disk(place.as_posix()) for place in shown.values())
+    clashing = [path for path, place in shown.items() if full[_on_disk(place.as_posix())] > 1]
     if clashing:
         # Links keep their own names: they are told apart by where they lie, not by what they show.
         parents = {path: Path(os.path.abspath(path)) for path in clashing}
-        common = Path(os.path.commonpath([path.parent for path in parents.values()]))
-        shown |= {path: parents[path].relative_to(common) for path in clashing}
+        shown |= dict(zip(clashing, told_apart(list(parents.values())), strict=True))
     names = {path: place.with_suffix("").as_posix() for path, place in shown.items()}
     while True:
-        times = Counter(names.values())
+        times = Counter(_on_disk(name) for name in names.values())
         # Of x.mp4, x.mov and x.mp4.mkv all three.
         twice = [
             path
             for path, name in names.items()
-            if times[name] > 1 and name != shown[path].as_posix()
+            if times[_on_disk(name)] > 1 and name != shown[path].as_posix()
         ]
         if not twice:
             break
         names |= {path: shown[path].as_posix() for path in twice}
     for path, name in names.items():
-        if times[name] > 1:
+        if times[_on_disk(name)] > 1:
             raise InputError(f"{path}: the same output name as another input: {name}")
     return [Input(path, name) for path, name in names.items()]
+
+
+def told_apart(paths: Sequence[AnyPath]) -> list[AnyPath]:
+    """What is left of absolute paths without the folder that they have in common.
+
+    Of different drives, which have none, the drive's letter stays.
+    """
+    drives = {path.drive.casefold() for path in paths}
+    if len(drives) > 1:
+        kind = type(paths[0])
+        return [kind(re.sub(r"\W+", "", path.drive), *path.parts[1:]) for path in paths]
+    common = os.path.commonpath([path.parent for path in paths])
+    return [path.relative_to(common) for path in paths]
+
+
+def _on_disk(name: str) -> str:
+    """What tells a name from others where files lie: on Windows and macOS not the case."""
+    return unicodedata.normalize("NFC", name).casefold() if _ALIKE else name

@@ -24,6 +24,10 @@ _LOOK_S: Final = 0.5
 """How often silent workers are looked at."""
 _END_S: Final = 5.0
 """How long a worker may take to tidy up when it is told to end."""
+_ENDS_AT_ONCE: Final = os.name == "nt"
+"""Whether a process that is terminated has no time to tidy up."""
+_MOST: Final = 60 if os.name == "nt" else 4096
+"""Processes at once: Windows waits for 63 things at most."""
 
 Tell = Callable[[int, int | None], None]
 """Called by the work as it goes on: parts done, and how many there are where that is known."""
@@ -86,7 +90,7 @@ class Workers(Generic[Item, Done]):
     def __init__(
         self, count: int, make: Callable[[], Work[Item, Done]], silence_s: float = 300.0
     ) -> None:
-        self._count = count
+        self._count = min(count, _MOST)
         self._make = make
         self._silence_s = silence_s
         # Forked processes would share locks of threads that they do not have.
@@ -123,8 +127,8 @@ class Workers(Generic[Item, Done]):
         trace: TracebackType | None,
     ) -> None:
         for worker in self._workers:
-            worker.line.close()  # an idle one ends of itself
-            if worker.item is not None:
+            worker.line.close()  # an idle one ends of itself, a busy one at its next word
+            if worker.item is not None and not _ENDS_AT_ONCE:
                 worker.process.terminate()
         deadline = time.monotonic() + _END_S
         for worker in self._workers:

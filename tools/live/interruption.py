@@ -14,7 +14,9 @@ from typing import Any, Final
 _AGAIN_S: Final = 0.02
 _PATIENCE: Final = 3
 _SIGNALS: Final = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    if hasattr(signal, name)
 )
 """Also that the terminal is gone: a recording must not go with it."""
 

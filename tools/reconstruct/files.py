@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ...models.documents import json_of
 from ...models.errors import InputError, OutputError
+from ...models.writing import rename
 
 if TYPE_CHECKING:
     from ...models.mesh.triangle_mesh import TriangleMesh
@@ -67,7 +67,7 @@ class Outputs:
         for ending in self._written:
             final = self._out / f"{self._name}{ending}"
             try:
-                os.replace(self._folder.path / f"{self._name}{ending}", final)
+                rename(self._folder.path / f"{self._name}{ending}", final)
             except OSError as error:
                 raise OutputError(f"{final}: cannot be written: {error.strerror}") from error
             finished.append(final)
