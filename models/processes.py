@@ -9,16 +9,20 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from .errors import MienError
 
 Config = TypeVar("Config")
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+MOST_PROCESSES: Final = 60 if os.name == "nt" else sys.maxsize
+"""At once: Windows waits for 63 things at most."""
 
 _prepared = False
 
@@ -65,8 +69,7 @@ def share_out(
     # Spawned, not forked: numba's and OpenCV's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
     others = set(multiprocessing.active_children())
-    most = 60 if os.name == "nt" else workers  # Windows waits for 63 things at most
-    pool = ProcessPoolExecutor(min(workers, most), context, _leave_interrupts)
+    pool = ProcessPoolExecutor(min(workers, MOST_PROCESSES), context, _leave_interrupts)
     done = False
     try:
         for future in as_completed([pool.submit(_do, prepare, config, make, t) for t in tasks]):

@@ -17,6 +17,8 @@ from multiprocessing.process import BaseProcess
 from types import FrameType, TracebackType
 from typing import Final, Generic, TypeAlias, TypeVar
 
+from ...models.processes import MOST_PROCESSES
+
 Item = TypeVar("Item")
 Done = TypeVar("Done")
 
@@ -26,8 +28,6 @@ _END_S: Final = 5.0
 """How long a worker may take to tidy up when it is told to end."""
 _ENDS_AT_ONCE: Final = os.name == "nt"
 """Whether a process that is terminated has no time to tidy up."""
-_MOST: Final = 60 if os.name == "nt" else 4096
-"""Processes at once: Windows waits for 63 things at most."""
 
 Tell = Callable[[int, int | None], None]
 """Called by the work as it goes on: parts done, and how many there are where that is known."""
@@ -90,7 +90,7 @@ class Workers(Generic[Item, Done]):
     def __init__(
         self, count: int, make: Callable[[], Work[Item, Done]], silence_s: float = 300.0
     ) -> None:
-        self._count = min(count, _MOST)
+        self._count = min(count, MOST_PROCESSES)
         self._make = make
         self._silence_s = silence_s
         # Forked processes would share locks of threads that they do not have.
