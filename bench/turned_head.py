@@ -7,7 +7,7 @@ wing of the nose were marked by hand in one man's five pictures to either side
 (``turned_head_points.json``). From these points alone follow both the head's shape and its turns,
 by bundle adjustment with scaled orthographic cameras (Tomasi and Kanade 1992, with scale): no face
 model and no network has a say. Turns are about the picture's vertical, from the picture whose label
-is 0; +- is one standard deviation, from how badly the points fit. Needs scipy (``mien[heavy]``).
+is 0; +- is one standard deviation, from how badly the points fit. Needs scipy (filterpy brings it).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from jaxtyping import Float64
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
+from mien.models.errors import LabelError
 from mien.models.face.bundle import Bundle
 from mien.tools.evaluate.estimator import Estimator
 from mien.tools.evaluate.labels import LabelledImage, read_labels
@@ -56,10 +57,20 @@ class Series:
 def turns_deg(
     series: Series, labels_deg: Float64[np.ndarray, " V"]
 ) -> tuple[Float64[np.ndarray, " V"], Float64[np.ndarray, " V"], float]:
-    """Turns from the first picture, their standard deviations, and the rms of the fit in px.
+    """How far each picture's head is turned about the vertical, from marked points alone.
 
-    Labels say where the search begins, at several shares of them, and to which side the head turns:
-    without perspective the mirror image of a head in depth, turned to the other side, fits as well.
+    Minimises the distances in the pictures of ``exp(s_v) [R_v X_p]_xy + t_v`` from the points, over
+    shape X, rotations R, translations t and log scales s, which are held near zero.
+
+    Args:
+        series: the marked points.
+        labels_deg: (V,) where the search begins, at several shares of them, and to which side the
+            head turns: without perspective its mirror image in depth, turned to the other side,
+            fits as well.
+
+    Returns:
+        (V,) turns from the first picture, degrees, signed as the labels; (V,) their standard
+        deviations, degrees; and the rms of the fit, px.
     """
     views, count = series.points.shape[:2]
     seen = ~np.isnan(series.points[..., 0])
@@ -127,9 +138,15 @@ def main() -> None:
     options = parser.parse_args()
     bundle = Bundle.load(options.bundle) if options.bundle else Bundle.default()
     estimator = Estimator(bundle, "60", 1)
-    labelled = {one.path.name: one for one in read_labels(options.folder)}
+    try:
+        labelled = {one.path.name: one for one in read_labels(options.folder)}
+    except LabelError as error:
+        parser.error(str(error))
     for name, marked in json.loads(POINTS.read_text()).items():
         series = Series.of(marked)
+        absent = [picture for picture in series.pictures if picture not in labelled]
+        if absent:
+            parser.error(f"{options.folder}: no label of {absent[0]}; expected pointing04")
         pictures = [labelled[picture] for picture in series.pictures]
         labels = np.array([float(picture.faces[0].yaw_deg or 0.0) for picture in pictures])
         true, spread, rms = turns_deg(series, labels)
@@ -137,8 +154,9 @@ def main() -> None:
         print(f"\n{name}; the points fit to {rms:.2f} px\n")
         print("| label | truly turned | mien reads | too far by |\n|---:|---:|---:|---:|")
         for row in zip(labels, true, spread, said, strict=True):
-            label, turn, sd, read = row
-            more = float(np.sign(label) * (read - turn))
+            more = np.sign(row[0]) * (row[3] - row[1])
+            # No minus before a zero.
+            label, turn, sd, read, more = (round(float(x), 1) + 0.0 for x in (*row, more))
             print(f"| {label:.0f} | {turn:.1f} ± {sd:.1f} | {read:.1f} | {more:+.1f} |")
 
 
