@@ -261,7 +261,7 @@ def compile_c(folder: Path) -> str:
 
 
 def install_packages(npm: str, config: pytest.Config) -> Path:
-    """The two packages that PROTOCOL.md names, in pytest's cache folder."""
+    """The packages that PROTOCOL.md names, in pytest's cache folder; skips without a network."""
     cache = getattr(config, "cache", None)
     assert cache is not None
     folder: Path = cache.mkdir("node-6-3")
@@ -269,8 +269,12 @@ def install_packages(npm: str, config: pytest.Config) -> Path:
     if not (modules / "zeromq" / "package.json").exists():
         command = [npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund"]
         packages = ["zeromq@6", "@msgpack/msgpack@3"]
-        done = subprocess.run(
-            [*command, *packages], capture_output=True, text=True, timeout=120, check=False
-        )
-        assert done.returncode == 0, f"npm install failed: {done.stderr[-2000:]}"
+        try:
+            subprocess.run(
+                [*command, *packages], capture_output=True, text=True, timeout=120, check=True
+            )
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            told = f"npm install failed: {str(error.stderr or error)[-300:]}"
+            assert "CI" not in os.environ, told  # which must run the reader
+            pytest.skip(told)
     return modules
