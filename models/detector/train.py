@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 
 from ..errors import InputError
 from ..face.crop import CROP_SIZE
@@ -34,13 +35,14 @@ from .losses import detector_loss
 from .network import DetectorNetwork, DetectorNetworkConfig
 from .targets import DetectorBatch, mirrored
 from .validation import DetectorValidation, validate
+from .warm_start import checkpoint_of_export, exported_detector
 
 _CLIP: Final = 10.0
 """Largest norm of the gradient."""
 _FROZEN_LEVELS: Final = 2
 """Parts of the trunk that may stay as they are: to stride 8."""
 _NORMALISED_ON: Final = 96
-"""Scenes from which an exported regressor's normalisation is restored."""
+"""Scenes from which an exported network's normalisation is restored."""
 _VALIDATION_SEED: Final = 7_777
 _VALIDATION_SIZE: Final = (256, 320)
 
@@ -64,7 +66,8 @@ class DetectorTrainConfig:
         threads: processor threads for the network; one more prepares batches.
         bfloat16: whether convolutions run in bfloat16 (faster where the processor has it).
         seed: of everything random.
-        init: checkpoint whose averaged weights are the start.
+        init: whose weights are the start: a checkpoint (its averaged ones), or an exported detector
+            (``detector.onnx``, or a bundle's folder).
         regressor: whose first layers are the start otherwise: a checkpoint, or an exported one
             (``regressor.onnx``, or a bundle's folder).
         frozen: share of the budget during which these layers, to stride 8, stay as they are.
@@ -135,7 +138,7 @@ class DetectorTraining(SteppedTraining[DetectorNetwork, DetectorValidation]):
         grounds = Grounds(config.seed, config.photographs)
         self._source = SceneSource(folder.training, grounds, config.seed)
         self._held_out = _held_out_scenes(config, folder)
-        start, resumed = starting_point(config, DetectorCheckpoint.load)
+        start, resumed = starting_point(config, self._load)
         torch.manual_seed(config.seed)
         network = DetectorNetwork(start.network if start else config.network)
         if config.regressor and not start:
@@ -162,6 +165,12 @@ class DetectorTraining(SteppedTraining[DetectorNetwork, DetectorValidation]):
                 if stepper.due(config.validate_steps):
                     self.validate()
                     self.save()
+
+    def _load(self, path: Path) -> DetectorCheckpoint:
+        exported = exported_detector(path)
+        if exported is None:
+            return DetectorCheckpoint.load(path)
+        return checkpoint_of_export(exported, _first_scenes(self._source, *_VALIDATION_SIZE))
 
     def checkpoint(self) -> DetectorCheckpoint:
         """The state that can be gone on from."""
@@ -204,6 +213,11 @@ def _regressor(start: Path, source: SceneSource) -> FaceNetwork:
     exported = exported_regressor(start)
     if exported is None:
         return Checkpoint.load(start).averaged_network()
-    scenes = [source.scene(0, i, CROP_SIZE, CROP_SIZE).image for i in range(_NORMALISED_ON)]
     zeros, ones = np.zeros(N_PARAMS, np.float32), np.ones(N_PARAMS, np.float32)
-    return network_of_export(read_export(exported), np.stack(scenes), zeros, ones)
+    scenes = _first_scenes(source, CROP_SIZE, CROP_SIZE)
+    return network_of_export(read_export(exported), scenes, zeros, ones)
+
+
+def _first_scenes(source: SceneSource, height: int, width: int) -> UInt8[np.ndarray, "B H W 3"]:
+    """Pictures from which the normalisation of an exported network is restored."""
+    return np.stack([source.scene(0, i, height, width).image for i in range(_NORMALISED_ON)])

@@ -29,7 +29,7 @@ _BOX_SHARE: Final = 0.38
 _CENTRE_DOWN: Final = 0.54
 """Where the middle of that box lies, over the cut-out's height: hair needs room above."""
 _CUT_OUTS_PER_LOOK: Final = 5
-_BEHIND, _TURNED, _STRONG = 0.08, 0.04, 0.2
+_BEHIND, _TURNED, _STRONG = 0.08, 0.04, 0.35
 """Shares of heads from behind, of those turned too far to count, and of strong poses."""
 
 
@@ -87,7 +87,7 @@ def _sample_pose(rng: np.random.Generator, kind: Kind) -> Pose:
     elif kind is Kind.TURNED:
         yaw = float(rng.choice([-1, 1])) * rng.uniform(100, 130)
     else:
-        yaw, pitch, roll = rng.uniform(-95, 95), rng.uniform(-50, 50), rng.uniform(-35, 35)
+        yaw, pitch, roll = rng.uniform(-95, 95), rng.uniform(-65, 65), rng.uniform(-35, 35)
     distance = float(np.exp(rng.uniform(np.log(500), np.log(3000))))
     rotation = matrix_from_yaw_pitch_roll(np.array([yaw, pitch, roll]))
     return Pose(rotation, np.array([0.0, 0.0, distance]))

@@ -29,7 +29,8 @@ class TrainDetector:
         learning_rate: at its peak.
         threads: processor threads for the network; one more prepares batches.
         seed: of everything random.
-        init: checkpoint whose averaged weights are the start.
+        init: whose weights are the start: a checkpoint, an exported detector.onnx, or the folder of
+            a bundle that has one.
         regressor: of width 0.5, whose first layers are the start otherwise, since they know faces
             already: a checkpoint of "mien train regressor", an exported one, or a bundle's folder.
         frozen: share of the budget for which those layers stay as they are.
@@ -45,7 +46,7 @@ class TrainDetector:
     learning_rate: float = 2e-3
     threads: int = 1
     seed: int = 0
-    init: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    init: Annotated[Path | None, tyro.conf.arg(metavar="FILE|DIR")] = None
     regressor: Annotated[Path | None, tyro.conf.arg(metavar="FILE|DIR")] = None
     frozen: float = 0.0
     resume: bool = False
