@@ -5,5 +5,6 @@ from __future__ import annotations
 from typing import Final, Literal, TypeAlias
 
 DetectorName: TypeAlias = Literal["own", "centerface"]
-"""``own``: the bundle's, trained on rendered scenes only. ``centerface``: see that module."""
-DEFAULT_DETECTOR: Final[DetectorName] = "centerface"
+"""``own``: the bundle's, trained on rendered scenes only; where a bundle has none, that of the
+shipped one. ``centerface``: see that module; an extra of that name brings it."""
+DEFAULT_DETECTOR: Final[DetectorName] = "own"

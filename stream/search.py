@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 
 from ..models.face.crop import BoxStyle
 from .association import Box, box_size
-from .detector.protocol import Detections, Detector, resized
+from .detector.protocol import Detections, Detector, Hinting, resized
 
 K = TypeVar("K")
 
@@ -35,11 +35,14 @@ class Found(Generic[K]):
         boxes: (K, 5) x, y, w, h in px, score; the most prominent first.
         style: how they lie to the crop that the regressor wants.
         places: where the faces that were followed lay in the picture that was searched.
+        sure_score: score from which the detector says that there is a face; boxes of less are hints
+            for the regressor to judge.
     """
 
     boxes: Detections
     style: BoxStyle
     places: dict[K, Box]
+    sure_score: float = 0.0
 
 
 class FaceSearch(Generic[K]):
@@ -149,16 +152,21 @@ class FaceSearch(Generic[K]):
     ) -> Found[K]:
         if self._detector is None:
             self._detector = self._open()
-        boxes = self._in_small_copy(self._detector, image_bgr, least_px)
-        if not len(boxes):
-            boxes = self._detector.detect(image_bgr, thorough)
+        detector, look, sure = self._detector, self._detector.detect, 0.0
+        if isinstance(detector, Hinting):
+            look, sure = detector.suspect, detector.sure_score
+        boxes = self._in_small_copy(look, image_bgr, least_px)
+        if not (boxes[:, 4] >= sure).any():
+            boxes = look(image_bgr, thorough)
         prominence = boxes[:, 4] * np.sqrt(boxes[:, 2] * boxes[:, 3])
         boxes = boxes[np.argsort(-prominence, kind="stable")]
-        return Found(boxes, self._detector.box_style, places)
+        return Found(boxes, detector.box_style, places, sure)
 
     @staticmethod
     def _in_small_copy(
-        detector: Detector, image_bgr: UInt8[np.ndarray, "H W 3"], least_px: float
+        look: Callable[[UInt8[np.ndarray, "H W 3"]], Detections],
+        image_bgr: UInt8[np.ndarray, "H W 3"],
+        least_px: float,
     ) -> Detections:
         """What a small copy of the picture shows; nothing where faces may be small in it."""
         if least_px <= _PLAIN_PX:
@@ -167,4 +175,4 @@ class FaceSearch(Generic[K]):
         shrink = _PLAIN_PX / least_px
         size = max(1, round(width * shrink)), max(1, round(height * shrink))
         small = np.asarray(cv2.resize(image_bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
-        return resized(detector.detect(small), size, (width, height))
+        return resized(look(small), size, (width, height))

@@ -13,19 +13,18 @@ from jaxtyping import Float, Float64
 
 from ..models.errors import InputError
 from ..models.face.camera import Camera
-from ..models.face.crop import FACE_BOX, Crop, crop_from_box
+from ..models.face.crop import FACE_BOX, crop_from_box
 from ..models.face.perspective import PerspectivePose
 from .association import (
-    Box,
     covered,
     is_young,
     known_again,
-    one_face,
     settle_duplicates,
     slid_off,
     uncovered,
 )
 from .candidate import Candidate
+from .confirm import confirmed, worth_a_look
 from .detector.choice import open_detector
 from .detector.protocol import Detector
 from .detector_names import DEFAULT_DETECTOR, DetectorName
@@ -208,8 +207,7 @@ class FaceTracker:
             crops = [crop_from_box(box) for box in checked_boxes(boxes)]
             return self._still_rows(self._fitter.look_twice(image_bgr, crops), camera)
         found = self._finder.now(image_bgr, thorough=True)
-        crops = [crop_from_box(box, found.style) for box in found.boxes]
-        faces = self._confirm(image_bgr, crops, [], self.config.find_presence)
+        faces = confirmed(self._fitter, self.config, image_bgr, found.boxes, found)
         return self._still_rows(faces[: self.max_faces], camera)
 
     def _still_rows(
@@ -325,10 +323,11 @@ class FaceTracker:
         ]
         free = uncovered(found.boxes, list(then.values()), overlap)
         room = self.max_faces - len(seen)
-        looked_at = [crop_from_box(box, found.style) for box in free[: 2 * (room + len(suspects))]]
+        looked_at = worth_a_look(free, found.sure_score, 2 * (room + len(suspects)))
         taken = [track.box_xywh_px for track in seen]
-        least = self.config.regain_presence if given else self.config.find_presence
-        for candidate in self._confirm(image_bgr, looked_at, taken, least):
+        for candidate in confirmed(
+            self._fitter, self.config, image_bgr, looked_at, found, taken, given=given
+        ):
             track = slid_off(candidate, suspects)
             if track is not None:
                 suspects.remove(track)
@@ -355,27 +354,6 @@ class FaceTracker:
         for track in suspects:
             if track.presence is None:
                 track.doubt()
-
-    def _confirm(
-        self, image_bgr: np.ndarray, crops: Sequence[Crop], taken: Sequence[Box], least: float
-    ) -> list[Candidate]:
-        """Look twice, at crops and at the landmarks found there; keep faces of that presence."""
-        height, width = image_bgr.shape[:2]
-        first = self._fitter.look(image_bgr, crops)
-        shown = [look for look in first if look and look.shows_face(self.config.lose_presence)]
-        found: list[Candidate] = []
-        for look in self._fitter.look(image_bgr, [look.next_crop for look in shown]):
-            if (
-                look is not None
-                and look.shows_face(least)
-                and look.plausible(width, height)
-                and not any(
-                    one_face(look.box_xywh_px, box, self.config.duplicate_overlap)
-                    for box in (*taken, *(other.box_xywh_px for other in found))
-                )
-            ):
-                found.append(look)
-        return found
 
     def _retire(self) -> None:
         """Unseen for too long is lost; lost for too long is forgotten."""

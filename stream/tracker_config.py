@@ -15,6 +15,8 @@ class TrackerConfig:
     Attributes:
         find_presence: presence from which what a detector points at is taken for a face. Of the
             198 faces on the even lines of helen, pointing04 and dlib none has less than 0.97.
+        hint_presence: the same where the detector itself is not sure; find_presence, if that is
+            more.
         regain_presence: presence from which a face in a box that is given is taken to be there, and
             a followed face that was missed (for no longer than max_gap_s) to be back.
         lose_presence: presence below which a followed face is taken to be gone; between the two
@@ -29,6 +31,7 @@ class TrackerConfig:
     """
 
     find_presence: float = 0.95
+    hint_presence: float = 0.997
     regain_presence: float = 0.6
     lose_presence: float = 0.35
     max_gap_s: float = 0.5
@@ -48,3 +51,5 @@ class TrackerConfig:
                 f"tracker: expected lose_presence <= regain_presence <= find_presence <= 1, got "
                 f"{self.lose_presence}, {self.regain_presence}, {self.find_presence}"
             )
+        if self.hint_presence > 1.0:
+            raise InputError(f"tracker: hint_presence must be 1 or less, got {self.hint_presence}")

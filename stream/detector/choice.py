@@ -25,11 +25,11 @@ def open_detector(name: DetectorName, bundle: Bundle, threads: int = 1) -> Detec
         return CenterFaceDetector(threads=threads)
     if name != "own":
         raise InputError(f"detector is {name!r}, expected 'own' or 'centerface'")
+    from ...models.face.bundle import Bundle
     from .own import OwnDetector
 
-    if bundle.detector_path is None:
-        raise BundleError(
-            f"{bundle.folder}: this bundle has no detector of its own (detector.onnx); take "
-            "centerface"
-        )
-    return OwnDetector(bundle.detector_path, threads=threads)
+    # A detector points at faces and knows nothing of a face model: any bundle can use any.
+    path = bundle.detector_path or Bundle.default().detector_path
+    if path is None:
+        raise BundleError(f"{Bundle.default().folder}: the shipped bundle lacks its detector")
+    return OwnDetector(path, threads=threads)

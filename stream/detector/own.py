@@ -38,6 +38,7 @@ class OwnDetectorConfig:
         full_side: longest side of the second look, after a miss; larger frames are shrunk to it.
         near_side: longest side of the third, for faces that fill the frame.
         threshold: least score; None takes the one that the weights were exported with.
+        hints: share of the threshold down to which a face is suspected.
         most_overlap: intersection over union above which the weaker of two boxes goes.
     """
 
@@ -45,6 +46,7 @@ class OwnDetectorConfig:
     full_side: int = 960
     near_side: int = 160
     threshold: float | None = None
+    hints: float = 0.6
     most_overlap: float = 0.35
 
     def __post_init__(self) -> None:
@@ -52,16 +54,17 @@ class OwnDetectorConfig:
             raise InputError(f"detector: sides must be {_MULTIPLE} px or more, got {self}")
         if self.threshold is not None and not 0.0 <= self.threshold <= 1.0:
             raise InputError(f"detector: threshold must lie in [0, 1], got {self}")
-        if not 0.0 <= self.most_overlap <= 1.0:
-            raise InputError(f"detector: most_overlap must lie in [0, 1], got {self}")
+        for share in (self.hints, self.most_overlap):
+            if not 0.0 <= share <= 1.0:
+                raise InputError(f"detector: hints and most_overlap must lie in [0, 1], got {self}")
 
 
 class OwnDetector:
-    """The :class:`~mien.stream.detector.protocol.Detector` on a bundle's own network.
+    """The :class:`~mien.stream.detector.protocol.Hinting` detector on a bundle's own network.
 
-    A quick look at ``config.side`` finds nearly all faces; only where it finds none, the full frame
-    is searched for small ones, and a small copy for those that fill it. A thorough search does all
-    three and joins them.
+    A quick look at ``config.side`` finds nearly all faces; only where it is sure of none, the full
+    frame is searched for small ones, and a small copy for those that fill it. A thorough search
+    does all three and joins them.
     """
 
     def __init__(self, model: Path, config: OwnDetectorConfig | None = None, threads: int = 1):
@@ -95,11 +98,21 @@ class OwnDetector:
         """See :class:`~mien.stream.detector.protocol.Detector`."""
         return LANDMARK_BOX
 
+    @property
+    def sure_score(self) -> float:
+        """See :class:`~mien.stream.detector.protocol.Hinting`."""
+        return self.threshold
+
     def detect(self, image_bgr: UInt8[np.ndarray, "H W 3"], thorough: bool = False) -> Detections:
         """See :class:`~mien.stream.detector.protocol.Detector`."""
+        boxes = self.suspect(image_bgr, thorough)
+        return boxes[boxes[:, 4] >= self.threshold]
+
+    def suspect(self, image_bgr: UInt8[np.ndarray, "H W 3"], thorough: bool = False) -> Detections:
+        """See :class:`~mien.stream.detector.protocol.Hinting`."""
         config = self.config
         quick = self._look(image_bgr, config.side)
-        if len(quick) and not thorough:
+        if not thorough and (quick[:, 4] >= self.threshold).any():
             return quick
         looks = [quick, self._look(image_bgr, config.near_side)]
         if max(image_bgr.shape[:2]) > config.side:
@@ -119,6 +132,6 @@ class OwnDetector:
             small = cv2.copyMakeBorder(small, 0, below, 0, beside, cv2.BORDER_CONSTANT, value=_GREY)
         pixels = np.ascontiguousarray(small)[None]
         heat, box = (np.asarray(m) for m in self._session.run(list(_OUTPUTS), {_INPUT: pixels}))
-        boxes = decode(heat[0, 0], box[0], self.threshold)
+        boxes = decode(heat[0, 0], box[0], self.config.hints * self.threshold)
         boxes = resized(boxes, (new_width, new_height), (width, height))
         return suppress(boxes, self.config.most_overlap)

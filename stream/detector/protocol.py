@@ -34,3 +34,17 @@ class Detector(Protocol):
             (K, 5) float32: x, y, w, h in px, score.
         """
         ...
+
+
+@runtime_checkable
+class Hinting(Detector, Protocol):
+    """A detector that can also say where it suspects a face without being sure."""
+
+    @property
+    def sure_score(self) -> float:
+        """Least score of what ``detect`` gives; boxes of less are hints."""
+        ...
+
+    def suspect(self, image_bgr: UInt8[np.ndarray, "H W 3"], thorough: bool = False) -> Detections:
+        """As ``detect``, with hints: boxes that are to be looked at more critically."""
+        ...

@@ -16,9 +16,6 @@ from mien.models.face.crop import LANDMARK_BOX
 from mien.stream import FaceTracker
 from mien.stream.detector import Detector, OwnDetector, OwnDetectorConfig
 from mien.stream.detector.choice import open_detector
-from mien.stream.detector.protocol import overlap
-from mien.stream.sources.opening import open_source
-from mien.tools.demo import demo_clip
 
 onnx = pytest.importorskip("onnx", reason="makes small networks (extra: train)")
 from onnx import TensorProto, helper  # noqa: E402
@@ -138,19 +135,6 @@ def test_what_is_no_detector_is_refused(make_network: MakeNetwork, tmp_path: Pat
 def test_the_config_is_checked(settings: dict[str, float]) -> None:
     with pytest.raises(InputError, match="detector"):
         OwnDetectorConfig(**settings)  # pyright: ignore[reportArgumentType]
-
-
-def test_detectors_by_name(tmp_path: Path) -> None:
-    bundle = Bundle.default()
-    assert open_detector("centerface", bundle).detect(np.zeros((64, 64, 3), np.uint8)).shape[1] == 5
-    with demo_clip() as path, open_source(path) as source:
-        frame = next(iter(source)).image_bgr
-    theirs, mine = (open_detector(name, bundle).detect(frame) for name in ("centerface", "own"))
-    assert len(theirs) == len(mine) == 1
-    assert overlap(theirs[0, :4], mine)[0] > 0.4
-    bare = Bundle(tmp_path, bundle.info, bundle.hash, {})
-    with pytest.raises(BundleError, match="no detector of its own"):
-        open_detector("own", bare)
 
 
 def test_nothing_without_a_face_is_taken_for_one(eval_dir: Path) -> None:

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from mien.models.errors import BundleError
+from mien.models.face.bundle import Bundle
 from mien.models.face.crop import BoxStyle
 from mien.stream import FaceTracker, Frame
 from mien.stream.association import box_overlap
-from mien.stream.detector.centerface import CenterFaceDetector
+from mien.stream.detector.choice import open_detector
 from mien.stream.detector.protocol import Detections, Detector
 from mien.stream.latency import LatencyMeter
 from mien.stream.search import FaceSearch
@@ -28,12 +29,12 @@ OFTEN = TrackerConfig(verify_interval_s=0.01, detect_interval_s=0.01)
 
 
 class Gated:
-    """CenterFace behind a gate: it works only while that is open."""
+    """A detector behind a gate: it works only while that is open."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
         self.searched = 0
-        self._detector = CenterFaceDetector()
+        self._detector = open_detector("own", Bundle.default())
 
     @property
     def box_style(self) -> BoxStyle:
@@ -158,7 +159,9 @@ def test_a_program_ends_though_a_search_hangs() -> None:
 
 
 def test_a_closed_search_may_be_asked_again(frames: list[Frame]) -> None:
-    search: FaceSearch[int] = FaceSearch(CenterFaceDetector, beside=True)
+    search: FaceSearch[int] = FaceSearch(
+        lambda: open_detector("own", Bundle.default()), beside=True
+    )
     for _ in range(2):
         search.ask(frames[0].image_bgr, {})
         wait_for_answer(search)
@@ -215,11 +218,11 @@ def test_the_meter_knows_every_stage_and_forgets_old_frames() -> None:
 
 
 class Sized:
-    """CenterFace, that notes how large the pictures are."""
+    """A detector that notes how large the pictures are."""
 
     def __init__(self) -> None:
         self.sides: list[int] = []
-        self._detector = CenterFaceDetector()
+        self._detector = open_detector("own", Bundle.default())
 
     @property
     def box_style(self) -> BoxStyle:
