@@ -46,7 +46,7 @@ class OwnDetectorConfig:
     full_side: int = 960
     near_side: int = 160
     threshold: float | None = None
-    hints: float = 0.6
+    hints: float = 0.5
     most_overlap: float = 0.35
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import shutil
 import subprocess
@@ -154,16 +155,16 @@ def test_films_are_searched_by_the_detector_that_is_named(
     assert set(asked) == {"own"}
 
 
-def test_a_detector_that_the_bundle_lacks_is_told_before_the_work(
-    rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_detector_that_is_not_there_is_told_before_the_work(
+    rendered: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = tmp_path / "bundle"
-    leave_out = shutil.ignore_patterns("*.py", "__*", "detector.onnx")
-    shutil.copytree(Bundle.default().folder, place, ignore=leave_out)
-    bundle = write_bundle(place, Bundle.default().info)
+    def missing(name: str) -> None:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "distribution", missing)
     monkeypatch.setattr("mien.tools.evaluate.rendered.measure_shards", pytest.fail)
-    with pytest.raises(BundleError, match="no detector of its own"):
-        measure_rendered(rendered, bundle, "60", 1, "own")
+    with pytest.raises(BundleError, match="CenterFace is not installed"):
+        measure_rendered(rendered, Bundle.default(), "60", 1, "centerface")
 
 
 def test_options_of_stills_are_refused(mien: Mien, told: Told, rendered: Path) -> None:

@@ -150,7 +150,8 @@ def test_an_interruption_says_what_is_done_and_the_same_command_goes_on(
     options = ("--weights", tiny_pifuhd, "--resolution", "32", "--formats", "ply")
     process = start_mien("reconstruct", *names, "--out", "out", *options)
     deadline_s = time.monotonic() + 120
-    while not (tmp_path / "out/0.json").is_file() and time.monotonic() < deadline_s:
+    # The second one's file: by then the first is counted.
+    while not (tmp_path / "out/1.json").is_file() and time.monotonic() < deadline_s:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)

@@ -49,7 +49,7 @@ def measure_rendered(
 
     Raises:
         InputError: the folder holds neither, or a file of it is damaged.
-        BundleError: the bundle has no detector of its own, and that is asked for.
+        BundleError: the detector is not installed, or damaged.
     """
     from tqdm import tqdm
 
