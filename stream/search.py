@@ -23,8 +23,8 @@ K = TypeVar("K")
 _CLOSE_S: Final = 5.0
 """How long a search may take to end; one that hangs must not keep the process from ending."""
 _PLAIN_PX: Final = 48.0
-"""Side at which both detectors see a face as surely as when it is larger: of 173 faces of the even
-lines of helen and pointing04 CenterFace sees 167 so and 164 whole, mien's own 161 and 156."""
+"""Side at which a face is seen nearly as surely as when it is larger: of 173 faces of the even
+lines of helen and pointing04 mien's own detector points at 169 so, at all when they are whole."""
 
 
 @dataclass(frozen=True)

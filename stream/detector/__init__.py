@@ -3,7 +3,7 @@
 from ...models.face.crop import BoxStyle
 from .centerface import CenterFaceConfig, CenterFaceDetector
 from .own import OwnDetector, OwnDetectorConfig
-from .protocol import Detections, Detector
+from .protocol import Detections, Detector, Hinting
 
 __all__ = [
     "BoxStyle",
@@ -11,6 +11,7 @@ __all__ = [
     "CenterFaceDetector",
     "Detections",
     "Detector",
+    "Hinting",
     "OwnDetector",
     "OwnDetectorConfig",
 ]
