@@ -25,7 +25,7 @@ from .association import (
 )
 from .candidate import Candidate
 from .confirm import confirmed, worth_a_look
-from .detector.choice import open_detector
+from .detector.choice import check_detector, open_detector
 from .detector.protocol import Detector
 from .detector_names import DEFAULT_DETECTOR, DetectorName
 from .fit import FaceFitter
@@ -73,7 +73,8 @@ class FaceTracker:
             ``detect``, which is all that finding faces cost the frame.
 
     Raises:
-        InputError: a setting is impossible (BundleError: the bundle is damaged).
+        InputError: a setting is impossible (BundleError: the bundle is damaged, or the detector of
+            that name is not installed).
     """
 
     def __init__(
@@ -105,6 +106,8 @@ class FaceTracker:
         self.smoothing = resolve_smoothing(smoothing).tuned(bundle)
         self.max_faces = max_faces
         self._watch = stopwatch or Stopwatch()
+        if isinstance(detector, str):
+            check_detector(detector)
         self._finder: FaceSearch[Track] = FaceSearch(
             partial(open_detector, detector, bundle, threads)
             if isinstance(detector, str)

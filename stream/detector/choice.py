@@ -33,3 +33,15 @@ def open_detector(name: DetectorName, bundle: Bundle, threads: int = 1) -> Detec
     if path is None:
         raise BundleError(f"{Bundle.default().folder}: the shipped bundle lacks its detector")
     return OwnDetector(path, threads=threads)
+
+
+def check_detector(name: DetectorName) -> None:
+    """Tell before the work what :func:`open_detector` would tell in it.
+
+    Raises:
+        BundleError: the weights of that name are not installed.
+    """
+    if name == "centerface":
+        from .centerface import centerface_path
+
+        centerface_path()

@@ -3,12 +3,14 @@
 import importlib.metadata
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 
 from mien.models.errors import BundleError, InputError
 from mien.models.face.bundle import Bundle
+from mien.stream import FaceTracker
 from mien.stream.detector import CenterFaceConfig, CenterFaceDetector, Detector
 from mien.stream.detector._onnx_wire import with_dynamic_size
 from mien.stream.detector.centerface import centerface_path
@@ -109,8 +111,10 @@ def test_a_missing_distribution_names_the_remedy(monkeypatch: pytest.MonkeyPatch
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "distribution", missing)
-    with pytest.raises(BundleError, match=r"CenterFace is not installed.*\[centerface\]"):
-        open_detector("centerface", Bundle.default())
+    for begin in (partial(open_detector, "centerface", Bundle.default()),
+                  partial(FaceTracker, detector="centerface")):  # fmt: skip
+        with pytest.raises(BundleError, match=r"CenterFace is not installed.*\[centerface\]"):
+            begin()
 
 
 @pytest.mark.usefixtures("detector")
