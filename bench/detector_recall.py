@@ -22,9 +22,11 @@ import cv2
 import numpy as np
 from jaxtyping import Float64, UInt8
 
+from mien.models.errors import BundleError
 from mien.models.face.bundle import Bundle
 from mien.models.face.crop import tight_box
 from mien.stream import FaceTracker
+from mien.stream.detector.choice import check_detector
 from mien.stream.detector.protocol import overlap
 from mien.stream.detector_names import DetectorName
 from mien.stream.sources.opening import open_source
@@ -95,7 +97,8 @@ def print_set(images: Sequence[LabelledImage], name: str, bundle: Bundle) -> Non
             faces = [reduced_face(face, scale) for face in image.faces]
             rows = [row_of(face) for face in faces]
             for row in rows:
-                there[row if row is not None else []] += 1
+                if row is not None:
+                    there[row] += 1
             for which, estimator in estimators.items():
                 estimates, false = estimator.detected(picture, faces)
                 counts[which].false += len(false)
@@ -147,6 +150,11 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path)
     parser.add_argument("--lines", choices=("all", "even", "odd"), default="all")
     options = parser.parse_args()
+    try:
+        for name in DETECTORS:
+            check_detector(name)
+    except BundleError as error:
+        parser.error(str(error))
     bundle = Bundle.load(options.bundle) if options.bundle else Bundle.default()
     for folder in options.sets:
         print_set(read_labels(folder, options.lines), folder.name, bundle)

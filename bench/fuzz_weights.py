@@ -70,6 +70,20 @@ def _read_export(path: Path) -> object:
     return read_export(path)
 
 
+def _detector_export(_: Path) -> Sequence[bytes]:
+    from mien.models.detector.export import detector_to_onnx
+    from mien.models.detector.network import DetectorNetwork, DetectorNetworkConfig
+
+    config = DetectorNetworkConfig(width=0.1, deep=8, decoder=(8, 8, 8))
+    return [detector_to_onnx(DetectorNetwork(config), 0.5).SerializeToString()]
+
+
+def _read_detector_export(path: Path) -> object:
+    from mien.models.detector.warm_start import checkpoint_of_export
+
+    return checkpoint_of_export(path, np.zeros((1, 64, 64, 3), np.uint8))
+
+
 def _onnx_module(path: Path) -> object:
     from mien.models.portrait.onnx_torch import OnnxModule
 
@@ -252,6 +266,14 @@ PARSERS: Final = (
         "bytes",
         _export,
         in_file("e.onnx", _read_export),
+        share=0.3,
+        needs=("onnx", "torch"),
+    ),
+    Parser(
+        "onnx-detector-export",
+        "bytes",
+        _detector_export,
+        in_file("d.onnx", _read_detector_export),
         share=0.3,
         needs=("onnx", "torch"),
     ),

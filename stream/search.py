@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 from collections.abc import Callable
@@ -42,7 +43,7 @@ class Found(Generic[K]):
     boxes: Detections
     style: BoxStyle
     places: dict[K, Box]
-    sure_score: float = 0.0
+    sure_score: float = -math.inf
 
 
 class FaceSearch(Generic[K]):
@@ -152,7 +153,7 @@ class FaceSearch(Generic[K]):
     ) -> Found[K]:
         if self._detector is None:
             self._detector = self._open()
-        detector, look, sure = self._detector, self._detector.detect, 0.0
+        detector, look, sure = self._detector, self._detector.detect, -math.inf
         if isinstance(detector, Hinting):
             look, sure = detector.suspect, detector.sure_score
         boxes = self._in_small_copy(look, image_bgr, least_px)

@@ -58,6 +58,9 @@ class FollowingOptions:
             raise InputError(f"--threads is {self.threads}, expected 1 or more")
         if self.ipd_mm is not None and not 40.0 <= self.ipd_mm <= 90.0:
             raise InputError(f"--ipd-mm is {self.ipd_mm:g}, expected 40 to 90 mm")
+        from ..stream.detector.choice import check_detector
+
+        check_detector(self.detector)
 
     @cached_property
     def settings(self) -> SmoothingConfig:
@@ -76,12 +79,18 @@ class FollowingOptions:
         """What ``camera`` means: the camera of a file, or degrees across the longer side."""
         return read_camera(self.camera)
 
-    def plain(self) -> dict[str, Any]:
-        """What the results depend on, as plain values: of a file its content, not its name."""
+    def plain(self, bundle: Bundle) -> dict[str, Any]:
+        """What the results depend on, as plain values: of a file its content, not its name.
+
+        Args:
+            bundle: that is used; where it has no detector, that of the shipped one counts as well.
+        """
         from ..stream.smoother import PRESETS
 
         values = asdict(self)
         del values["threads"]
+        if self.detector == "own" and bundle.detector_path is None:
+            values["detector_bundle"] = Bundle.default().hash
         if self.smoothing not in PRESETS:
             values["smoothing"] = asdict(self.settings)
         values["camera"] = asdict(self.lens) if isinstance(self.lens, Camera) else self.lens

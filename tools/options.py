@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 BundleOption: TypeAlias = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
 SmoothingOption: TypeAlias = Annotated[str, tyro.conf.arg(metavar="raw|responsive|steady|FILE")]
 CameraOption: TypeAlias = Annotated[str, tyro.conf.arg(metavar="FILE|FOV")]
-DetectorOption: TypeAlias = DetectorName
+DetectorOption: TypeAlias = Annotated[
+    DetectorName,
+    tyro.conf.arg(
+        help="what finds faces: own (the bundle's, or the shipped one where it has none; trained "
+        "on rendered scenes only) or centerface (needs the extra centerface)."
+    ),
+]
 Lines: TypeAlias = Literal["all", "even", "odd"]
 """Lines of an evaluation set, counted from 0."""
 _HEAVY = ("torch", "safetensors", "skimage", "trimesh", "scipy")

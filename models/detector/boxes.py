@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from jaxtyping import Float32
 
+from ..errors import BundleError
+
 Detections = Float32[np.ndarray, "_ 5"]
 """One face a row: x, y, w, h of its box in image pixels, and a score in [0, 1]; best first."""
+
+THRESHOLD_KEY: Final = "threshold"
+"""Name of the score that a face needs among the metadata of ``detector.onnx``."""
 
 _STRIDE: Final = 4
 _LARGEST: Final = 6.5
 """Logarithm of a size in cells that no face exceeds; keeps the exponential finite."""
+
+
+def stated_threshold(metadata: Mapping[str, str], path: Path) -> float:
+    """The score that a file says a face needs; a half where it does not say.
+
+    Args:
+        metadata: of the network.
+        path: its file, for the message.
+
+    Raises:
+        BundleError: what it says is no number from 0 to 1.
+    """
+    said = metadata.get(THRESHOLD_KEY, "0.5")
+    try:
+        threshold = float(said)
+    except ValueError:
+        threshold = math.nan
+    if not 0.0 <= threshold <= 1.0:
+        raise BundleError(f"{path}: its threshold is {said!r}, expected a number from 0 to 1")
+    return threshold
 
 
 def overlap(

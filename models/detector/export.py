@@ -12,13 +12,12 @@ from torch import nn
 
 from ..face.bundle import DETECTOR
 from ..learning.onnx_graph import OnnxGraph, folded, write_model
+from .boxes import THRESHOLD_KEY
 from .checkpoint import DetectorCheckpoint
 from .network import DetectorNetwork
 
 DETECTOR_INPUT: Final = "pictures"
 DETECTOR_OUTPUTS: Final = ("heat", "box")
-THRESHOLD_KEY: Final = "threshold"
-"""Name of the score that a face needs among the file's own metadata."""
 
 
 def export_detector(checkpoint: Path, out: Path) -> Path:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import onnx
 import torch
 from jaxtyping import UInt8
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from torch import nn
 from ..errors import InputError
 from ..face.bundle import Bundle
 from ..learning.exported_weights import (
+    exported_network,
     finite_weights,
     fit,
     not_exported,
@@ -23,8 +23,8 @@ from ..learning.exported_weights import (
 )
 from ..learning.normalisation import normalised_layers, restore_normalisation
 from ..learning.stepping import StepProgress
+from .boxes import stated_threshold
 from .checkpoint import DetectorCheckpoint
-from .export import THRESHOLD_KEY
 from .network import DetectorNetwork, DetectorNetworkConfig
 
 _STRIDE_16: Final = 512
@@ -32,21 +32,19 @@ _STRIDE_16: Final = 512
 
 
 def exported_detector(start: Path) -> Path | None:
-    """The exported detector that a training is to begin from; None where that is a checkpoint.
-
-    Args:
-        start: a bundle's folder, an ONNX file (by its suffix), or a checkpoint.
+    """The detector to begin from, see :func:`.exported_weights.exported_network`.
 
     Raises:
-        BundleError: it is a folder and no sound bundle.
+        BundleError: ``start`` is a folder and no sound bundle.
         InputError: it is a bundle without a detector.
     """
-    if start.is_dir():
-        path = Bundle.load(start).detector_path
-        if path is None:
-            raise InputError(f"{start}: this bundle has no detector of its own (detector.onnx)")
-        return path
-    return start if start.suffix.lower() == ".onnx" else None
+    return exported_network(start, _detector_of)
+
+
+def _detector_of(bundle: Bundle) -> Path:
+    if bundle.detector_path is None:
+        raise InputError(f"{bundle.folder}: this bundle has no detector of its own (detector.onnx)")
+    return bundle.detector_path
 
 
 def checkpoint_of_export(path: Path, pictures: UInt8[np.ndarray, "B H W 3"]) -> DetectorCheckpoint:
@@ -111,7 +109,10 @@ def _config(values: Mapping[str, NDArray[np.float32]]) -> DetectorNetworkConfig 
             config = DetectorNetworkConfig(
                 round(wide.shape[1] / _STRIDE_16, digits), deep, (low, middle, high)
             )
-            if fit(values, _shapes(DetectorNetwork(config))):
+            # Sizes are a file's until all weights have them: none of that is made yet.
+            with torch.device("meta"):
+                network = DetectorNetwork(config)
+            if fit(values, _shapes(network)):
                 return config
         except InputError:
             continue
@@ -119,9 +120,7 @@ def _config(values: Mapping[str, NDArray[np.float32]]) -> DetectorNetworkConfig 
 
 
 def _threshold(path: Path) -> float:
-    """The score that the file says a face needs; a half where it does not."""
-    said = {p.key: p.value for p in onnx.load(path, load_external_data=False).metadata_props}
-    try:
-        return float(said.get(THRESHOLD_KEY, 0.5))
-    except ValueError as error:
-        raise InputError(f"{path}: its threshold is {said[THRESHOLD_KEY]!r}, no number") from error
+    import onnx  # it is there: the weights have been read with it
+
+    said = onnx.load(path, load_external_data=False).metadata_props
+    return stated_threshold({prop.key: prop.value for prop in said}, path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, how_to_install
+from ..face.bundle import Bundle
 
 if TYPE_CHECKING:
     import onnx
+
+
+def exported_network(start: Path, of_bundle: Callable[[Bundle], Path]) -> Path | None:
+    """The exported network that a training is to begin from; None where that is a checkpoint.
+
+    Args:
+        start: a bundle's folder, an ONNX file (by its suffix), or a checkpoint.
+        of_bundle: which file of a bundle.
+
+    Raises:
+        BundleError: it is a folder and no sound bundle.
+    """
+    if start.is_dir():
+        return of_bundle(Bundle.load(start))
+    return start if start.suffix.lower() == ".onnx" else None
 
 
 def read_exported_weights(path: Path) -> dict[str, NDArray[np.float32]]:

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ..errors import InputError
-from ..face.bundle import Bundle
 from ..face.names import N_PARAMS
 from ..learning.exported_weights import (
+    exported_network,
     finite_weights,
     fit,
     not_exported,
@@ -61,17 +61,12 @@ class ExportedWeights:
 
 
 def exported_regressor(start: Path) -> Path | None:
-    """The exported network that a training is to begin from; None where that is a checkpoint.
-
-    Args:
-        start: a bundle's folder, an ONNX file (by its suffix), or a checkpoint.
+    """The regressor to begin from, see :func:`.exported_weights.exported_network`.
 
     Raises:
-        BundleError: it is a folder and no sound bundle.
+        BundleError: ``start`` is a folder and no sound bundle.
     """
-    if start.is_dir():
-        return Bundle.load(start).whole_regressor_path
-    return start if start.suffix.lower() == ".onnx" else None
+    return exported_network(start, lambda bundle: bundle.whole_regressor_path)
 
 
 def read_export(path: Path) -> ExportedWeights:

@@ -19,12 +19,11 @@ def open_detector(name: DetectorName, bundle: Bundle, threads: int = 1) -> Detec
         InputError: there is none of that name.
         BundleError: its weights are not there, or damaged.
     """
+    check_detector(name)
     if name == "centerface":
         from .centerface import CenterFaceDetector
 
         return CenterFaceDetector(threads=threads)
-    if name != "own":
-        raise InputError(f"detector is {name!r}, expected 'own' or 'centerface'")
     from ...models.face.bundle import Bundle
     from .own import OwnDetector
 
@@ -39,9 +38,12 @@ def check_detector(name: DetectorName) -> None:
     """Tell before the work what :func:`open_detector` would tell in it.
 
     Raises:
-        BundleError: the weights of that name are not installed.
+        InputError: there is none of that name.
+        BundleError: its weights are not installed.
     """
     if name == "centerface":
         from .centerface import centerface_path
 
         centerface_path()
+    elif name != "own":
+        raise InputError(f"detector is {name!r}, expected 'own' or 'centerface'")

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from ...models.detector.boxes import decode, resized, suppress
+from ...models.detector.boxes import decode, resized, stated_threshold, suppress
 from ...models.errors import BundleError, InputError
 from ...models.face.crop import LANDMARK_BOX, BoxStyle
 from ..onnx_session import open_session
@@ -23,7 +23,6 @@ from .protocol import Detections
 
 _INPUT: Final = "pictures"
 _OUTPUTS: Final = ("heat", "box")
-_THRESHOLD_KEY: Final = "threshold"
 _MULTIPLE: Final = 32
 _GREY: Final = (127, 127, 127)
 """What the network sees beyond the picture's edges in training, too."""
@@ -85,13 +84,8 @@ class OwnDetector:
                  [o.name for o in self._session.get_outputs()])  # fmt: skip
         if names != ([_INPUT], list(_OUTPUTS)):
             raise BundleError(f"{model}: no detector: its inputs and outputs are {names}")
-        said = self._session.get_modelmeta().custom_metadata_map.get(_THRESHOLD_KEY, "0.5")
-        try:
-            self.threshold = float(said)
-        except ValueError as error:
-            raise BundleError(f"{model}: its threshold is {said!r}, no number") from error
-        if self.config.threshold is not None:
-            self.threshold = self.config.threshold
+        stated = stated_threshold(self._session.get_modelmeta().custom_metadata_map, model)
+        self.threshold = stated if self.config.threshold is None else self.config.threshold
 
     @property
     def box_style(self) -> BoxStyle:

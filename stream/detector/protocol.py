@@ -31,7 +31,7 @@ class Detector(Protocol):
             thorough: spare no time, for stills: small faces are searched for as well.
 
         Returns:
-            (K, 5) float32: x, y, w, h in px, score.
+            (K, 5) float32: x, y, w, h in px, score in [0, 1]; best first.
         """
         ...
 
@@ -42,9 +42,18 @@ class Hinting(Detector, Protocol):
 
     @property
     def sure_score(self) -> float:
-        """Least score of what ``detect`` gives; boxes of less are hints."""
+        """Least score of what ``detect`` gives, in [0, 1]; boxes of less are hints."""
         ...
 
     def suspect(self, image_bgr: UInt8[np.ndarray, "H W 3"], thorough: bool = False) -> Detections:
-        """As ``detect``, with hints: boxes that are to be looked at more critically."""
+        """As ``detect``, with hints: boxes that are to be looked at more critically.
+
+        Args:
+            image_bgr: the picture.
+            thorough: as for ``detect``.
+
+        Returns:
+            (K, 5) float32: x, y, w, h in px, score in [0, 1]; best first. Those of ``sure_score``
+            or more are what ``detect`` gives.
+        """
         ...

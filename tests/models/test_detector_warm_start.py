@@ -75,6 +75,16 @@ def test_another_architecture_is_told_by_its_weights(tmp_path: Path) -> None:
     assert start.threshold == pytest.approx(0.37)
 
 
+def test_sizes_that_a_file_only_claims_take_no_memory(tmp_path: Path) -> None:
+    model = onnx.load(shipped())
+    for value in model.graph.initializer:
+        if value.name == "deep.1.bias":
+            value.CopyFrom(onnx.numpy_helper.from_array(np.zeros(10**6, np.float32), value.name))
+    onnx.save(model, tmp_path / "vast.onnx")  # its convolution would have 4 TB
+    with pytest.raises(InputError, match="not exported by mien"):
+        checkpoint_of_export(tmp_path / "vast.onnx", pictures(1, 2))
+
+
 @pytest.mark.parametrize("kind", ["network", "bundle"])
 def test_training_goes_on_from_an_export(kind: str, tmp_path: Path) -> None:
     bank, out = tmp_path / "bank", tmp_path / "out"
@@ -107,16 +117,19 @@ def test_what_cannot_be_begun_from_is_said_in_one_line(tmp_path: Path) -> None:
         if value.name == "deep.1.weight":
             array = np.full_like(onnx.numpy_helper.to_array(value), np.nan)
             value.CopyFrom(onnx.numpy_helper.from_array(array, value.name))
-    onnx.save(model, tmp_path / "nan.onnx")
-    model = onnx.load(shipped())
-    model.metadata_props[0].value = "often"
-    onnx.save(model, tmp_path / "often.onnx")
+    onnx.save(model, tmp_path / "no-number.onnx")
+    for value in ("often", "nan", "7"):
+        model = onnx.load(shipped())
+        model.metadata_props[0].value = value
+        onnx.save(model, tmp_path / f"{value}.onnx")
     for name, reason in {
         "gone.onnx": "No such file",
         "junk.onnx": "not an ONNX file",
         "regressor.onnx": "not exported by mien",
-        "nan.onnx": "deep.1.weight is not finite",
-        "often.onnx": "its threshold is 'often', no number",
+        "no-number.onnx": "deep.1.weight is not finite",
+        "often.onnx": "its threshold is 'often', expected",
+        "nan.onnx": "its threshold is 'nan', expected",
+        "7.onnx": "its threshold is '7', expected",
     }.items():
         with pytest.raises(InputError, match=f"{name}: .*{reason}") as caught:
             checkpoint_of_export(tmp_path / name, pictures(1, 2))

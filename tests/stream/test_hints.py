@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,11 +13,15 @@ from hypothesis import strategies as st
 
 from mien.models.errors import InputError
 from mien.models.face.bundle import Bundle, BundleInfo
+from mien.models.face.crop import FACE_BOX
 from mien.stream import FaceTracker, TrackerConfig
 from mien.stream.confirm import worth_a_look
-from mien.stream.detector import OwnDetector
+from mien.stream.detector import OwnDetector, OwnDetectorConfig
 from mien.stream.detector.protocol import Hinting
 from mien.stream.regression import Regression
+from mien.stream.search import FaceSearch
+from mien.stream.sources.opening import open_source
+from mien.tools.demo import demo_clip
 
 from .tracked_world import CAMERA, HEIGHT, WIDTH, Person, World
 
@@ -101,6 +106,38 @@ def test_many_hints_do_not_hide_a_sure_face(bundle: Bundle, world: Unsure) -> No
     assert [row.observed for row in rows[-1]] == [True]
 
 
+def test_a_hint_in_the_small_copy_is_no_end_of_the_search() -> None:
+    class Whole:
+        """Suspects the left of every picture, and is sure of the right of large ones."""
+
+        box_style, sure_score = FACE_BOX, 0.8
+
+        def detect(self, image_bgr: np.ndarray, thorough: bool = False) -> np.ndarray:
+            found = self.suspect(image_bgr, thorough)
+            return found[found[:, 4] >= self.sure_score]
+
+        def suspect(self, image_bgr: np.ndarray, thorough: bool = False) -> np.ndarray:
+            score = 0.9 if image_bgr.shape[1] == WIDTH else 0.5
+            return np.array([[0, 0, 99, 99, 0.5], [200, 0, 99, 99, score]], np.float32)
+
+    search = FaceSearch[int](Whole)
+    search.ask(np.zeros((HEIGHT, WIDTH, 3), np.uint8), {0: (200.0, 0.0, 99.0, 99.0)}, complete=True)
+    found = search.answer()
+    assert found is not None
+    assert (found.boxes[:, 4] >= found.sure_score).tolist() == [True, False]
+
+
+def test_a_detector_without_hints_is_sure_whatever_its_scores() -> None:
+    class Logits:
+        box_style = FACE_BOX
+
+        def detect(self, image_bgr: np.ndarray, thorough: bool = False) -> np.ndarray:
+            return np.array([[9, 9, 99, 99, -1.0]], np.float32)
+
+    found = FaceSearch[int](Logits).now(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    assert (found.boxes[:, 4] >= found.sure_score).all()
+
+
 @given(st.lists(st.floats(0, 1, width=32), max_size=20), st.integers(0, 8))
 def test_as_many_of_either_kind_in_their_order(scores: list[float], count: int) -> None:
     boxes = np.zeros((len(scores), 5), np.float32)
@@ -112,15 +149,20 @@ def test_as_many_of_either_kind_in_their_order(scores: list[float], count: int) 
         np.testing.assert_array_equal(kept[(kept[:, 4] >= 0.5) == sure], mine)
 
 
-def test_detecting_is_suspecting_without_hints(astronaut: np.ndarray) -> None:
+def test_hints_are_boxes_of_lower_scores_beside_those_that_are_detected() -> None:
+    with demo_clip() as path, open_source(path) as source:
+        face = next(iter(source)).image_bgr
+    # With a tenth of its contrast the shipped detector does not trust it any more.
+    face, grey = cv2.resize(face, (160, 160)), np.full((160, 160, 3), 127, np.uint8)
+    scene = np.hstack([cv2.addWeighted(face, a, grey, 1 - a, 0) for a in (1, 0.3, 0.1)])
     path = Bundle.default().detector_path
     assert path is not None
-    detector = OwnDetector(path)
+    detector, unhinting = OwnDetector(path), OwnDetector(path, OwnDetectorConfig(hints=1.0))
     assert isinstance(detector, Hinting)
     for thorough in (False, True):
-        suspected = detector.suspect(astronaut, thorough)
-        sure = suspected[suspected[:, 4] >= detector.sure_score]
-        np.testing.assert_array_equal(detector.detect(astronaut, thorough), sure)
-        least = detector.config.hints * detector.sure_score
-        assert (suspected[:, 4] >= least).all()
-    assert len(suspected) > len(sure) >= 1
+        suspected, sure = detector.suspect(scene, thorough), unhinting.suspect(scene, thorough)
+        np.testing.assert_array_equal(detector.detect(scene, thorough), sure)
+        np.testing.assert_array_equal(suspected[: len(sure)], sure)
+        hints = suspected[len(sure) :, 4]
+        assert ((hints >= 0.5 * detector.sure_score) & (hints < detector.sure_score)).all()
+        assert len(hints)

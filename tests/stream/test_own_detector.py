@@ -14,7 +14,7 @@ from mien.models.errors import BundleError, InputError
 from mien.models.face.bundle import Bundle
 from mien.models.face.crop import LANDMARK_BOX
 from mien.stream import FaceTracker
-from mien.stream.detector import Detector, OwnDetector, OwnDetectorConfig
+from mien.stream.detector import Detector, Hinting, OwnDetector, OwnDetectorConfig
 from mien.stream.detector.choice import open_detector
 
 onnx = pytest.importorskip("onnx", reason="makes small networks (extra: train)")
@@ -105,6 +105,19 @@ def test_a_face_too_small_for_the_first_look_is_found_in_the_second(
         assert (np.abs(middles - (300, 500)).max(axis=1) < 12).any() == found
 
 
+def test_what_is_suspected_hides_no_face_that_only_the_second_look_shows(
+    detector: OwnDetector,
+) -> None:
+    image = picture(720, 960, (300, 500), side=8)
+    image[100:148, 700:748] = (0, 0, 115)  # 0.45: from half of the threshold on, a hint
+    boxes = detector.detect(image)
+    assert boxes.shape == (1, 5)
+    assert np.abs(boxes[0, :2] + boxes[0, 2:4] / 2 - (300, 500)).max() < 12
+    suspected = detector.suspect(image)
+    assert len(suspected) > 1
+    assert suspected[1:, 4] == pytest.approx(0.45, abs=0.02)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (31, 500), (240, 320)])
 def test_no_face_no_box(detector: OwnDetector, size: tuple[int, int]) -> None:
     for thorough in (False, True):
@@ -138,12 +151,13 @@ def test_the_config_is_checked(settings: dict[str, float]) -> None:
 
 
 def test_nothing_without_a_face_is_taken_for_one(eval_dir: Path) -> None:
-    """Lights in the dark among them, which the detector alone points at."""
-    detector, pointed = open_detector("own", Bundle.default()), 0
+    """Lights in the dark among them, which the detector alone suspects."""
+    detector, suspected = open_detector("own", Bundle.default()), 0
+    assert isinstance(detector, Hinting)
     with FaceTracker(max_faces=8, detector="own") as tracker:
         for path in sorted((eval_dir / "noface" / "img").iterdir()):
             image = cv2.imread(str(path))
             assert image is not None
-            pointed += len(detector.detect(image, thorough=True))
+            suspected += len(detector.suspect(image, thorough=True))
             assert tracker.fit(image) == [], path
-    assert pointed > 0
+    assert suspected > 0

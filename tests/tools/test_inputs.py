@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mien.models.errors import InputError
+from mien.models.face.bundle import Bundle
 from mien.tools.annotate.inputs import collect_inputs
 from mien.tools.options import camera_for, choices, read_camera
 
@@ -125,11 +126,21 @@ def test_options_say_what_is_in_a_file_and_not_its_name(tmp_path: Path) -> None:
     def said(fov_deg: float, gate: float) -> dict[str, object]:
         Camera.from_fov(320, 240, fov_deg).save(lens)
         smoothing.write_text(f"gate = {gate}\n")
-        return FollowingOptions(smoothing=str(smoothing), camera=str(lens)).plain()
+        return FollowingOptions(smoothing=str(smoothing), camera=str(lens)).plain(Bundle.default())
 
     before = said(50.0, 7.0)
     assert said(50.0, 7.0) == before
     assert said(51.0, 7.0) != before
     assert said(50.0, 8.0) != before
     assert str(tmp_path) not in str(before)
-    assert FollowingOptions(camera="60.0").plain() == FollowingOptions().plain()
+    shipped = Bundle.default()
+    assert FollowingOptions(camera="60.0").plain(shipped) == FollowingOptions().plain(shipped)
+
+
+def test_options_say_whose_detector_it_is_where_the_bundle_has_none(tmp_path: Path) -> None:
+    from mien.tools.following import FollowingOptions
+
+    shipped = Bundle.default()
+    bare = Bundle(tmp_path, shipped.info, "0" * 64, {})
+    assert FollowingOptions().plain(bare)["detector_bundle"] == shipped.hash
+    assert "detector_bundle" not in FollowingOptions().plain(shipped)

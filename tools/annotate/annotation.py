@@ -93,7 +93,7 @@ class Batch:
     def options(self) -> dict[str, Any]:
         """Everything that the outputs depend on, as plain values; the bundle's hash is apart."""
         return {
-            **self.tracking.plain(),
+            **self.tracking.plain(self.bundle),
             "boxes": None if self.boxes is None else self.boxes.hash,
             "causal": self.causal,
             **self.wanted.plain(),

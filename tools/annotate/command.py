@@ -60,8 +60,7 @@ class Annotate:
             inputs) that replaces the detector.
         bundle: folder of a model bundle; default: the one that mien ships.
         smoothing: preset or TOML file; raw publishes what the regressor says.
-        detector: what finds faces: own (the bundle's, trained on rendered scenes only) or
-            centerface.
+        detector: what finds faces: own or centerface.
         camera: camera file (TOML or JSON: fx, fy, cx, cy, width, height in pixels; or YAML or XML
             of OpenCV's calibration or ROS), or field of view across the longer side in degrees.
         max_faces: at most so many faces at once.
@@ -177,7 +176,8 @@ class Annotate:
             bundle=load_bundle(self.bundle),
             tracking=FollowingOptions(
                 smoothing=self.smoothing,
-                detector=self.detector,
+                # Boxes replace the detector: no result depends on its name.
+                detector=self.detector if self.boxes is None else DEFAULT_DETECTOR,
                 camera=self.camera,
                 max_faces=self.max_faces,
                 ipd_mm=self.ipd_mm,

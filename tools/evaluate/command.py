@@ -55,8 +55,7 @@ class Evaluate:
         lines: which lines of labels.jsonl: choose on even ones, report odd ones. These three are
             for stills only.
         bundle: folder of a model bundle; default: the one that mien ships.
-        detector: what finds faces: own (the bundle's, trained on rendered scenes only) or
-            centerface.
+        detector: what finds faces: own or centerface.
         camera: camera file (TOML or JSON: fx, fy, cx, cy, width, height in pixels; or YAML or XML
             of OpenCV's calibration or ROS), or field of view across the longer side in degrees.
         threads: threads of the networks.

@@ -66,8 +66,7 @@ class LiveOptions:
         list: print the cameras of this machine with their sizes and rates, and end.
         bundle: folder of a model bundle; default: the one that mien ships.
         smoothing: preset or TOML file; raw publishes what the regressor says.
-        detector: what finds faces: own (the bundle's, trained on rendered scenes only) or
-            centerface.
+        detector: what finds faces: own or centerface.
         camera: camera file (TOML or JSON: fx, fy, cx, cy, width, height in pixels; or YAML or XML
             of OpenCV's calibration or ROS), or field of view across the longer side in degrees.
         max_faces: at most so many faces at once, in each source.

@@ -84,7 +84,7 @@ class LiveSetup:
                 session = Session(name, source, follower, watch)
                 opened.callback(session.give_up)
                 self.sessions.append(session)
-                recording = follower.recording(source.info, following.plain())
+                recording = follower.recording(source.info, following.plain(bundle))
                 if publisher is not None:
                     session.add(publisher.add(name, recording, session.health))
                 if view is not None:
