@@ -39,6 +39,8 @@ from live_runs import TASK, waited
 from summary_page import About, page
 from summary_questions import MINUTES, Absent, Outcome, Question, Settings, questions
 
+from mien.models.face.bundle import Bundle
+
 PACKAGES = ("mien", "numpy", "torch", "onnxruntime", "av", "opencv-python")
 UNREADABLE = (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError)
 
@@ -135,8 +137,9 @@ def machine() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of Python, the system, and the packages that count."""
-    found = {"Python": platform.python_version()}
+    """Of Python, the system, the packages that count, and the shipped bundle."""
+    bundle = Bundle.default().info
+    found = {"Python": platform.python_version(), bundle.name: bundle.version}
     for name in PACKAGES:
         try:
             found[name] = version(name)
