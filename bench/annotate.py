@@ -12,7 +12,8 @@ H.264 as x264 makes it by default. Whole commands are measured, each a process o
   made of its parameters, as 3DDFA_V2 goes about it; no pose in space, no filter, no file;
 * MediaPipe's Face Landmarker with blendshapes in video mode, on frames of OpenCV's reader.
 
-Workers: four copies of the clip by one worker and by two, each with one thread.
+Workers: four copies of the clip by one worker and by two, each with one thread; and the serial loop
+in one process and in two at once, which says what the machine's second core is worth to such work.
 
 Ratios are of frames a second within a repetition, in which all take their turn; their quartiles say
 how sure they are. Processor time is told beside them, what it takes to begin apart from that of a
@@ -187,8 +188,11 @@ def quartiles(values: np.ndarray) -> str:
     return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
-def workers(clip: Path, frames: int, place: Path, repeats: int) -> tuple[str, float]:
-    """Four copies of a clip by one worker, and by two, in turns; in words, and the ratio."""
+def workers(clip: Path, frames: int, place: Path, repeats: int) -> tuple[str, dict[str, float]]:
+    """Four copies of a clip by one worker, and by two, in turns; in words, and the ratios.
+
+    Beside them the serial loop, once and twice at once.
+    """
     films, out = place / "films", place / "films-out"
     films.mkdir()
     for name in "abcd":
@@ -202,16 +206,26 @@ def workers(clip: Path, frames: int, place: Path, repeats: int) -> tuple[str, fl
 
         return made
 
+    def loops(mode: str) -> Callable[[], Command]:
+        return lambda: [sys.executable, CHILD, mode, clip, "1"]
+
     one, two = (Contestant(f"{n} workers", command(n), 4 * frames) for n in (1, 2))
+    alone = Contestant("one loop", loops("loop"), frames)
+    both = Contestant("two loops", loops("twice"), 2 * frames)
     for _ in range(repeats):
-        one.run()
-        two.run()
+        for contestant in (one, two, alone, both):
+            contestant.run()
     text = (
         f"Two workers with one thread each over one: {quartiles(two.rates / one.rates)}, "
         f"{np.median(two.rates):.0f} and {np.median(one.rates):.0f} frames/s; processor time "
-        f"{quartiles(np.array(one.cpu_s) / np.array(two.cpu_s))}"
+        f"{quartiles(np.array(one.cpu_s) / np.array(two.cpu_s))}. Two serial loops at once over "
+        f"one: {quartiles(both.rates / alone.rates)}"
     )
-    return text, float(np.median(two.rates / one.rates))
+    ratios = {
+        "two workers over one": float(np.median(two.rates / one.rates)),
+        "two loops over one": float(np.median(both.rates / alone.rates)),
+    }
+    return text, ratios
 
 
 def main() -> None:
@@ -251,8 +265,8 @@ def main() -> None:
             print(bench.report(), flush=True)
             figures[name] = bench.figures()
             if size == (640, 480):
-                told, ratio = workers(clip, frames, place, max(1, options.repeats // 2))
-                figures["two workers over one"] = ratio
+                told, ratios = workers(clip, frames, place, max(1, options.repeats // 2))
+                figures |= ratios
                 print("\n" + told, flush=True)
     write_figures(options.json, figures)
 

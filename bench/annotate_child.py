@@ -1,6 +1,6 @@
 """What ``annotate.py`` measures beside mien, each in a process of its own.
 
-    python bench/annotate_child.py decode|loop|mediapipe CLIP THREADS [TASK]
+    python bench/annotate_child.py decode|loop|twice|mediapipe CLIP THREADS [TASK]
 
 ``mediapipe`` runs in a Python that has it; it needs nothing of mien. The others keep the memory of
 freed frames, as ``mien annotate`` does: the floor is to be as low as it can be.
@@ -8,6 +8,7 @@ freed frames, as ``mien annotate`` does: the floor is to be as low as it can be.
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from itertools import islice
 from pathlib import Path
@@ -43,6 +44,16 @@ def loop(clip: Path, threads: int) -> int:
     return count
 
 
+def twice(clip: Path, threads: int) -> int:
+    """The loop in two processes at once: what two cores give to work that shares nothing."""
+    command = [sys.executable, __file__, "loop", str(clip), str(threads)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [one.communicate()[0] for one in both]
+    if any(one.returncode for one in both):
+        raise SystemExit("a loop failed")
+    return sum(int(text) for text in said)
+
+
 def mediapipe(clip: Path, task: Path) -> int:
     """As MediaPipe's own examples do it."""
     import cv2
@@ -68,7 +79,8 @@ def main() -> None:
     if what == "mediapipe":
         print(mediapipe(Path(clip), Path(more[0])))
     else:
-        print({"decode": decode, "loop": loop}[what](Path(clip), int(threads)))
+        modes = {"decode": decode, "loop": loop, "twice": twice}
+        print(modes[what](Path(clip), int(threads)))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 from figures import add_json_option, write_figures
-from smoothing_clips import Clip, ClipRow, clip_lines, clip_paths, compare
+from smoothing_clips import Clip, ClipRow, clip_lines, clip_paths, compare, own_share
 from smoothing_measures import UNITS, Figures, Measures
 from smoothing_methods import (
     NATURAL_SPEED,
@@ -99,7 +99,7 @@ def main() -> None:
         clips, rows = on_clips(args.clips, fitter, default, strengths)
         lines += ["", *real_lines(clips, rows)]
         figures["clips"] = {
-            name: {key: getattr(row["all"], key) for key in ("jitter", "rigid", "lag_ms")}
+            name: {key: getattr(row["all"], key) for key in ("jitter", "rigid", "beside", "lag_ms")}
             for name, row in rows.items()
         }
     text = "\n".join([*lines, ""])
@@ -263,7 +263,7 @@ def on_clips(
     clips = []
     for path in clip_paths(folder):
         video = record_video(path, fitter, detector)
-        clip = Clip.of(path.name, Measured.of(video, fitter, default))
+        clip = Clip.of(path, Measured.of(video, fitter, default))
         say(f"{path.name}: {'no face' if clip is None else clip.still_frames} still frames")
         if clip is not None:
             clips.append(clip)
@@ -276,8 +276,10 @@ def real_lines(clips: Sequence[Clip], rows: dict[str, dict[str, ClipRow]]) -> li
     return [
         "## Real clips",
         "",
-        "Landmarks where the head holds still, as a ratio to raw (of all, of nose and eye corners "
-        "alone, which speech does not move); their middle's lag behind raw's.",
+        "Landmarks where the head holds still, as a ratio to raw (of all; of nose and eye corners "
+        "alone, which speech does not move; of what these move beside the picture's own motion, as "
+        "optical flow sees it); their middle's lag behind raw's. The picture's own motion there is "
+        f"{own_share(clips):.2f} of raw: a head that holds still moves, and films repeat frames.",
         "",
         *clip_lines(clips, rows),
     ]

@@ -1,6 +1,7 @@
 """Smoothing on real clips, which have no truth: steadiness where the face holds still, and lag.
 
-Both are against the unsmoothed landmarks, and say nothing of accuracy.
+Both are against the unsmoothed landmarks, and say nothing of accuracy. Heads that
+hold still move a little: how much of the jitter is the picture's own motion, optical flow says.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from smoothing_flow import carried
 from smoothing_measures import (
     DELAYS_MS,
     DelayedTruth,
@@ -40,6 +42,8 @@ class Clip:
         name: of the file.
         measured: the recording.
         marks: (T, 136) unsmoothed landmarks in percent of the box; NaN where there is no face.
+        own: (T, 26) where the picture itself carries the rigid points in still stretches, in
+            percent of the box; NaN elsewhere.
         still: frames of each still stretch.
         longest: the longest stretch with a face.
     """
@@ -47,27 +51,30 @@ class Clip:
     name: str
     measured: Measured
     marks: np.ndarray
+    own: np.ndarray
     t_s: np.ndarray
     still: list[np.ndarray]
     longest: np.ndarray
 
     @classmethod
-    def of(cls, name: str, measured: Measured) -> Clip | None:
-        """None where no face is seen for two seconds."""
+    def of(cls, path: Path, measured: Measured) -> Clip | None:
+        """Of a video and what was measured in it; None where no face is seen for two seconds."""
         t_s = (measured.video.t_ns - measured.video.t_ns[0]) * 1e-9
         runs = stretches(measured.seen, t_s, 0.0, 2.0)
         if not runs:
             return None
-        marks = _percent(Estimate.of(raw(measured), measured))
+        unsmoothed = Estimate.of(raw(measured), measured)
+        marks = _percent(unsmoothed)
         still = np.zeros(len(t_s), bool)
         for run in runs:
             # Twice, so that little of the noise is left in the speed.
             slow = moving_mean(moving_mean(marks[run], t_s[run], LOW_PASS_S), t_s[run], LOW_PASS_S)
             speed = np.gradient(slow, t_s[run], axis=0)
             still[run] = np.sqrt((speed**2).sum(axis=1) / 68.0) < 100.0 * STILL_SPEED
-        return cls(
-            name, measured, marks, t_s, stretches(still, t_s, 0.0, STILL_S), max(runs, key=len)
-        )
+        quiet = stretches(still, t_s, 0.0, STILL_S)
+        own = carried(path, unsmoothed.landmarks, RIGID, quiet).reshape(len(t_s), -1)
+        own *= 100.0 / float(np.nanmedian(box_size_px(unsmoothed.landmarks)))
+        return cls(path.name, measured, marks, own, t_s, quiet, max(runs, key=len))
 
     @property
     def still_frames(self) -> int:
@@ -82,12 +89,14 @@ class ClipRow:
         jitter: percent of the box, from second differences in still stretches, of all landmarks:
             a speaking mouth's own movement is in it.
         rigid: the same of nose and eye corners alone.
+        beside: the same, of their motion beside the picture's own.
         wobble: percent of the box, about the one-second moving mean in still stretches.
         lag_ms: of the landmarks' middle behind raw's.
     """
 
     jitter: float
     rigid: float
+    beside: float
     wobble: float
     lag_ms: float
 
@@ -101,7 +110,7 @@ def compare(clips: Sequence[Clip], methods: Mapping[str, Method]) -> dict[str, d
         rows[name] = {}
         for clip in clips:
             marks = _percent(Estimate.of(method(clip.measured), clip.measured))
-            parts = [_unsteadiness(marks[run], clip.t_s[run]) for run in clip.still]
+            parts = [_unsteadiness(marks[run], clip.own[run], clip.t_s[run]) for run in clip.still]
             t_s, run = clip.t_s, clip.longest
             delayed = DelayedTruth(_middle(clip.marks[run]), t_s[run], np.ones(len(run), bool))
             cost = delayed.cost(_middle(marks[run]))
@@ -124,19 +133,23 @@ def clip_lines(clips: Sequence[Clip], rows: Mapping[str, Mapping[str, ClipRow]])
     frames["all"] = sum(frames.values())
     others = [name for name in rows if name != "raw"]
     lines = [
-        "| clip | still frames | raw: jitter, of rigid points, wobble (%) | "
-        + " | ".join(f"{name}: jitter, of rigid points, wobble, lag ms" for name in others)
+        "| clip | still frames | raw: jitter, of rigid points, beside the picture, wobble (%) | "
+        + " | ".join(
+            f"{name}: jitter, of rigid points, beside the picture, wobble, lag ms"
+            for name in others
+        )
         + " |",
         "|---|---:|---:|" + "---:|" * len(others),
     ]
     for name in names:
         own = rows["raw"][name]
-        cells = [name, str(frames[name]), f"{own.jitter:.3f}, {own.rigid:.3f}, {own.wobble:.3f}"]
+        figures = f"{own.jitter:.3f}, {own.rigid:.3f}, {own.beside:.3f}, {own.wobble:.3f}"
+        cells = [name, str(frames[name]), figures]
         for other in others:
             row = rows[other][name]
             cells.append(
                 f"{row.jitter / own.jitter:.2f}, {row.rigid / own.rigid:.2f}, "
-                f"{row.wobble / own.wobble:.2f}, {row.lag_ms:.0f}"
+                f"{row.beside / own.beside:.2f}, {row.wobble / own.wobble:.2f}, {row.lag_ms:.0f}"
             )
         lines.append("| " + " | ".join(cells).replace("nan", "-") + " |")
     return lines
@@ -152,13 +165,24 @@ def _middle(marks: np.ndarray) -> np.ndarray:
     return marks.reshape(len(marks), 68, 2).mean(axis=1)
 
 
-def _unsteadiness(marks: np.ndarray, t_s: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Squared jitter, that of the rigid points, and wobble of a still stretch, by frame."""
+def own_share(clips: Sequence[Clip]) -> float:
+    """Jitter of the picture's own motion over that of the unsmoothed rigid points, all clips."""
+    runs = [(clip, run) for clip in clips for run in clip.still]
+    own = np.concatenate([second_differences(clip.own[run]) for clip, run in runs])
+    raw_marks = [clip.marks[run].reshape(len(run), 68, 2)[:, RIGID] for clip, run in runs]
+    rigid = np.concatenate([second_differences(m.reshape(len(m), -1)) for m in raw_marks])
+    return float(np.sqrt((own**2).mean() / (rigid**2).mean()))
+
+
+def _unsteadiness(marks: np.ndarray, own: np.ndarray, t_s: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Squared figures of a still stretch by frame: jitter, of the rigid points, beside the
+    picture's own motion, and wobble."""
     points = marks.reshape(len(marks), 68, 2)
     rigid = points[:, RIGID].reshape(len(marks), -1)
     return (
         (second_differences(marks) ** 2).sum(axis=1) / 68.0,
         (second_differences(rigid) ** 2).sum(axis=1) / len(RIGID),
+        (second_differences(rigid - own) ** 2).sum(axis=1) / len(RIGID),
         ((marks - moving_mean(marks, t_s)) ** 2).sum(axis=1) / 68.0,
     )
 
@@ -166,8 +190,8 @@ def _unsteadiness(marks: np.ndarray, t_s: np.ndarray) -> tuple[np.ndarray, ...]:
 def _row(parts: Sequence[tuple[np.ndarray, ...]], cost: np.ndarray) -> ClipRow:
     lag_ms = least_cost_ms(cost)
     if not parts:
-        return ClipRow(float("nan"), float("nan"), float("nan"), lag_ms)
-    jitter, rigid, wobble = (
+        return ClipRow(np.nan, np.nan, np.nan, np.nan, lag_ms)
+    jitter, rigid, beside, wobble = (
         float(np.sqrt(np.concatenate(series).mean())) for series in zip(*parts, strict=True)
     )
-    return ClipRow(jitter, rigid, wobble, lag_ms)
+    return ClipRow(jitter, rigid, beside, wobble, lag_ms)

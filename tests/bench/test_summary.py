@@ -208,14 +208,15 @@ def test_speed_is_read_as_ratios() -> None:
                 "ratios_once_begun": {"mien, 1 over decoding, 1": 0.8},
             },
             "two workers over one": 1.9,
+            "two loops over one": 1.95,
         },
     }  # fmt: skip
     (row,) = speed.face_work(found)
     assert (row.ratio, row.goal.met(row.ratio)) == (0.17, True)
     assert [one.ratio for one in speed.live(found)] == [0.5, 0.5, 0.5, 0.5, 0.08, 0.0, 0.25]
-    first, second = speed.annotate(found)
+    first, second, machine = speed.annotate(found)
     assert (first.what, first.goal.least) == ("mien annotate, 640x480, 1 thread", 0.6)
-    assert second.ratio == 1.9
+    assert (second.ratio, machine.ratio, machine.goal) == (1.9, 1.95, None)
 
 
 @pytest.mark.parametrize(("faces", "ratio"), [(160, 1.06), (7, 0.03975)])
