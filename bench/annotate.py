@@ -30,7 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -168,7 +168,7 @@ class Bench:
         """Rates, and ratios of rates: of whole commands, and from their first frame on."""
         whole = {one.name: one.rates for one in self.long}
         begun = {
-            one.name: (one.frames - short.frames) / (np.array(one.wall_s) - np.array(short.wall_s))
+            one.name: once_begun(one, short)
             for one, short in zip(self.long, self.short, strict=True)
         }
         pairs = [(ours, theirs) for ours, theirs in PAIRS if theirs in whole]
@@ -188,44 +188,74 @@ def quartiles(values: np.ndarray) -> str:
     return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
-def workers(clip: Path, frames: int, place: Path, repeats: int) -> tuple[str, dict[str, float]]:
+def workers(
+    clips: Sequence[Path], frames: Sequence[int], place: Path, repeats: int
+) -> tuple[str, dict[str, float]]:
     """Four copies of a clip by one worker, and by two, in turns; in words, and the ratios.
 
     Beside them the serial loop, once and twice at once.
+
+    Args:
+        clips: a long one and a short one.
+        frames: of each.
+        place: for what is written.
+        repeats: of all.
     """
-    films, out = place / "films", place / "films-out"
-    films.mkdir()
-    for name in "abcd":
-        shutil.copy(clip, films / f"{name}.mp4")
-
-    def command(count: int) -> Callable[[], Command]:
-        def made() -> Command:
-            shutil.rmtree(out, ignore_errors=True)
-            several: Command = ["--workers", str(count), "--threads", "1"]
-            return [MIEN, "annotate", films, "--out", out, *several]
-
-        return made
-
-    def loops(mode: str) -> Callable[[], Command]:
-        return lambda: [sys.executable, CHILD, mode, clip, "1"]
-
-    one, two = (Contestant(f"{n} workers", command(n), 4 * frames) for n in (1, 2))
-    alone = Contestant("one loop", loops("loop"), frames)
-    both = Contestant("two loops", loops("twice"), 2 * frames)
+    pairs: dict[str, list[Contestant]] = {}
+    for clip, count in zip(clips, frames, strict=True):
+        films = place / f"{clip.stem}-films"
+        films.mkdir()
+        for name in "abcd":
+            shutil.copy(clip, films / f"{name}.mp4")
+        for name, command, copies in (
+            ("one worker", annotating(films, place / "films-out", 1), 4),
+            ("two workers", annotating(films, place / "films-out", 2), 4),
+            ("one loop", looping("loop", clip), 1),
+            ("two loops", looping("twice", clip), 2),
+        ):
+            pairs.setdefault(name, []).append(Contestant(name, command, copies * count))
     for _ in range(repeats):
-        for contestant in (one, two, alone, both):
-            contestant.run()
+        for long, short in pairs.values():
+            long.run()
+            short.run()
+    rates = {name: once_begun(long, short) for name, (long, short) in pairs.items()}
+    (one, _), (two, _) = pairs["one worker"], pairs["two workers"]
     text = (
         f"Two workers with one thread each over one: {quartiles(two.rates / one.rates)}, "
         f"{np.median(two.rates):.0f} and {np.median(one.rates):.0f} frames/s; processor time "
-        f"{quartiles(np.array(one.cpu_s) / np.array(two.cpu_s))}. Two serial loops at once over "
-        f"one: {quartiles(both.rates / alone.rates)}"
+        f"{quartiles(np.array(one.cpu_s) / np.array(two.cpu_s))}. Once begun: "
+        f"{quartiles(rates['two workers'] / rates['one worker'])}; two serial loops at once over "
+        f"one: {quartiles(rates['two loops'] / rates['one loop'])}"
     )
     ratios = {
         "two workers over one": float(np.median(two.rates / one.rates)),
-        "two loops over one": float(np.median(both.rates / alone.rates)),
+        "two workers over one, once begun": float(
+            np.median(rates["two workers"] / rates["one worker"])
+        ),
+        "two loops over one, once begun": float(np.median(rates["two loops"] / rates["one loop"])),
     }
     return text, ratios
+
+
+def annotating(films: Path, out: Path, count: int) -> Callable[[], Command]:
+    """A folder annotated by so many workers of one thread."""
+
+    def command() -> Command:
+        shutil.rmtree(out, ignore_errors=True)
+        several: Command = ["--workers", str(count), "--threads", "1"]
+        return [MIEN, "annotate", films, "--out", out, *several]
+
+    return command
+
+
+def looping(mode: str, clip: Path) -> Callable[[], Command]:
+    """The serial loop, once or twice at once."""
+    return lambda: [sys.executable, CHILD, mode, clip, "1"]
+
+
+def once_begun(long: Contestant, short: Contestant) -> np.ndarray:
+    """Frames a second of each repetition, without what it takes to begin."""
+    return (long.frames - short.frames) / (np.array(long.wall_s) - np.array(short.wall_s))
 
 
 def main() -> None:
@@ -265,7 +295,8 @@ def main() -> None:
             print(bench.report(), flush=True)
             figures[name] = bench.figures()
             if size == (640, 480):
-                told, ratios = workers(clip, frames, place, max(1, options.repeats // 2))
+                lengths = frames, bench.short[0].frames
+                told, ratios = workers((clip, short), lengths, place, max(1, options.repeats // 2))
                 figures |= ratios
                 print("\n" + told, flush=True)
     write_figures(options.json, figures)

@@ -207,8 +207,8 @@ def test_speed_is_read_as_ratios() -> None:
                 "frames_a_second": {"mien, 1": 400.0, "decoding, 1": 500.0},
                 "ratios_once_begun": {"mien, 1 over decoding, 1": 0.8},
             },
-            "two workers over one": 1.9,
-            "two loops over one": 1.95,
+            "two workers over one, once begun": 1.9,
+            "two loops over one, once begun": 1.95,
         },
     }  # fmt: skip
     (row,) = speed.face_work(found)
