@@ -109,7 +109,8 @@ def test_a_recording_is_kept_however_often_one_asks_for_its_end(
         listener.send_signal(signal.SIGINT)
         time.sleep(0.003)
     _, stderr = listener.communicate(timeout=60)
-    assert listener.returncode == 130, stderr
+    # The second one may come when all is done and Python itself is on its way out.
+    assert listener.returncode in (130, -signal.SIGINT), stderr
     assert "recorded" in stderr
     assert len(list(read_observations(file))) > 10
 

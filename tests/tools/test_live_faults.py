@@ -217,6 +217,8 @@ def test_a_disk_that_fills_ends_the_recording_and_nothing_else(
     with PoseSubscriber(endpoint, every=True, kinds=("frame", "status")) as subscriber:
         begun = until(subscriber, process, a_face).frame
         until(subscriber, process, lambda m: a_face(m) and m.frame > begun + 20)
+        while sum(file.stat().st_size for file in small_disk.iterdir()) < 20_000:
+            time.sleep(0.05)  # rows are published before they are written
         fill(small_disk)
         lines = iter(process.stderr.readline, "")
         complaint = next(line for line in lines if "disk full" in line)
