@@ -64,6 +64,12 @@ def _read_blendshapes(path: Path) -> object:
     return BlendshapeReader(path, Bundle.default().face_model)
 
 
+def _read_blendshapes_export(path: Path) -> object:
+    from mien.models.blendshapes.warm_start import checkpoint_of_export
+
+    return checkpoint_of_export(path, np.zeros((1, 3, 48, 64, 3), np.uint8))
+
+
 def _read_export(path: Path) -> object:
     from mien.models.regressor.warm_start import read_export
 
@@ -266,6 +272,14 @@ PARSERS: Final = (
         "bytes",
         _export,
         in_file("e.onnx", _read_export),
+        share=0.3,
+        needs=("onnx", "torch"),
+    ),
+    Parser(
+        "onnx-blendshapes-export",
+        "bytes",
+        _blendshapes,
+        in_file("b.onnx", _read_blendshapes_export),
         share=0.3,
         needs=("onnx", "torch"),
     ),

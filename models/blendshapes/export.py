@@ -83,23 +83,41 @@ def blendshapes_to_onnx(network: BlendshapeNetwork) -> onnx.ModelProto:
 
 def _heads(graph: OnnxGraph, network: BlendshapeNetwork, maps: str) -> None:
     """From the trunk's maps of all views to the output: as few steps as do it."""
-    eye, mouth = _weights(network.describe_eye), _weights(network.describe_mouth)
-    each = [eye] * (N_VIEWS - 1) + [mouth]
-    width = len(eye[1])
-    graph.value("maps_shape", np.array([-1, N_VIEWS, 1, eye[0].shape[1]], np.int64))
+    joined = joined_layers(network)
+    _, size, width = joined["describe.weight"].shape
+    graph.value("maps_shape", np.array([-1, N_VIEWS, 1, size], np.int64))
     graph.add("Reshape", [maps, "maps_shape"], "maps")
-    graph.value("describe.weight", np.stack([weight.T for weight, _ in each]))
-    graph.value("describe.bias", np.stack([bias[None] for _, bias in each]))
-    graph.add("MatMul", ["maps", "describe.weight"], "projected")
-    graph.add("Add", ["projected", "describe.bias"], "described")
+    describe = [graph.value(name, joined[name]) for name in ("describe.weight", "describe.bias")]
+    graph.add("MatMul", ["maps", describe[0]], "projected")
+    graph.add("Add", ["projected", describe[1]], "described")
     graph.add("Relu", ["described"], "each")
     graph.value("features_shape", np.array([-1, N_VIEWS * width], np.int64))
     graph.add("Reshape", ["each", "features_shape"], "features")
     graph.add("Concat", ["features", BLENDSHAPES_INPUTS[1]], "seen", axis=1)
-    graph.linear("mixed", "seen", *_mixed(network, width))
+    graph.linear("mixed", "seen", joined["mixed.weight"], joined["mixed.bias"])
     graph.add("Relu", ["mixed"], "hidden")
-    graph.linear("logits", "hidden", *_said(network))
+    graph.linear("logits", "hidden", joined["logits.weight"], joined["logits.bias"])
     graph.add("Sigmoid", ["logits"], BLENDSHAPES_OUTPUT)
+
+
+def joined_layers(network: BlendshapeNetwork) -> dict[str, NDArray[np.float32]]:
+    """The fully connected layers as the graph has them, of all views and outputs at once.
+
+    Returns:
+        By their names there: ``describe`` (3, N, F) of each view, (3, 1, F) its bias; ``mixed`` and
+        ``logits`` (out, in) and (out).
+    """
+    eye, mouth = _weights(network.describe_eye), _weights(network.describe_mouth)
+    each = [eye] * (N_VIEWS - 1) + [mouth]
+    mixed, said = _mixed(network, len(eye[1])), _said(network)
+    return {
+        "describe.weight": np.stack([weight.T for weight, _ in each]),
+        "describe.bias": np.stack([bias[None] for _, bias in each]),
+        "mixed.weight": mixed[0],
+        "mixed.bias": mixed[1],
+        "logits.weight": said[0],
+        "logits.bias": said[1],
+    }
 
 
 def _mixed(network: BlendshapeNetwork, width: int) -> _Linear:

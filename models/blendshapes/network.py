@@ -90,8 +90,7 @@ class BlendshapeNetwork(nn.Module):
         facing: Float32[torch.Tensor, "B 2"],
     ) -> Float32[torch.Tensor, "B 52"]:
         """Blendshapes in [0, 1], see :class:`..face.views.FaceViews`."""
-        pixels = views.flatten(0, 1).permute(0, 3, 1, 2).float()
-        features = self.trunk((pixels - 127.5) / 128).flatten(1).float()
+        features = self.maps(views.flatten(0, 1)).flatten(1).float()
         features = features.view(len(views), N_VIEWS, -1)
         own = torch.relu(self.describe_eye(features[:, :-1]))
         mouth = torch.relu(self.describe_mouth(features[:, -1]))
@@ -100,3 +99,7 @@ class BlendshapeNetwork(nn.Module):
         seen = torch.cat([own.flatten(1), mouth, facing], 1)
         rest = self.say_rest(torch.relu(self.mix_rest(seen)))
         return torch.sigmoid(torch.cat([eyes, rest], 1))[:, ORDER]
+
+    def maps(self, pictures: UInt8[torch.Tensor, "V 48 64 3"]) -> Float32[torch.Tensor, "V 16 6 8"]:
+        """What the trunk sees in single views, BGR."""
+        return self.trunk((pictures.permute(0, 3, 1, 2).float() - 127.5) / 128)

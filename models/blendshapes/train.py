@@ -28,10 +28,13 @@ from .dataset import LookConfig, ViewBatch, ViewSource
 from .losses import BlendshapeLoss
 from .network import BlendshapeNetwork
 from .validation import BlendshapeValidation, validate
+from .warm_start import checkpoint_of_export, exported_blendshapes
 
 _CLIP: Final = 5.0
 """Largest norm of the gradient."""
 _VALIDATION_SEED: Final = 7_777
+_NORMALISED_ON: Final = 256
+"""Faces from which the normalisation of an exported network is restored."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ class BlendshapeTrainConfig:
         average_decay: of the moving average of the weights, a step.
         threads: processor threads for the network; one more prepares batches.
         seed: of everything random.
-        init: checkpoint whose averaged weights are the start.
+        init: whose weights are the start: a checkpoint (the averaged ones), ``blendshapes.onnx``,
+            or the folder of a bundle that has one.
         resume: go on from ``out/checkpoint.pt`` where there is one.
         validation_shards: how many of the lowest-numbered shards are held out.
         validation_pictures: how many of their pictures are measured at most.
@@ -127,7 +131,7 @@ class BlendshapeTraining(SteppedTraining[BlendshapeNetwork, BlendshapeValidation
         self._source = ViewSource(shards[held:], places, config.look)
         held_out = ViewSource(shards[:held], places, config.look)
         self._held_out = _validation_batches(held_out, config)
-        start, resumed = starting_point(config, BlendshapeCheckpoint.load)
+        start, resumed = starting_point(config, self._load)
         torch.manual_seed(config.seed)
         log = TrainingLog(config.out, report)
         super().__init__(config, BlendshapeNetwork(), start, resumed, clip=_CLIP, log=log)
@@ -145,6 +149,14 @@ class BlendshapeTraining(SteppedTraining[BlendshapeNetwork, BlendshapeValidation
                 if stepper.due(config.validate_steps):
                     self.validate()
                     self.save()
+
+    def _load(self, path: Path) -> BlendshapeCheckpoint:
+        exported = exported_blendshapes(path)
+        if exported is None:
+            return BlendshapeCheckpoint.load(path)
+        rng = np.random.default_rng(self.config.seed)
+        rows = rng.integers(0, len(self._source), _NORMALISED_ON)
+        return checkpoint_of_export(exported, self._source.batch(rows, rng).views)
 
     def checkpoint(self) -> BlendshapeCheckpoint:
         """The state that can be gone on from."""

@@ -28,7 +28,8 @@ class TrainBlendshapes:
         learning_rate: at its peak.
         threads: processor threads for the network; one more prepares batches.
         seed: of everything random.
-        init: checkpoint whose averaged weights are the start.
+        init: whose weights are the start: a checkpoint, an exported blendshapes.onnx, or the folder
+            of a bundle that has one.
         resume: go on from the checkpoint in --out; a training that is there is not replaced.
     """
 
@@ -41,7 +42,7 @@ class TrainBlendshapes:
     learning_rate: float = 3e-3
     threads: int = 1
     seed: int = 0
-    init: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    init: Annotated[Path | None, tyro.conf.arg(metavar="FILE|DIR")] = None
     resume: bool = False
 
     def run(self) -> int:
